@@ -1,0 +1,45 @@
+# make demo   segments the sample pair with the starter bundle into demo/
+# make test   checks the code, then runs all tests
+# make lint   the code checks alone
+#
+# Each sets up .venv first; all it takes is Python 3.11 or 3.12 and make.
+# For a GPU, choose your own build of torch:  make demo TORCH="torch==2.13.0 <options of pip for your build>"
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+TORCH ?= torch==2.13.0
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCK := requirements/lock.txt
+INSTALLED := .venv/.installed
+SAMPLES := CrossModalSeg/Resources/SampleData
+
+.PHONY: demo test lint clean
+
+demo: $(INSTALLED)
+	$(BIN)/crossmodalseg segment \
+		--input T1w=$(SAMPLES)/phantom_T1w.nrrd --input T2w=$(SAMPLES)/phantom_T2w.nrrd \
+		--bundle brain-mr-pair --output demo --overwrite
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# torch goes first and by itself: whichever build is chosen stays, and nothing below replaces it.
+$(INSTALLED): $(LOCK) pyproject.toml
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or 3.12 found: install one or give PYTHON=/path/to/python" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install "setuptools>=77" -c $(LOCK)
+	$(PIP) install $(TORCH) -c $(LOCK)
+	$(PIP) install --no-deps -r $(LOCK)
+	$(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf .venv build demo *.egg-info .mypy_cache .pytest_cache .ruff_cache
