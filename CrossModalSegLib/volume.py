@@ -1,0 +1,200 @@
+"""Volumes: an array on a grid, of a named modality. Reads and writes NIfTI, NRRD, MetaImage; reads DICOM."""
+
+import gzip
+import os
+import struct
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from . import dicom
+from .errors import GeometryError, InputError, OutputError
+from .grid import Grid
+
+WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+_NIFTI_HEADER_BYTES = 348
+_CHUNK_BYTES = 1 << 20
+_LARGEST_SHEAR_DEGREES = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scan: ``array`` float32 indexed (K, J, I) = slices, rows, columns, on ``grid``, of ``modality`` ("T1w", "CT").
+
+    Raises InputError ``not-3d`` where an axis has a single voxel: one slice is no volume.
+    """
+
+    array: np.ndarray
+    grid: Grid
+    modality: str
+
+    def __post_init__(self) -> None:
+        if self.array.shape != self.grid.shape_kji:
+            message = f"{self.modality}: array of shape {self.array.shape} on a grid of {self.grid.shape_kji}"
+            raise GeometryError("shape-mismatch", message, "give the array and the grid of one volume")
+        if min(self.array.shape) < 2:
+            message = f"{self.modality}: a volume needs at least 2 slices along each axis, not {self.array.shape}"
+            raise InputError("not-3d", message, "give the whole series, not a single slice")
+        object.__setattr__(self, "array", np.asarray(self.array, dtype=np.float32))
+
+
+def read_volume(path: Path | str, modality: str) -> Volume:
+    """Read a scan as float32 and check that it can be segmented.
+
+    ``path`` is a NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or one DICOM file (its series in that
+    folder, or an enhanced multi-frame object). Rescale slope and intercept are applied.
+
+    Raises InputError with the code ``not-found``, ``unreadable``, ``truncated``, ``not-3d``, ``not-scalar``,
+    ``not-finite``, ``constant``, ``several-series``, ``missing-slices`` or another one of `dicom.read_series`;
+    GeometryError with ``singular-affine``, ``bad-affine``, ``sheared-axes``.
+    """
+    array, grid = _read(Path(path), sitk.sitkFloat32)
+    _refuse_useless(array, path)
+    return Volume(array, grid, modality)
+
+
+def read_image(path: Path | str) -> tuple[np.ndarray, Grid]:
+    """Read any 3D scalar image, such as a label map: (array (K, J, I) with the file's own type, grid).
+
+    Raises what `read_volume` raises about the file and its geometry; the values are not judged.
+    """
+    return _read(Path(path), sitk.sitkUnknown)
+
+
+def write_volume(path: Path | str, array: np.ndarray, grid: Grid) -> None:
+    """Write ``array`` (K, J, I) on ``grid`` to a .nii.gz, .nii, .nrrd or .mha file, compressed where the format can.
+
+    The file appears complete or not at all: it is written beside its target and renamed. Raises OutputError.
+    """
+    path = Path(path)
+    suffix = next((s for s in WRITABLE if path.name.lower().endswith(s)), None)
+    if suffix is None:
+        raise OutputError("unknown-format", f"cannot write {path}", f"use one of {', '.join(WRITABLE)}")
+    if not path.parent.is_dir():
+        raise OutputError("no-folder", f"cannot write {path}: no folder {path.parent}", "create the folder first")
+    image = sitk.GetImageFromArray(array.astype(np.uint8) if array.dtype == bool else array)
+    grid.to_sitk_geometry(image)
+    handle, staged = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        sitk.WriteImage(image, staged, useCompression=True)
+        _flush_to_disk(staged)
+        Path(staged).replace(path)
+    except (OSError, RuntimeError) as error:
+        raise OutputError("cannot-write", f"cannot write {path}: {_last_line(error)}", "check space and rights") from error
+    finally:
+        Path(staged).unlink(missing_ok=True)
+
+
+def _read(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
+    if not path.exists():
+        raise InputError("not-found", f"no such file or folder: {path}", "check the path")
+    if path.is_dir() or dicom.is_dicom(path):
+        array, grid = dicom.read_series(path, pixel_type)
+    else:
+        _refuse_truncated_nifti(path)
+        array, grid = _read_file(path, pixel_type)
+    if grid.shear_degrees > _LARGEST_SHEAR_DEGREES:
+        message = f"{path}: the voxel axes are {grid.shear_degrees:.2f} degrees away from right angles"
+        raise GeometryError("sheared-axes", message, "resample the volume to right angles, e.g. with 3D Slicer")
+    return array, grid
+
+
+def _read_file(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    _refuse_wrong_kind(reader, path)
+    reader.SetOutputPixelType(pixel_type)
+    try:
+        image = _without_fourth_axis(reader.Execute())
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    return sitk.GetArrayFromImage(image), Grid.from_sitk(image)
+
+
+def _refuse_wrong_kind(reader: sitk.ImageFileReader, path: Path) -> None:
+    size = reader.GetSize()
+    if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
+        kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+        message = f"{path} holds {reader.GetNumberOfComponents()} values per voxel ({kind})"
+        raise InputError("not-scalar", message, "give an image with one grey value per voxel, no colour or vectors")
+    if len(size) < 3 or any(n > 1 for n in size[3:]) or min(size[:3]) < 2:
+        message = f"{path} has the size {' x '.join(map(str, size))}, which is not a 3D volume"
+        raise InputError("not-3d", message, "give one 3D volume; split a time series into its volumes")
+
+
+def _without_fourth_axis(image: sitk.Image) -> sitk.Image:
+    while image.GetDimension() > 3:
+        image = sitk.Extract(image, [*image.GetSize()[:-1], 0])
+    return image
+
+
+def _refuse_useless(array: np.ndarray, path: Path | str) -> None:
+    low, high = float(array.min()), float(array.max())  # NaN comes through both
+    if not np.isfinite([low, high]).all():
+        count = array.size - int(np.isfinite(array).sum())
+        message = f"{path} has {count} of {array.size} voxels that are NaN or infinite"
+        raise InputError("not-finite", message, "replace them, or export the volume again")
+    if low == high:
+        raise InputError("constant", f"{path} has the value {low:g} in every voxel", "check that it is the right file")
+
+
+def _refuse_truncated_nifti(path: Path) -> None:
+    """ITK reads a NIfTI file that ends early without an error (the rest is zero), so look at the bytes first."""
+    name = path.name.lower()
+    if not name.endswith((".nii", ".nii.gz")):
+        return
+    hint = "the file is damaged or not fully copied: copy or export it again"
+    try:
+        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as stream:
+            header = stream.read(_NIFTI_HEADER_BYTES)
+            present = len(header)
+            while chunk := stream.read(_CHUNK_BYTES):  # to the end, where gzip's checksum is
+                present += len(chunk)
+    except EOFError as error:
+        raise InputError("truncated", f"{path} ends in the middle of the data", hint) from error
+    except (OSError, zlib.error) as error:
+        raise InputError("unreadable", f"{path}: {error}", hint) from error
+    expected = _nifti_bytes(header)
+    if present < expected:
+        raise InputError("truncated", f"{path} holds {present} of {expected} bytes", hint)
+
+
+def _nifti_bytes(header: bytes) -> int:
+    """Bytes a NIfTI-1 file needs (nifti1.h: dim at 40, bitpix at 72, vox_offset at 108); other files: the header's."""
+    if len(header) < _NIFTI_HEADER_BYTES:
+        return _NIFTI_HEADER_BYTES
+    order = next((o for o in "<>" if struct.unpack(o + "i", header[:4])[0] == _NIFTI_HEADER_BYTES), None)
+    if order is None:
+        return _NIFTI_HEADER_BYTES
+    rank, *sizes = struct.unpack(order + "8h", header[40:56])
+    (bits,) = struct.unpack(order + "h", header[72:74])
+    (offset,) = struct.unpack(order + "f", header[108:112])
+    voxels = int(np.prod([max(n, 1) for n in sizes[: max(rank, 0)]], dtype=np.int64))
+    return int(offset) + voxels * bits // 8
+
+
+def _flush_to_disk(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError("unreadable", f"{path}: {_last_line(error)}", "give NIfTI, NRRD, MetaImage or DICOM")
+
+
+def _last_line(error: Exception) -> str:
+    """ITK's messages carry source lines and addresses; what went wrong is in the last line."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
