@@ -190,7 +190,9 @@ def _pixels(slices: Sequence[Slice], pixel_type: int) -> np.ndarray:
     return stored[[one.frame for one in slices]]
 
 
-def _execute(reader: sitk.ImageSeriesReader | sitk.ImageFileReader, files: list[str] | str, pixel_type: int) -> np.ndarray:
+def _execute(
+    reader: sitk.ImageSeriesReader | sitk.ImageFileReader, files: list[str] | str, pixel_type: int
+) -> np.ndarray:
     if isinstance(reader, sitk.ImageSeriesReader):
         reader.SetFileNames(files)
     else:

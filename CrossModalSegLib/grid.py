@@ -102,7 +102,8 @@ class Grid:
     def to_sitk_geometry(self, image: "sitk.Image") -> None:
         """Write this grid's spacing, origin and direction (LPS, as ITK wants them) into ``image`` of the same size."""
         if image.GetSize() != self.shape_ijk:
-            raise GeometryError("shape-mismatch", f"image of size {image.GetSize()} on a grid of {self.shape_ijk}", "")
+            message = f"an image of size {image.GetSize()} on a grid of {self.shape_ijk}"
+            raise GeometryError("shape-mismatch", message, "give the array and the grid of one volume")
         image.SetSpacing(self.spacing_ijk)
         image.SetOrigin((LPS_TO_RAS @ self.ijk_to_ras)[:3, 3].tolist())
         image.SetDirection((LPS_TO_RAS[:3, :3] @ self.direction).ravel().tolist())

@@ -1,9 +1,7 @@
 """Volumes: an array on a grid, of a named modality. Reads and writes NIfTI, NRRD, MetaImage; reads DICOM."""
 
 import gzip
-import os
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from . import dicom
+from .atomic import staged_file
 from .errors import GeometryError, InputError, OutputError
 from .grid import Grid
 
@@ -68,26 +67,19 @@ def read_image(path: Path | str) -> tuple[np.ndarray, Grid]:
 def write_volume(path: Path | str, array: np.ndarray, grid: Grid) -> None:
     """Write ``array`` (K, J, I) on ``grid`` to a .nii.gz, .nii, .nrrd or .mha file, compressed where the format can.
 
-    The file appears complete or not at all: it is written beside its target and renamed. Raises OutputError.
+    The file appears complete or not at all: it is written beside its target and renamed. Raises OutputError
+    ``unknown-format``, ``cannot-write``; GeometryError ``shape-mismatch``.
     """
     path = Path(path)
-    suffix = next((s for s in WRITABLE if path.name.lower().endswith(s)), None)
-    if suffix is None:
+    if not path.name.lower().endswith(WRITABLE):
         raise OutputError("unknown-format", f"cannot write {path}", f"use one of {', '.join(WRITABLE)}")
-    if not path.parent.is_dir():
-        raise OutputError("no-folder", f"cannot write {path}: no folder {path.parent}", "create the folder first")
     image = sitk.GetImageFromArray(array.astype(np.uint8) if array.dtype == bool else array)
     grid.to_sitk_geometry(image)
-    handle, staged = tempfile.mkstemp(prefix=".", suffix=suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        sitk.WriteImage(image, staged, useCompression=True)
-        _flush_to_disk(staged)
-        Path(staged).replace(path)
-    except (OSError, RuntimeError) as error:
-        raise OutputError("cannot-write", f"cannot write {path}: {_last_line(error)}", "check space and rights") from error
-    finally:
-        Path(staged).unlink(missing_ok=True)
+    with staged_file(path) as staged:
+        try:
+            sitk.WriteImage(image, staged, useCompression=True)
+        except RuntimeError as error:
+            raise OutputError("cannot-write", f"{path}: {_last_line(error)}", "check space and rights") from error
 
 
 def _read(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
@@ -180,14 +172,6 @@ def _nifti_bytes(header: bytes) -> int:
     (offset,) = struct.unpack(order + "f", header[108:112])
     voxels = int(np.prod([max(n, 1) for n in sizes[: max(rank, 0)]], dtype=np.int64))
     return int(offset) + voxels * bits // 8
-
-
-def _flush_to_disk(path: str) -> None:
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
