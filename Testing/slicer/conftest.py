@@ -1,0 +1,8 @@
+"""Makes the Slicer fixtures known to the tests of this folder."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mrml_scene import mrml_scene, slicer_logics, slicer_terminologies  # noqa: F401
