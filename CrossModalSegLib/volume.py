@@ -102,14 +102,21 @@ def _read_file(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise _unreadable(path, error) from error
+        raise _refusal(path, error) from error
     _refuse_wrong_kind(reader, path)
     reader.SetOutputPixelType(pixel_type)
     try:
         image = _without_fourth_axis(reader.Execute())
     except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    return sitk.GetArrayFromImage(image), Grid.from_sitk(image)
+        raise _refusal(path, error) from error
+    return sitk.GetArrayFromImage(image), _grid_of(image, path)
+
+
+def _grid_of(image: sitk.Image, path: Path) -> Grid:
+    try:
+        return Grid.from_sitk(image)
+    except GeometryError as error:
+        raise GeometryError(error.code, f"{path}: {error.message}", error.hint) from error
 
 
 def _refuse_wrong_kind(reader: sitk.ImageFileReader, path: Path) -> None:
@@ -174,11 +181,21 @@ def _nifti_bytes(header: bytes) -> int:
     return int(offset) + voxels * bits // 8
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError("unreadable", f"{path}: {_last_line(error)}", "give NIfTI, NRRD, MetaImage or DICOM")
+def _refusal(path: Path, error: RuntimeError) -> InputError | GeometryError:
+    """What ITK's message means; it carries source lines, addresses and misleading reasons."""
+    text = str(error)
+    damaged = "the file is damaged or not fully copied: copy or export it again"
+    if "determinant" in text or "orthonormal" in text:
+        message = f"{path}: the axes in the header do not span space or are not at right angles"
+        return GeometryError("singular-affine", message, "resample the volume to right angles, or export it again")
+    if "Unable to determine ImageIO" in text:
+        hint = "give NIfTI-1, NRRD, MetaImage or DICOM"
+        return InputError("unreadable", f"{path} is no image, or of a format that is not known", hint)
+    if "but received" in text:  # NRRD: expected so many bytes but received fewer
+        return InputError("truncated", f"{path}: {_last_line(error)}", damaged)
+    return InputError("unreadable", f"{path} cannot be read as an image", damaged)
 
 
 def _last_line(error: Exception) -> str:
-    """ITK's messages carry source lines and addresses; what went wrong is in the last line."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
