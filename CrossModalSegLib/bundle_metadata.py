@@ -1,0 +1,211 @@
+"""What ``configs/metadata.json`` of a model bundle says: MONAI's bundle schema plus our section ``crossmodalseg``.
+
+Source: MONAI Bundle Specification, and its JSON schema ``meta_schema_20240725.json``. MONAI's tools read the outer
+part; the section says all that segmenting needs: modalities, label map, grid, intensity rules, network, file hashes.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version as installed_version
+from pathlib import PurePosixPath
+from typing import Any
+
+from CrossModalSegLib.errors import LabelError
+from CrossModalSegLib.labels import LabelMap
+
+SECTION = "crossmodalseg"
+WEIGHTS_FILE = "models/model.safetensors"
+INFERENCE_FILE = "configs/inference.json"
+MODEL_CARD_FILE = "docs/README.md"
+INTENDED_USE = "Research and education. Not for clinical use."
+
+_SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+_REQUIRED_BY_MONAI = (
+    "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "required_packages_version",
+    "task", "description", "authors", "copyright", "network_data_format",
+)  # fmt: skip
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # modality names become parts of file names
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def bundle_metadata(
+    *,
+    version: str,
+    task: str,
+    description: str,
+    authors: str,
+    copyright_notice: str,
+    licence: str,
+    modalities: Sequence[str],
+    label_map: LabelMap,
+    spacing_mm: Sequence[float],
+    patch_size: Sequence[int],
+    intensity: Mapping[str, Mapping[str, Any]],
+    network: Mapping[str, Any],
+    training: Mapping[str, Any],
+    scores: Mapping[str, Any],
+    parent: str | None = None,
+    changelog: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Complete metadata for ``publish_bundle``, which adds the hashes of the files.
+
+    ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order; ``intensity`` has one rule per modality;
+    ``network`` holds the constructor arguments of ``CrossModalNetwork``; ``parent`` is the sha256 of the bundle that
+    this one was fine-tuned from. ``training`` and ``scores`` are free: data, time, hardware; figures per structure.
+    """
+    return {
+        "schema": _SCHEMA,
+        "version": version,
+        "changelog": dict(changelog or {version: "first version"}),
+        "monai_version": installed_version("monai"),
+        "pytorch_version": installed_version("torch"),
+        "numpy_version": installed_version("numpy"),
+        "required_packages_version": {name: installed_version(name) for name in ("safetensors", "SimpleITK")},
+        "task": task,
+        "description": description,
+        "authors": authors,
+        "copyright": copyright_notice,
+        "intended_use": INTENDED_USE,
+        "network_data_format": _network_data_format(modalities, label_map, patch_size),
+        SECTION: {
+            "modalities": list(modalities),
+            "label_map": label_map.to_json(),
+            "spacing_mm": [float(length) for length in spacing_mm],
+            "patch_size": [int(size) for size in patch_size],
+            "intensity": {modality: dict(rule) for modality, rule in intensity.items()},
+            "network": dict(network),
+            "parent": parent,
+            "training": dict(training),
+            "scores": dict(scores),
+            "licence": licence,
+            "intended_use": INTENDED_USE,
+        },
+    }
+
+
+def inference_config(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """``configs/inference.json``: how MONAI's ``ConfigParser`` builds the network and the sliding window."""
+    section = metadata[SECTION]
+    return {
+        "network_def": {"_target_": "CrossModalSegLib.network.CrossModalNetwork", **section["network"]},
+        "inferer": {
+            "_target_": "SlidingWindowInferer",
+            "roi_size": section["patch_size"],
+            "overlap": 0.5,
+            "mode": "gaussian",
+        },
+    }
+
+
+def metadata_sha256(metadata: Mapping[str, Any]) -> str:
+    """Identity of a bundle: SHA-256 over the metadata, which holds the hash of every other file.
+
+    Taken over the content, not the bytes of ``metadata.json``: order of keys and white space do not matter.
+    """
+    canonical = json.dumps(metadata, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
+
+
+def metadata_problems(metadata: Any, hashed: bool = True) -> list[str]:
+    """Everything that is wrong with ``metadata``, in words; empty if it describes a usable bundle.
+
+    ``hashed``: the hashes of the files must be there, as they are in a published bundle.
+    """
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(SECTION), dict):
+        return [f'no section "{SECTION}"']
+    problems = [f'no "{key}"' for key in _REQUIRED_BY_MONAI if key not in metadata]
+    problems += _section_problems(metadata[SECTION])
+    if hashed:
+        problems += _hash_problems(metadata[SECTION].get("sha256"))
+    return problems
+
+
+def _section_problems(section: dict[str, Any]) -> Iterator[str]:
+    yield from _modality_problems(section.get("modalities"), section.get("intensity"))
+    if not _is_list_of((int, float), section.get("spacing_mm"), length=3, positive=True):
+        yield f"spacing_mm {section.get('spacing_mm')} is not three lengths above 0"
+    if not _is_list_of(int, section.get("patch_size"), length=3, positive=True):
+        yield f"patch_size {section.get('patch_size')} is not three integers above 0"
+    if not isinstance(section.get("network"), dict):
+        yield f"network {section.get('network')} is not a set of constructor arguments"
+    if "not for clinical use" not in str(section.get("intended_use")).lower():
+        yield 'intended_use does not say "not for clinical use"'
+    if not section.get("licence"):
+        yield "no licence"
+    yield from _label_map_problems(section.get("label_map"))
+
+
+def _modality_problems(modalities: Any, intensity: Any) -> Iterator[str]:
+    if not _is_list_of(str, modalities, length=2) or len(set(modalities)) != 2:
+        yield f"modalities {modalities} are not two different names"
+        return
+    if not all(_FILE_NAME.fullmatch(name) for name in modalities):
+        yield f"modalities {modalities}: use letters, digits and _ . + - only"
+    if not isinstance(intensity, dict) or set(intensity) != set(modalities):
+        yield f"intensity rules {intensity} are not one per modality {modalities}"
+
+
+def _label_map_problems(entry: Any) -> Iterator[str]:
+    try:
+        LabelMap.from_json(entry)
+    except LabelError as error:
+        yield f"label_map: {error.message}"
+
+
+def _hash_problems(hashes: Any) -> Iterator[str]:
+    if not isinstance(hashes, dict):
+        yield 'no "sha256" with the hash of each file'
+        return
+    yield from (f"no hash of {name}" for name in (WEIGHTS_FILE, INFERENCE_FILE, MODEL_CARD_FILE) if name not in hashes)
+    for name, value in hashes.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name:
+            yield f"hashed file {name!r} lies outside the bundle"
+        if not isinstance(value, str) or not _SHA256.fullmatch(value):
+            yield f"hash {value!r} of {name} is not a SHA-256"
+
+
+def _is_list_of(kind: Any, items: Any, length: int, positive: bool = False) -> bool:
+    if not isinstance(items, list) or len(items) != length:
+        return False
+    if not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):
+        return False
+    return not positive or all(math.isfinite(item) and item > 0 for item in items)
+
+
+def _network_data_format(
+    modalities: Sequence[str], label_map: LabelMap, patch_size: Sequence[int]
+) -> dict[str, dict[str, Any]]:
+    """Arguments and results of ``CrossModalNetwork.forward``, in their order, in MONAI's words."""
+    classes = ["background", *(structure.name for structure in label_map.structures)]
+    image = {"type": "image", "spatial_shape": list(patch_size), "dtype": "float32", "is_patch_data": True}
+    volumes = image | {
+        "format": "magnitude",
+        "modality": ", ".join(modalities),
+        "num_channels": 2,
+        "value_range": [0, 1.5],
+        "channel_def": {"0": "normalised intensity", "1": "1 where the modality covers the voxel, else 0"},
+        "shape": "(batch, modality, channel, k, j, i)",
+    }
+    presence = {
+        "type": "tuples",
+        "format": "classes",
+        "num_channels": len(modalities),
+        "spatial_shape": [],
+        "dtype": "bool",
+        "value_range": [0, 1],
+        "channel_def": {str(channel): f"{modality} is given" for channel, modality in enumerate(modalities)},
+    }
+    logits = image | {
+        "format": "labels",
+        "num_channels": len(classes),
+        "value_range": [],
+        "channel_def": {str(channel): name for channel, name in enumerate(classes)},
+    }
+    return {
+        "inputs": {"volumes": volumes, "presence": presence},
+        "outputs": {modality: logits | {"modality": modality} for modality in modalities},
+    }
