@@ -54,8 +54,9 @@ def read_series(path: Path, pixel_type: int = sitk.sitkUnknown) -> tuple[np.ndar
     ``not-3d`` (one slice), ``not-scalar``, ``unreadable``; GeometryError ``gantry-tilt``.
     """
     slices = _one_series(path)
-    slices.sort(key=lambda s: float(s.position @ slices[0].normal))
     _refuse_mixed(slices, path)
+    normal = slices[0].normal
+    slices = sorted(slices, key=lambda one: float(one.position @ normal))
     _refuse_irregular(slices, path)
     array = _pixels(slices, pixel_type)
     return array, _grid(slices)
