@@ -1,0 +1,70 @@
+"""The command line: finds the command, runs it, and turns what went wrong into one line and an exit code.
+
+Results go to stdout or into files, progress to stderr. Exit codes: 0 done, 2 bad input (one line
+``error[code]: what was wrong with which value (what to do)`` on stderr), 130 interrupted; whatever else a command returns
+is its own and is in its help. An error of our own making keeps its traceback: it belongs in a bug report.
+
+A command module loads torch only inside its ``run``, so that help and wrong arguments answer at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import ModuleType
+from typing import NoReturn
+
+from CrossModalSegLib import __version__
+from CrossModalSegLib.errors import CrossModalSegError
+
+COMMANDS = ("segment", "train", "evaluate", "bundle", "doctor")
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class OneLineErrorParser(argparse.ArgumentParser):
+    """An argument parser that reports a wrong argument in the same form as every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        print(_one_line(f"error[usage]: {message} (see {self.prog} --help)"), file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command with ``argv`` (default: the process's own arguments) and return its exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser, modules = build_parser(argv)
+    args = parser.parse_args(argv)
+    try:
+        return modules[args.command].run(args)
+    except CrossModalSegError as error:
+        print(_one_line(str(error)), file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def build_parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, ModuleType]]:
+    """The parser for ``argv`` and the command modules by name: only the one asked for, or all for the overview."""
+    parser = OneLineErrorParser(
+        prog="crossmodalseg",
+        description="Segments a patient's two scans of different modality together. Not for clinical use.",
+        epilog="example: crossmodalseg segment --input T1w=t1.nii.gz --input T2w=t2.nii.gz --output result",
+    )
+    parser.add_argument("--version", action="version", version=f"crossmodalseg {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    names = [name for name in argv[:1] if name in COMMANDS] or COMMANDS
+    modules = {name: import_module(f"CrossModalSegLib.commands.{name}") for name in names}
+    for module in modules.values():
+        module.add_parser(subparsers)
+    return parser, modules
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
