@@ -1,0 +1,60 @@
+"""Intensities to network input: the one normalisation that training and inference share."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from CrossModalSegLib.errors import ConfigError
+
+LARGEST_SAMPLE = 500_000  # voxels that percentiles are taken from
+
+
+@dataclass(frozen=True)
+class IntensityRule:
+    """How one modality's intensities become network input.
+
+    rule "percentile": the ``lower`` percentile of the covered voxels becomes 0, the ``upper`` percentile of the
+    foreground (voxels above a tenth of the range, so that air does not count) becomes 1; for MR.
+    rule "window": the values ``lower`` and ``upper`` (such as HU) become 0 and 1; for CT.
+    Either way the result is clipped to [0, 1.5] and [0, 1], and 0 where the modality does not cover.
+    """
+
+    rule: str = "percentile"
+    lower: float = 1.0
+    upper: float = 99.0
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("percentile", "window"):
+            raise ConfigError("intensity-rule", f'unknown intensity rule "{self.rule}"', 'use "percentile" or "window"')
+        if not self.lower < self.upper:
+            raise ConfigError(
+                "intensity-rule", f"lower {self.lower} is not below upper {self.upper}", "give lower < upper"
+            )
+
+
+def normalise(image: Tensor, coverage: Tensor, rule: IntensityRule) -> Tensor:
+    """``image`` (D, H, W) by ``rule``, float32; 0 outside ``coverage`` (D, H, W) bool."""
+    image = image.float()
+    if rule.rule == "window":
+        scaled = ((image - rule.lower) / (rule.upper - rule.lower)).clamp(0, 1)
+    else:
+        low, high = _percentile_range(image[coverage], rule)
+        scaled = ((image - low) / (high - low).clamp_min(1e-6)).clamp(0, 1.5)
+    return scaled * coverage
+
+
+def _percentile_range(values: Tensor, rule: IntensityRule) -> tuple[Tensor, Tensor]:
+    if values.numel() == 0:
+        return torch.zeros(()), torch.ones(())
+    sample = values[:: max(1, values.numel() // LARGEST_SAMPLE)]
+    low, high = torch.quantile(sample, torch.tensor([rule.lower, rule.upper], device=values.device) / 100)
+    foreground = sample[sample > low + 0.1 * (high - low)]
+    if foreground.numel() > 0:
+        high = torch.quantile(foreground, rule.upper / 100)
+    return low, high
+
+
+def network_input(image: Tensor, coverage: Tensor, rule: IntensityRule) -> Tensor:
+    """(2, D, H, W): normalised intensity and coverage, the two input channels of one modality."""
+    return torch.stack([normalise(image, coverage, rule), coverage.float()])
