@@ -65,7 +65,7 @@ def _cpu() -> Iterator[str]:
         yield f"torch does not load: {error}"
         return
     # Only recent versions of torch tell in detail what the CPU can do.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     units = [name for name in BFLOAT16_UNITS if capabilities.get(name)]
     bfloat16 = (", ".join(units) or "none") if capabilities else "unknown to this version of torch"
     yield f"torch uses {torch.backends.cpu.get_cpu_capability()} and {torch.get_num_threads()} threads"
