@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CrossModalSegLib.atomic import staged_file
-from CrossModalSegLib.errors import GeometryError, InputError, LabelError, OutputError
+from CrossModalSegLib.errors import GeometryError, LabelError, OutputError
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.labels import LabelMap, Structure, Terminology
 from CrossModalSegLib.volume import read_image
@@ -73,10 +73,11 @@ def _check(labels: np.ndarray, grid: Grid, label_map: LabelMap) -> None:
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise LabelError("not-integers", f"labels are {labels.dtype}", "give label values as integers")
-    known = np.isin(labels, label_map.channels, kind="table")
-    if not known.all():
-        unknown = ", ".join(map(str, np.unique(labels[~known])))
-        raise LabelError("unknown-label-values", f"the label map has no {unknown}", "write values of the label map")
+    found: set[int] = set().union(*(np.unique(plane).tolist() for plane in labels))  # by slice, to spare memory
+    unknown = sorted(found - set(label_map.channels))
+    if unknown:
+        listed = ", ".join(map(str, unknown))
+        raise LabelError("unknown-label-values", f"the label map has no {listed}", "write values of the label map")
 
 
 def _slicer_fields(label_map: LabelMap, grid: Grid) -> dict[str, str]:
@@ -110,8 +111,8 @@ def _label_map_in(path: Path) -> LabelMap | None:
     header.SetFileName(str(path))
     try:
         header.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError("unreadable", f"{path} is damaged or no NRRD file", "save the file again") from error
+    except RuntimeError:
+        return None  # read_image meets the same error and says what it means
     fields = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys()}
     if "Segment0_ID" not in fields:
         return None

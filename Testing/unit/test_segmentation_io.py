@@ -130,7 +130,7 @@ def test_a_truncated_file_is_refused(tmp_path):
     path = tmp_path / "a.seg.nrrd"
     write_segmentation(path, labels_on(grid), grid, BRAIN)
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(InputError, match="unreadable"):
+    with pytest.raises(InputError, match="truncated"):
         read_segmentation(path)
 
 
