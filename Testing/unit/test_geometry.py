@@ -207,7 +207,7 @@ def test_the_head_is_found_before_any_background(volume):
 
 def test_a_bright_spot_of_metal_does_not_hide_the_head():
     array = HEAD.array.copy()
-    array[40:43, 40:43, 40:43] = 30000.0
+    array[40:46, 40:46, 40:46] = 30000.0  # 15 mm wide
     assert np.abs(body_box(Volume(array, HEAD_GRID, "T1w")) - HEAD_BOX).max() <= TOLERANCE_MM
 
 
@@ -233,6 +233,20 @@ def test_a_crop_inside_the_body_is_kept_whole():
     lower, upper = body_box(textured)
     assert (lower <= crop.corners_ras().min(axis=0)).all()
     assert (upper >= crop.corners_ras().max(axis=0)).all()
+
+
+@pytest.mark.parametrize(
+    ("around", "spread", "inside"),
+    [(50.0, 5.0, -100.0), (200.0, 40.0, 400.0)],
+    ids=["fat in soft tissue, HU", "bright structure in noisy tissue"],
+)
+def test_a_structure_is_not_taken_for_the_body_where_tissue_fills_the_corners(around, spread, inside):
+    grid = grid_around((0, 0, 0), (40, 40, 40), (2, 2, 2))
+    ball = np.linalg.norm(points_of(grid), axis=-1) < 24
+    array = np.random.default_rng(0).normal(np.where(ball, inside, around), spread)
+    lower, upper = body_box(Volume(array, grid, "CT"))
+    assert lower.tolist() == [-40, -40, -40]
+    assert upper.tolist() == [40, 40, 40]
 
 
 def test_noise_without_a_body_is_kept_whole():
@@ -308,6 +322,27 @@ def test_oblique_scans_in_all_48_storage_orders_give_one_model_grid_and_one_imag
         other_image, other_covered = resample_to(other, grid)
         assert np.array_equal(other_covered, covered)
         assert np.abs(other_image - image).max() < 1e-2
+
+
+@pytest.mark.parametrize("rounding", [-1e-5, 1e-5])
+def test_rounding_in_a_header_moves_neither_the_grid_nor_the_coverage(rounding):
+    exact = sampled(head, grid_around((4, -10, 16), (20, 22, 20), (8, 8, 8)))  # edges on multiples of 2 mm
+    affine = exact.grid.ijk_to_ras + rounding * np.eye(4)
+    affine[:3, 3] += rounding
+    affine[3, 3] = 1.0
+    rounded = Volume(exact.array, Grid(exact.grid.shape_kji, affine), "T1w")
+    grid = model_grid([exact], (2.0, 2.0, 2.0), margin_mm=40.0)
+    assert model_grid([rounded], (2.0, 2.0, 2.0), margin_mm=40.0).is_close(grid, tolerance_mm=1e-9)
+    on_the_edge = Grid(exact.grid.shape_kji, exact.grid.ijk_to_ras @ index_shift(0.5))
+    assert (coverage(rounded.grid, on_the_edge) == coverage(exact.grid, on_the_edge)).all()
+    assert coverage(exact.grid, on_the_edge).all()
+
+
+def index_shift(voxels: float) -> np.ndarray:
+    """4x4: a shift of the indices along all axes."""
+    shift = np.eye(4)
+    shift[:3, 3] = voxels
+    return shift
 
 
 @pytest.mark.parametrize("spacing", [(0, 1, 1), (1, -1, 1), (1, 1, np.nan)])
