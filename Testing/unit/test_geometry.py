@@ -262,6 +262,14 @@ def test_the_box_of_an_oblique_scan_is_that_of_a_straight_one(angles):
     assert np.abs(body_box(sampled(head, oblique)) - HEAD_BOX).max() <= TOLERANCE_MM
 
 
+def test_the_box_of_a_head_cut_off_by_an_oblique_slab_ends_where_the_slab_does():
+    slab = grid_around((5, -10, 15), (60, 70, 12), (4, 4, 4), rotation((40, 0, 0)))
+    fine = grid_around((5, -10, 15), (80, 100, 90), (2, 2, 2))
+    seen = points_of(fine)[(head(points_of(fine)) > 300) & coverage(slab, fine)]
+    expected = [seen.min(axis=0), seen.max(axis=0)]
+    assert np.abs(body_box(sampled(head, slab)) - expected).max() <= TOLERANCE_MM + 2
+
+
 # the model grid
 
 
