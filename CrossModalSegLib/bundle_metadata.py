@@ -47,12 +47,14 @@ def bundle_metadata(
     network: Mapping[str, Any],
     training: Mapping[str, Any],
     scores: Mapping[str, Any],
+    modality_aliases: Mapping[str, Sequence[str]] | None = None,
     parent: str | None = None,
     changelog: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Complete metadata for ``publish_bundle``, which adds the hashes of the files.
 
     ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order; ``intensity`` has one rule per modality;
+    ``modality_aliases`` lists other names under which a modality may be given;
     ``network`` holds the constructor arguments of ``CrossModalNetwork``; ``parent`` is the sha256 of the bundle that
     this one was fine-tuned from. ``training`` and ``scores`` are free: data, time, hardware; figures per structure.
     """
@@ -72,6 +74,7 @@ def bundle_metadata(
         "network_data_format": _network_data_format(modalities, label_map, patch_size),
         SECTION: {
             "modalities": list(modalities),
+            "modality_aliases": {name: list(aliases) for name, aliases in (modality_aliases or {}).items()},
             "label_map": label_map.to_json(),
             "spacing_mm": [float(length) for length in spacing_mm],
             "patch_size": [int(size) for size in patch_size],
@@ -125,6 +128,7 @@ def metadata_problems(metadata: Any, hashed: bool = True) -> list[str]:
 
 def _section_problems(section: dict[str, Any]) -> Iterator[str]:
     yield from _modality_problems(section.get("modalities"), section.get("intensity"))
+    yield from _alias_problems(section.get("modalities"), section.get("modality_aliases", {}))
     if not _is_list_of((int, float), section.get("spacing_mm"), length=3, positive=True):
         yield f"spacing_mm {section.get('spacing_mm')} is not three lengths above 0"
     if not _is_list_of(int, section.get("patch_size"), length=3, positive=True):
@@ -146,6 +150,16 @@ def _modality_problems(modalities: Any, intensity: Any) -> Iterator[str]:
         yield f"modalities {modalities}: use letters, digits and _ . + - only"
     if not isinstance(intensity, dict) or set(intensity) != set(modalities):
         yield f"intensity rules {intensity} are not one per modality {modalities}"
+
+
+def _alias_problems(modalities: Any, aliases: Any) -> Iterator[str]:
+    if not isinstance(aliases, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) and _FILE_NAME.fullmatch(name) for name in names)
+        for names in aliases.values()
+    ):
+        yield f"modality_aliases {aliases} are not lists of names"
+    elif isinstance(modalities, list) and not set(aliases) <= set(modalities):
+        yield f"modality_aliases {list(aliases)} are of modalities that are not in {modalities}"
 
 
 def _label_map_problems(entry: Any) -> Iterator[str]:

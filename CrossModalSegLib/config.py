@@ -48,6 +48,11 @@ class TrainingConfig:
     """Everything that a training is defined by."""
 
     name: str = "my-model"
+    version: str = "0.1.0"
+    description: str = ""
+    licence: str = "not stated"
+    label_map: str = ""  # a JSON file, or the name of a label map of the library; empty: made from the labels' values
+    modality_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modalities: tuple[str, ...] = ("A", "B")
     spacing: float = 1.5  # mm, isotropic
     patch: tuple[int, ...] = (96, 96, 96)  # (K, J, I) voxels

@@ -109,6 +109,11 @@ def overlap_fraction(a: Grid, b: Grid) -> float:
     return float(coverage(larger, _divided(smaller, factors)).mean())
 
 
+def world_grid_of(grid: Grid, spacing_mm: float) -> Grid:
+    """The world-aligned grid at one spacing that covers the whole field of view of ``grid``."""
+    return _world_grid(_bounds(grid), (spacing_mm, spacing_mm, spacing_mm))
+
+
 def _bounds(grid: Grid) -> np.ndarray:
     """(2, 3): the box in RAS mm, along the world's axes, that holds the grid's field of view."""
     corners = grid.corners_ras()

@@ -3,7 +3,8 @@
 Shapes in comments: B batch, C channels, (D, H, W) = (K, J, I) voxels, M = 2 modalities, N = D·H·W of the deepest level.
 
 What goes beyond the paper, and why: instance norm (a prediction must not depend on the rest of the batch), a second
-input channel that marks the voxels a modality covers, absent modalities, gated fusion of the deeper skips, and a
+input channel that marks the voxels a modality covers, three that say where in the body a voxel lies (a patch alone does not
+tell left from right), absent modalities, gated fusion of the deeper skips, and a
 strided stem that makes training on a CPU bearable.
 """
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 MODALITIES = 2
-INPUT_CHANNELS = 2  # normalised intensity, coverage
+INPUT_CHANNELS = 5  # normalised intensity, coverage, position along k, j, i
 
 
 class ModalityNorm(nn.Module):
@@ -71,7 +72,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, modality: int) -> list[Tensor]:
         features = []
-        x = self.stem(x)  # (B, 2, D, H, W) -> (B, C0, D/s, H/s, W/s)
+        x = self.stem(x)  # (B, 5, D, H, W) -> (B, C0, D/s, H/s, W/s)
         for level in self.levels:
             x = level(x, modality)  # (B, Cl, D/s/2^l, ...)
             features.append(x)
@@ -175,7 +176,7 @@ class CrossModalNetwork(nn.Module):
             nn.ConvTranspose3d(channels[0], classes, stem_stride, stride=stem_stride) for _ in range(MODALITIES)
         )
 
-    def forward(self, volumes: Tensor, presence: Tensor) -> list[Tensor | None]:
+    def forward(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """Logits (B, classes, D, H, W) per modality; None for a modality that no sample of the batch has.
 
         Parameters
@@ -183,23 +184,25 @@ class CrossModalNetwork(nn.Module):
         volumes
             (B, M, 2, D, H, W): normalised intensity and coverage of each modality, on one grid; sizes are multiples
             of ``stride``.
+        position
+            (B, 3, D, H, W): where each voxel lies, see ``preprocess.position_channels``.
         presence
             (B, M) bool; what ``volumes`` holds for an absent modality is not looked at.
         """
         return [
             None if features is None else self.classify(features, modality)
-            for modality, features in enumerate(self.features(volumes, presence))
+            for modality, features in enumerate(self.features(volumes, position, presence))
         ]
 
     def classify(self, features: Tensor, modality: int) -> Tensor:
         """Logits from ``features`` of one modality; every feature cell is classified by itself."""
         return self.heads[modality](features)
 
-    def features(self, volumes: Tensor, presence: Tensor) -> list[Tensor | None]:
+    def features(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """Decoder features (B, C0, D/s, H/s, W/s) per modality, None where no sample has it."""
         present = [m for m in range(MODALITIES) if bool(presence[:, m].any())]
         masks = presence.to(volumes.dtype)[:, :, None, None, None, None]  # (B, M, 1, 1, 1, 1)
-        encoded = {m: self._encode(volumes[:, m] * masks[:, m], m) for m in present}
+        encoded = {m: self._encode(torch.cat([volumes[:, m] * masks[:, m], position], dim=1), m) for m in present}
         aware = {m: self.awareness[m](encoded[m][-1]) * masks[:, m] for m in present}  # (B, C, d, h, w)
         fused = self._fuse(aware)
         decoded: list[Tensor | None] = [None] * MODALITIES

@@ -56,5 +56,15 @@ def _percentile_range(values: Tensor, rule: IntensityRule) -> tuple[Tensor, Tens
 
 
 def network_input(image: Tensor, coverage: Tensor, rule: IntensityRule) -> Tensor:
-    """(2, D, H, W): normalised intensity and coverage, the two input channels of one modality."""
+    """(2, D, H, W): normalised intensity and coverage, the input channels that each modality has of its own."""
     return torch.stack([normalise(image, coverage, rule), coverage.float()])
+
+
+def position_channels(first_mm: Tensor, shape: tuple[int, ...], spacing_mm: Tensor) -> Tensor:
+    """(3, D, H, W): position of each voxel along k, j, i in decimetres from the centre of the body.
+
+    ``first_mm`` (3,) is the position of voxel (0, 0, 0) relative to that centre, ``spacing_mm`` (3,) the voxel size,
+    both in (k, j, i) order. A patch alone does not tell left from right; with its place in the body it does.
+    """
+    axes = [first + torch.arange(n, device=first.device) * step for first, n, step in zip(first_mm, shape, spacing_mm, strict=True)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")) / 100

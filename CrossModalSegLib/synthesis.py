@@ -14,7 +14,7 @@ from torch import Tensor
 
 from CrossModalSegLib import acquisition, deformation
 from CrossModalSegLib.deformation import chance, uniform
-from CrossModalSegLib.preprocess import IntensityRule, network_input
+from CrossModalSegLib.preprocess import IntensityRule, network_input, position_channels
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class SynthesisConfig:
     contrast: tuple[ContrastPrior, ...] = ()
     extraction_probability: float = 0.5
     anywhere_probability: float = 0.2  # patches centred anywhere, not near the middle of the anatomy
+    position_error: float = 12.0  # how far the centre of the body may be off; three times that now and then
     rotation: float = 15.0
     scaling: float = 0.15
     shear: float = 0.02
@@ -60,9 +61,11 @@ class SynthesisConfig:
 
 @dataclass(frozen=True)
 class Sample:
-    """One training pair: ``volumes`` (2, 2, D, H, W), ``labels`` (2, D, H, W) channels, ``presence`` (2,) bool."""
+    """One training pair: ``volumes`` (2, 2, D, H, W), ``position`` (3, D, H, W), ``labels`` (2, D, H, W) channels,
+    ``presence`` (2,) bool."""
 
     volumes: Tensor
+    position: Tensor
     labels: Tensor
     presence: Tensor
 
@@ -72,9 +75,9 @@ class Sample:
         return Sample(*(torch.stack(tensors) for tensors in zip(*(s.tensors for s in samples), strict=True)))
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Volumes, labels, presence."""
-        return self.volumes, self.labels, self.presence
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Volumes, position, labels, presence."""
+        return self.volumes, self.position, self.labels, self.presence
 
     def to(self, device: torch.device) -> "Sample":
         """The same sample on another device."""
@@ -83,13 +86,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class LabelSource:
-    """A label map made ready: ``array`` (K, J, I) positions in the synthesizer's label values, uint8; voxel box of
-    the anatomy that is to be segmented."""
+    """A label map made ready: ``array`` (K, J, I) positions in the synthesizer's label values, uint8; lowest
+    and highest voxel of the anatomy that is to be segmented, and of the whole body."""
 
     array: Tensor
     spacing_mm: float
     lowest: Tensor
     highest: Tensor
+    body: tuple[Tensor, Tensor]
 
 
 class PairSynthesizer:
@@ -127,8 +131,10 @@ class PairSynthesizer:
     def sample(self, source: "LabelSource", patch: tuple[int, ...], target_mm: float, seed: int) -> Sample:
         """One pair of patch size (D, H, W) at ``target_mm``; the same seed gives the same pair."""
         generator = torch.Generator(self.device).manual_seed(seed)
-        coordinates = self._coordinates(source, patch, target_mm, generator)
         removed = self._removed(generator)
+        affine, centre = self._affine(generator), self._centre(source, generator)
+        coordinates = self._coordinates(source, affine, centre, patch, target_mm, generator)
+        position = self._position(source, affine, centre, removed, patch, target_mm, generator)
         presence = self._presence(generator)
         volumes = torch.zeros((2, 2, *patch), device=self.device)
         labels = torch.zeros((2, *patch), dtype=torch.uint8, device=self.device)
@@ -138,14 +144,17 @@ class PairSynthesizer:
                 volumes[modality], labels[modality] = self._scan(
                     source.array, where, target_mm, removed, modality, generator
                 )
-        return Sample(volumes, labels, torch.tensor(presence, device=self.device))
+        return Sample(volumes, position, labels, torch.tensor(presence, device=self.device))
 
     def source(self, array: Tensor, spacing_mm: float) -> "LabelSource":
         """A label map (K, J, I) of label values, world-aligned, made ready for ``sample``."""
         values = torch.tensor(self.values, device=self.device)
         positions = torch.searchsorted(values, array.to(self.device).contiguous().to(values.dtype))
-        labelled = (self.target[positions] > 0).nonzero()  # (n, 3)
-        return LabelSource(positions.to(torch.uint8), spacing_mm, labelled.amin(0).float(), labelled.amax(0).float())
+        labelled = (self.target[positions] > 0).nonzero().float()  # (n, 3)
+        body = (array.to(self.device) > 0).nonzero().float()
+        return LabelSource(
+            positions.to(torch.uint8), spacing_mm, labelled.amin(0), labelled.amax(0), (body.amin(0), body.amax(0))
+        )
 
     def _presence(self, generator: torch.Generator) -> list[bool]:
         single = chance(self.config.single_probability, generator)
@@ -167,11 +176,22 @@ class PairSynthesizer:
         reach = 1.0 if chance(self.config.anywhere_probability, generator) else 0.5
         return middle + reach * half * uniform(-1, 1, (3,), generator)
 
-    def _coordinates(self, source, patch, target_mm, generator) -> tuple[Tensor, Tensor]:
+    def _affine(self, generator: torch.Generator) -> Tensor:
+        return deformation.random_affine(self.config.rotation, self.config.scaling, self.config.shear, generator)
+
+    def _position(self, source, affine, centre, removed, patch, target_mm, generator) -> Tensor:
+        """(3, D, H, W) position channels: relative to the centre of what is scanned, which is never known exactly."""
+        lowest, highest = source.body if not bool(removed.any()) else (source.lowest, source.highest)
+        body = (lowest + highest) / 2 * source.spacing_mm
+        towards_body = torch.linalg.solve(affine, body - centre)  # from the patch centre, in the image
+        wrong = self.config.position_error * (3.0 if chance(0.2, generator) else 1.0)
+        half = (torch.tensor(patch, device=self.device) - 1) / 2 * target_mm
+        first = -half - towards_body + wrong * uniform(-1, 1, (3,), generator)
+        return position_channels(first, patch, torch.full((3,), target_mm, device=self.device))
+
+    def _coordinates(self, source, affine, centre, patch, target_mm, generator) -> tuple[Tensor, Tensor]:
         """Coordinate fields (3, D, H, W) of the first and of the second modality, in voxels of the map."""
         c = self.config
-        centre = self._centre(source, generator)
-        affine = deformation.random_affine(c.rotation, c.scaling, c.shear, generator)
         elastic = deformation.random_elastic(patch, c.elastic_knots, c.elastic, generator)
         positions = deformation.patch_positions(patch, target_mm, self.device)
         first = deformation.apply_affine(affine, positions, centre) + elastic

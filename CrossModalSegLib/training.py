@@ -1,6 +1,7 @@
 """The training loop, read from top to bottom. Every random choice follows from the seed and the step, so a training
 that was stopped and resumed gives the weights of one that was not."""
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -129,7 +130,7 @@ def train_step(
     """One update by L_sup, the mean over the modalities present; returns the loss."""
     network.train()
     with autocast(batch.volumes.device):
-        features = network.features(batch.volumes, batch.presence)
+        features = network.features(batch.volumes, batch.position, batch.presence)
         losses = []
         for modality in range(MODALITIES):
             if features[modality] is None:
@@ -194,12 +195,12 @@ def validate(
     network.eval()
     overlap, total = torch.zeros(classes), torch.zeros(classes)
     for number in range(samples):
-        sample = source.sample(VALIDATION_SEED + number)
+        sample = Sample.stack([source.sample(VALIDATION_SEED + number)]).to(device)
         with autocast(device):
-            logits = network(sample.volumes[None].to(device), sample.presence[None].to(device))
+            logits = network(sample.volumes, sample.position, sample.presence)
         for modality, output in enumerate(logits):
             if output is not None:
-                predicted, truth = output.argmax(1).flatten().cpu(), sample.labels[modality].flatten().cpu().long()
+                predicted, truth = output.argmax(1).flatten().cpu(), sample.labels[0, modality].flatten().cpu().long()
                 overlap += torch.bincount(predicted[predicted == truth], minlength=classes)
                 total += torch.bincount(predicted, minlength=classes) + torch.bincount(truth, minlength=classes)
     return (2 * overlap / total)[1:].tolist()
@@ -215,8 +216,6 @@ def save_checkpoint(
     curve: list[dict[str, Any]],
 ) -> None:
     """Writes folder/checkpoint.pt: the old one or the new one, never a mixture."""
-    import io
-
     buffer = io.BytesIO()
     state = {
         "config": config_to_tables(config),
@@ -228,6 +227,12 @@ def save_checkpoint(
     }
     torch.save(state, buffer)
     write_atomically(folder / "checkpoint.pt", buffer.getvalue())
+
+
+def read_curve(folder: Path) -> list[dict[str, Any]]:
+    """The validation curve of the checkpoint in ``folder``: step, loss and Dice per class of each validation."""
+    path = folder / "checkpoint.pt"
+    return torch.load(path, weights_only=True, map_location="cpu")["curve"] if path.exists() else []
 
 
 def load_checkpoint(

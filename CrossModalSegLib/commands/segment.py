@@ -1,0 +1,183 @@
+"""``crossmodalseg segment``: one case, or a table of cases, from files to segmentations."""
+
+import argparse
+import csv
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
+
+if TYPE_CHECKING:
+    from CrossModalSegLib.case_output import OutputOptions
+    from CrossModalSegLib.inference import Segmenter
+
+FORMATS = ("seg.nrrd", "nii.gz")
+
+EXAMPLES = """examples:
+  crossmodalseg segment --input T1w=t1.nii.gz --input T2w=t2.nii.gz --output result
+  crossmodalseg segment --cases cases.csv --output results
+
+cases.csv has the column "case" and one column per modality with paths, which may be relative to the table; an empty
+cell is an absent modality. Results go to OUTPUT/<case>. Cases that are done are not repeated: run the same command
+again to go on. Exit code 1: some cases failed.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "segment",
+        help="segment the two scans of a patient",
+        description="Segments a patient's two scans together, each on its own grid. One scan alone works too.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="MODALITY=PATH", help="a volume, or a folder with one DICOM series"
+    )
+    parser.add_argument("--cases", type=Path, metavar="TABLE.csv", help="many cases instead of --input")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")
+    parser.add_argument("--bundle", default="brain-mr-pair", metavar="NAME_OR_FOLDER", help="default: brain-mr-pair")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the segmentations")
+    parser.add_argument("--save-probabilities", action="store_true", help="write class probabilities (.npz) as well")
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Segment; returns 0, or 1 when some cases of a table failed. Raises CrossModalSegError for bad input."""
+    if bool(args.input) == bool(args.cases):
+        raise InputError("usage", "give either --input or --cases", "see crossmodalseg segment --help")
+    cases = _read_cases(args.cases) if args.cases else {}
+    inputs = _parse_inputs(args.input)
+
+    from CrossModalSegLib.bundle import load_bundle
+    from CrossModalSegLib.case_output import OutputOptions
+    from CrossModalSegLib.inference import Segmenter
+
+    segmenter = Segmenter(load_bundle(args.bundle), args.device)
+    options = OutputOptions(args.format, args.save_probabilities, args.overwrite)
+    if not args.cases:
+        report = _segment(segmenter, inputs, args.output, options)
+        _print_summary(report, args.output)
+        return 0
+    return _run_table(segmenter, cases, args.output, options)
+
+
+def _parse_inputs(entries: list[str]) -> dict[str, Path]:
+    inputs: dict[str, Path] = {}
+    for entry in entries:
+        name, separator, path = entry.partition("=")
+        if not (name and separator and path):
+            raise InputError("usage", f'--input "{entry}"', "write MODALITY=PATH, such as T1w=scan.nii.gz")
+        if name in inputs:
+            raise InputError("same-modality", f"--input {name} is given twice", "give each modality once")
+        inputs[name] = Path(path)
+    return inputs
+
+
+def _read_cases(table: Path) -> dict[str, dict[str, Path]]:
+    """Inputs per case; all problems of the table in one DataError."""
+    try:
+        rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
+    except OSError as error:
+        raise DataError("not-found", f"case table {table}: {error.strerror}", "check the path") from error
+    if not rows or "case" not in rows[0]:
+        raise DataError("case-table", f'{table} has no column "case" or no row', "see crossmodalseg segment --help")
+    cases: dict[str, dict[str, Path]] = {}
+    problems = []
+    for line, row in enumerate(rows, start=2):
+        name = (row.pop("case") or "").strip()
+        if not name or name in cases or Path(name).name != name:
+            problems.append(f'line {line}: case name "{name}" is empty, repeated or no plain name')
+        paths = {modality: (value or "").strip() for modality, value in row.items() if isinstance(value, str)}
+        cases[name] = {modality: table.parent / value for modality, value in paths.items() if value}
+        if not cases[name]:
+            problems.append(f"line {line}: no volume")
+    if problems:
+        raise DataError("case-table", f"{table}: {'; '.join(problems)}", "correct the table")
+    return cases
+
+
+def _segment(segmenter: "Segmenter", inputs: dict[str, Path], output: Path, options: "OutputOptions") -> dict[str, Any]:
+    """Segment one case with a progress bar on stderr."""
+    from tqdm import tqdm
+
+    from CrossModalSegLib.case_output import segment_case
+
+    layout = "{desc:<12}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False) as bar:
+
+        def show(stage: str, fraction: float) -> None:
+            if bar.desc != stage:
+                bar.reset()
+                bar.set_description_str(stage, refresh=False)
+            bar.n = round(100 * fraction)
+            bar.refresh()
+
+        return segment_case(segmenter, inputs, output, options, show)
+
+
+def _run_table(
+    segmenter: "Segmenter", cases: dict[str, dict[str, Path]], output: Path, options: "OutputOptions"
+) -> int:
+    """Segment every case that is not done; a failure is noted and the rest goes on."""
+    states: dict[str, str] = {}
+    for number, (case, inputs) in enumerate(cases.items(), start=1):
+        folder = output / case
+        if (folder / "report.json").is_file() and not options.overwrite:
+            states[case] = "done before"
+            continue
+        print(f"{number}/{len(cases)} {case}", file=sys.stderr)
+        started = time.monotonic()
+        try:
+            _segment(segmenter, inputs, folder, options)
+        except CrossModalSegError as error:
+            states[case] = str(error)
+            print(error, file=sys.stderr)
+        else:
+            states[case] = f"done in {time.monotonic() - started:.0f} s"
+    _print_states(states)
+    return int(any(state.startswith("error") for state in states.values()))
+
+
+def _print_states(states: dict[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("case", "result")
+    for case, state in states.items():
+        table.add_row(case, state)
+    Console().print(table)
+    failed = sum(state.startswith("error") for state in states.values())
+    print(f"{len(states) - failed} done, {failed} failed")
+
+
+def _print_summary(report: dict[str, Any], output: Path) -> None:
+    """Volumes, confidence and agreement per structure on stdout; warnings of the preflight on stderr."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for finding in report["preflight"]["findings"]:
+        if finding["severity"] == "warning":
+            print(f"warning[{finding['code']}]: {finding['message']} ({finding['remedy']})", file=sys.stderr)
+    for fallback in report["fallbacks"]:
+        print(f"warning[fallback]: {fallback}", file=sys.stderr)
+    modalities = list(report["structures"][0]["volume_ml"])
+    columns = [f"{modality} {what}" for what in ("mL", "confidence") for modality in modalities]
+    agreement = report["agreement"]
+    table = Table("structure", *columns, *(["agreement"] if agreement else []))
+    for row in report["structures"]:
+        volumes = [f"{row['volume_ml'][modality]:.2f}" for modality in modalities]
+        confidences = [_number(row["confidence"][modality]) for modality in modalities]
+        table.add_row(row["name"], *volumes, *confidences, *([_number(agreement[row["name"]])] if agreement else []))
+    Console().print(table)
+    seconds = json.dumps(report["seconds"])
+    print(f"results in {output} ({report['device']}, seconds {seconds}, peak {report['peak_memory_gb']['process']} GB)")
+    print(report["intended_use"])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,104 @@
+"""Lists of training cases: a MONAI/Decathlon datalist or a folder; all problems are reported at once.
+
+A datalist is a JSON file ``{"training": [{"T1w": ..., "T2w": ..., "label": ...}, ...], "validation": [...]}`` with one
+entry per modality (either may be missing), ``label`` for both modalities or ``label_T1w`` and ``label_T2w`` where each
+has its own, and paths relative to the list or to a given root. An entry with a label alone is a label map to synthesise
+pairs from. A folder holds label maps, or one folder per case with files named like those entries.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.volume import WRITABLE
+
+SUFFIXES = (*WRITABLE, ".mhd")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case: volumes by modality (none: synthesise them) and label maps by modality."""
+
+    volumes: Mapping[str, Path]
+    labels: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """The cases to train on and those to validate with."""
+
+    training: tuple[Entry, ...]
+    validation: tuple[Entry, ...]
+
+
+def read_datalist(path: Path, modalities: Sequence[str], root: Path | None = None) -> Datalist:
+    """The cases at ``path``. Without a validation list, every tenth case is kept for validation (none below three).
+
+    Raises DataError ``not-found`` or ``datalist``, which lists all problems.
+    """
+    if path.is_dir():
+        lists: dict[str, list[dict[str, Any]]] = {"training": _folder_entries(path)}
+        base = path
+    else:
+        lists, base = _read_json(path), root or path.parent
+    problems: list[str] = []
+    training = [_entry(item, base, modalities, f"training[{n}]", problems) for n, item in enumerate(lists["training"])]
+    held = [
+        _entry(item, base, modalities, f"validation[{n}]", problems) for n, item in enumerate(lists.get("validation", []))
+    ]
+    if not training:
+        problems.append("no training case")
+    if problems:
+        raise DataError("datalist", f"{path}: {'; '.join(problems)}", "correct these entries")
+    if not held and len(training) > 2:
+        held = training[::10]
+        training = [entry for n, entry in enumerate(training) if n % 10]
+    return Datalist(tuple(training), tuple(held))
+
+
+def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError("not-found", f"datalist {path}: {error.strerror}", "check the path") from error
+    except ValueError as error:
+        raise DataError("datalist", f"{path} is not JSON: {error}", "correct the file") from error
+    if not isinstance(content, dict) or not isinstance(content.get("training"), list):
+        raise DataError("datalist", f'{path} has no list "training"', "see docs/training.md")
+    return content
+
+
+def _folder_entries(folder: Path) -> list[dict[str, Any]]:
+    maps = sorted(item for item in folder.iterdir() if item.is_file() and item.name.endswith(SUFFIXES))
+    if maps:
+        return [{"label": item.name} for item in maps]
+    return [
+        {_stem(item.name): f"{case.name}/{item.name}" for item in sorted(case.iterdir()) if item.name.endswith(SUFFIXES)}
+        for case in sorted(folder.iterdir())
+        if case.is_dir()
+    ]
+
+
+def _stem(name: str) -> str:
+    stem = next(name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix))
+    return "label" if stem == "labels" else stem
+
+
+def _entry(item: Any, base: Path, modalities: Sequence[str], where: str, problems: list[str]) -> Entry:
+    if not isinstance(item, dict):
+        problems.append(f"{where}: expected an object, found {item!r}")
+        return Entry({}, {})
+    paths = {name: base / str(value) for name, value in item.items()}
+    volumes = {name: paths[name] for name in modalities if name in paths}
+    shared = paths.get("label")
+    own = {name: paths.get(f"label_{name}", shared) for name in (volumes or modalities)}
+    labels = {name: path for name, path in own.items() if path is not None}
+    if len(labels) < len(own):
+        problems.append(f"{where}: no label for {', '.join(name for name in own if name not in labels)}")
+    known = {*modalities, "label", *(f"label_{name}" for name in modalities)}
+    problems += [f'{where}: unknown name "{name}"' for name in paths if name not in known]
+    problems += [f"{where}: no such file {path}" for path in paths.values() if not path.exists()]
+    return Entry(volumes, labels)

@@ -1,0 +1,261 @@
+"""From two volumes to one label map per modality, each on its volume's own grid.
+
+The order of the steps: ``prepare`` (both volumes onto the model grid), ``predict`` (sliding window over the network),
+``restore`` (probabilities back to each native grid, in native_grid.py). ``Segmenter`` holds the loaded network, so that
+one process segments many cases with it.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from monai.data.utils import compute_importance_map, dense_patch_slices
+from torch import Tensor
+from torch.nn import functional as F
+
+from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.errors import BundleError, DeviceError, InputError
+from CrossModalSegLib.geometry import model_grid, resample_to
+from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.native_grid import restore
+from CrossModalSegLib.network import MODALITIES, CrossModalNetwork
+from CrossModalSegLib.preprocess import IntensityRule, network_input, position_channels
+from CrossModalSegLib.volume import Volume
+
+OVERLAP = 0.5  # of neighbouring windows
+
+Report = Callable[[str, float], None]  # stage, fraction done
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """Both modalities on the model grid: ``volumes`` (M, 2, D, H, W) float32, ``presence`` (M,) bool."""
+
+    volumes: Tensor
+    presence: Tensor
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class ModalityResult:
+    """One modality's segmentation on its volume's own grid.
+
+    ``labels`` (K, J, I) uint16 label values, ``confidence`` (K, J, I) float32: the highest class probability.
+    ``probabilities`` (C, D, H, W) float16 on the model grid.
+    """
+
+    volume: Volume
+    labels: np.ndarray
+    confidence: np.ndarray
+    probabilities: Tensor
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """What one case gave: results by the names the volumes were given under, and how they came about."""
+
+    modalities: dict[str, ModalityResult]
+    model_grid: Grid
+    device: str
+    fallbacks: tuple[str, ...]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One step of the out-of-memory ladder: where the network runs, and where probabilities are added up."""
+
+    device: torch.device
+    accumulate: torch.device
+    words: str
+
+
+class Segmenter:
+    """A bundle's network, loaded and ready on a device ("auto", "cpu" or "cuda").
+
+    Raises BundleError ``bundle-network`` when the weights do not fit the network, DeviceError ``no-gpu``.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "auto"):
+        self.bundle = bundle
+        self.device = choose_device(device)
+        self.network = load_network(bundle).to(self.device).eval()
+        self.rules = tuple(IntensityRule(**bundle.intensity[name]) for name in bundle.modalities)
+
+    def segment(self, volumes: Mapping[str, Volume], report: Report = lambda stage, fraction: None) -> SegmentationResult:
+        """Segment one or both modalities of a case.
+
+        ``volumes`` maps the bundle's modality names, or their aliases, to volumes. ``report`` is told the stage and
+        the fraction of it that is done. Raises InputError ``unknown-modality``, DeviceError ``out-of-memory``.
+        """
+        slots = {name: modality_slot(self.bundle, name) for name in volumes}
+        _refuse_same_slot(slots, self.bundle)
+        clock = _Clock()
+        report("resampling", 0.0)
+        model_input = prepare({slots[name]: volume for name, volume in volumes.items()}, self.bundle, self.rules)
+        clock.lap("resampling")
+        probabilities, attempt, fallbacks = self._predict(model_input, report)
+        clock.lap("network")
+        results = {}
+        for position, (name, volume) in enumerate(volumes.items()):
+            report("restoring", position / len(volumes))
+            labels, confidence = restore(
+                probabilities[slots[name]], model_input.grid, volume.grid, self.bundle.label_map.channels
+            )
+            results[name] = ModalityResult(volume, labels, confidence, probabilities[slots[name]])
+        clock.lap("restoring")
+        return SegmentationResult(results, model_input.grid, str(attempt.device), tuple(fallbacks), clock.seconds)
+
+    def _predict(self, model_input: ModelInput, report: Report) -> tuple[dict[int, Tensor], Attempt, list[str]]:
+        """Probabilities per modality by the first attempt that memory suffices for."""
+        fallbacks: list[str] = []
+        for attempt in _attempts(self.device):
+            try:
+                network = self.network.to(attempt.device)
+                probabilities = predict(network, model_input, self.bundle, attempt, report)
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                fallbacks.append(f"out of memory {attempt.words}")
+            else:
+                return probabilities, attempt, fallbacks
+        raise DeviceError("out-of-memory", "; ".join(fallbacks), "close other programs or crop the volumes")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for "auto", "cpu" or "cuda". Raises DeviceError ``no-gpu``."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("no-gpu", "device cuda: torch finds no GPU", "use --device auto, or see crossmodalseg doctor")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def load_network(bundle: Bundle) -> CrossModalNetwork:
+    """The bundle's network with its weights, on the CPU."""
+    try:
+        network = CrossModalNetwork(**bundle.network)
+        network.load_state_dict({name: torch.from_numpy(array) for name, array in bundle.read_weights().items()})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(
+            "bundle-network", f"{bundle.name}: weights do not fit the network: {error}", "install the bundle again"
+        ) from error
+    return network
+
+
+def modality_slot(bundle: Bundle, name: str) -> int:
+    """Position (0 or 1) of the modality called ``name``, by its own name or an alias, in any case of letters."""
+    known = {modality.lower(): slot for slot, modality in enumerate(bundle.modalities)}
+    for modality, aliases in bundle.modality_aliases.items():
+        known |= {alias.lower(): bundle.modalities.index(modality) for alias in aliases}
+    if name.lower() not in known:
+        words = ", ".join(bundle.modalities)
+        raise InputError("unknown-modality", f'modality "{name}"', f"bundle {bundle.name} knows {words}")
+    return known[name.lower()]
+
+
+def prepare(volumes: Mapping[int, Volume], bundle: Bundle, rules: Sequence[IntensityRule]) -> ModelInput:
+    """Both modalities on one world-aligned grid; an absent one is zeros and marked as such."""
+    grid = model_grid(list(volumes.values()), bundle.spacing_mm)
+    stacked = torch.zeros((MODALITIES, 2, *grid.shape_kji))
+    for slot, volume in volumes.items():
+        array, covered = resample_to(volume, grid)
+        stacked[slot] = network_input(torch.from_numpy(array), torch.from_numpy(covered), rules[slot])
+    presence = torch.tensor([slot in volumes for slot in range(MODALITIES)])
+    return ModelInput(stacked, presence, grid)
+
+
+@torch.inference_mode()
+def predict(
+    network: CrossModalNetwork, model_input: ModelInput, bundle: Bundle, attempt: Attempt, report: Report
+) -> dict[int, Tensor]:
+    """Class probabilities (C, D, H, W) float16 per present modality: Gaussian-weighted mean over sliding windows.
+
+    The weights are divided by their sum beforehand, so that the sum of the weighted windows is the mean and float16
+    suffices. Windows that no modality covers are skipped: background.
+    """
+    window = bundle.patch_size
+    volumes, crop = _pad_to(model_input.volumes, window)
+    position = _position(model_input, crop, tuple(volumes.shape[-3:]))
+    places = _windows(tuple(volumes.shape[-3:]), window)
+    importance = compute_importance_map(window, mode="gaussian", sigma_scale=0.25).clamp_min(1e-3)
+    total = torch.zeros(volumes.shape[-3:])
+    for place in places:
+        total[place] += importance
+    slots = [slot for slot in range(MODALITIES) if model_input.presence[slot]]
+    classes = bundle.label_map.channels
+    sums = {
+        slot: torch.zeros((len(classes), *volumes.shape[-3:]), dtype=torch.float16, device=attempt.accumulate)
+        for slot in slots
+    }
+    presence = model_input.presence[None].to(attempt.device)
+    for number, place in enumerate(places):
+        report("network", number / len(places))
+        weight = (importance / total[place]).to(attempt.accumulate)
+        if not bool(volumes[(slice(None), 1, *place)].any()):
+            for slot in slots:
+                sums[slot][(0, *place)] += weight.half()
+            continue
+        batch = volumes[(slice(None), slice(None), *place)][None].to(attempt.device)  # (1, M, 2, d, h, w)
+        with torch.autocast(attempt.device.type, dtype=torch.bfloat16):
+            logits = network(batch, position[(slice(None), *place)][None].to(attempt.device), presence)
+        for slot in slots:
+            probabilities = torch.softmax(logits[slot][0].float(), dim=0).to(attempt.accumulate)  # (C, d, h, w)
+            sums[slot][(slice(None), *place)] += (probabilities * weight).half()
+    return {slot: values[(slice(None), *crop)] for slot, values in sums.items()}
+
+
+def _attempts(device: torch.device) -> Iterator[Attempt]:
+    """The out-of-memory ladder, most comfortable first."""
+    cpu = torch.device("cpu")
+    if device.type != "cpu":
+        yield Attempt(device, device, f"on {device}")
+        yield Attempt(device, cpu, f"on {device} with probabilities kept in main memory")
+    yield Attempt(cpu, cpu, "on the CPU")
+
+
+def _pad_to(volumes: Tensor, window: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+    """``volumes`` padded with "not covered" to at least one window, and the slices that undo it."""
+    padding: list[int] = []
+    crop = []
+    for size, wanted in zip(volumes.shape[-3:], window, strict=True):
+        before = max(0, wanted - size) // 2
+        padding = [before, max(0, wanted - size) - before, *padding]
+        crop.append(slice(before, before + size))
+    return F.pad(volumes, padding), tuple(crop)
+
+
+def _position(model_input: ModelInput, crop: tuple[slice, ...], shape: tuple[int, ...]) -> Tensor:
+    """(3, D, H, W) position channels of the padded volumes; the model grid's centre is the centre of the body."""
+    size = torch.tensor(model_input.volumes.shape[-3:])
+    padding = torch.tensor([part.start for part in crop])
+    spacing = torch.tensor(model_input.grid.spacing_ijk[::-1], dtype=torch.float32)
+    return position_channels(-(padding + (size - 1) / 2) * spacing, shape, spacing)
+
+
+def _windows(shape: tuple[int, ...], window: Sequence[int]) -> list[tuple[slice, ...]]:
+    interval = [max(1, int(size * (1 - OVERLAP))) for size in window]
+    return list(dense_patch_slices(shape, window, interval))
+
+
+def _refuse_same_slot(slots: Mapping[str, int], bundle: Bundle) -> None:
+    if len(set(slots.values())) < len(slots):
+        raise InputError(
+            "same-modality",
+            f"inputs {', '.join(slots)} both stand for {bundle.modalities[next(iter(slots.values()))]}",
+            f"give one volume for each of {' and '.join(bundle.modalities)}",
+        )
+
+
+class _Clock:
+    """Seconds per stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = round(now - self._last, 3)
+        self._last = now

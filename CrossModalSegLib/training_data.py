@@ -1,0 +1,90 @@
+"""From a datalist to sample sources: real cases are brought onto their model grids, label maps are made ready."""
+
+import colorsys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from CrossModalSegLib.config import TrainingConfig
+from CrossModalSegLib.datalist import Entry
+from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.geometry import world_grid_of
+from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
+from CrossModalSegLib.resampling import resample_labels
+from CrossModalSegLib.segmentation_io import read_segmentation
+from CrossModalSegLib.sources import CaseSource, MixedSource, SampleSource, SynthesisSource, training_case
+from CrossModalSegLib.synthesis import PairSynthesizer
+from CrossModalSegLib.volume import read_volume
+
+
+def choose_label_map(config: TrainingConfig, entries: Sequence[Entry]) -> LabelMap:
+    """The configured label map, or one made from the values that occur in the cases' labels.
+
+    Raises LabelError, ConfigError ``no-labels``.
+    """
+    if config.label_map:
+        shipped = LABEL_MAP_FOLDER / f"{config.label_map}.json"
+        return read_label_map(shipped if shipped.is_file() else config.label_map)
+    values = sorted(_values(path for entry in entries for path in entry.labels.values()) - {0})
+    if not values:
+        raise ConfigError("no-labels", "the training cases have no labelled voxel", "check the label files")
+    colors = [colorsys.hsv_to_rgb(n * 0.618 % 1, 0.65, 0.95) for n in range(len(values))]
+    return LabelMap(
+        tuple(
+            Structure(value, f"label {value}", (round(255 * r), round(255 * g), round(255 * b)))
+            for value, (r, g, b) in zip(values, colors, strict=True)
+        )
+    )
+
+
+def build_source(
+    entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, device: torch.device
+) -> SampleSource | None:
+    """One source over all entries; None where there are none. Real and synthetic samples alternate where both exist."""
+    maps = [entry for entry in entries if not entry.volumes]
+    cases = [entry for entry in entries if entry.volumes]
+    sources: list[SampleSource] = []
+    if maps:
+        sources.append(_synthesis(maps, config, label_map, device))
+    if cases:
+        sources.append(CaseSource([_case(entry, config, label_map) for entry in cases], config))
+    if len(sources) > 1:
+        return MixedSource(sources)
+    return sources[0] if sources else None
+
+
+def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap):  # type: ignore[no-untyped-def]
+    slots = {config.modalities.index(name): name for name in entry.volumes}
+    volumes = {slot: read_volume(entry.volumes[name], name) for slot, name in slots.items()}
+    labels = {slot: read_segmentation(entry.labels[name])[:2] for slot, name in slots.items()}
+    return training_case(volumes, labels, label_map.channels, config.spacing)
+
+
+def _synthesis(
+    entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, device: torch.device
+) -> SynthesisSource:
+    paths = [next(iter(entry.labels.values())) for entry in entries]
+    values = sorted(_values(paths) | {0})
+    synthesizer = PairSynthesizer(
+        config.synthesis, values, label_map.channels, config.modalities, config.rules, device
+    )
+    arrays = [world_aligned(*read_segmentation(path)[:2]) for path in paths]
+    maps = [synthesizer.source(torch.from_numpy(array), spacing) for array, spacing in arrays]
+    return SynthesisSource(synthesizer, maps, config.patch, config.spacing)
+
+
+def world_aligned(labels: np.ndarray, grid: Grid) -> tuple[np.ndarray, float]:
+    """Labels (K, J, I) int32 along the world's axes (i -> R, j -> A, k -> S) at the finest spacing, and that spacing."""
+    spacing = min(grid.spacing_ijk)
+    integers = np.rint(labels).astype(np.int32)
+    return resample_labels(integers, grid, world_grid_of(grid, spacing)), spacing
+
+
+def _values(paths: Iterable[Path]) -> set[int]:
+    found: set[int] = set()
+    for path in set(paths):
+        found |= set(np.unique(np.rint(read_segmentation(path)[0])).astype(int).tolist())
+    return found
