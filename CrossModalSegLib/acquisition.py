@@ -31,7 +31,7 @@ def thick_slices(image: Tensor, axis: int, thickness_voxels: float) -> Tensor:
     """Averages along one axis to slices of the given thickness, then interpolates back: an anisotropic scan."""
     size = list(image.shape)
     size[axis] = max(2, round(image.shape[axis] / thickness_voxels))
-    slices = F.adaptive_avg_pool3d(image[None, None], size)
+    slices = F.interpolate(image[None, None], size=size, mode="area")
     return F.interpolate(slices, size=image.shape, mode="trilinear", align_corners=False)[0, 0]
 
 

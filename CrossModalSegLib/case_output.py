@@ -13,7 +13,7 @@ import torch
 
 from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import staged_folder
-from CrossModalSegLib.inference import ModalityResult, Report, Segmenter, SegmentationResult, modality_slot
+from CrossModalSegLib.inference import ModalityResult, Report, SegmentationResult, Segmenter, modality_slot
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.overview import write_overview
 from CrossModalSegLib.preflight import Preflight, examine

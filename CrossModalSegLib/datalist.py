@@ -47,7 +47,8 @@ def read_datalist(path: Path, modalities: Sequence[str], root: Path | None = Non
     problems: list[str] = []
     training = [_entry(item, base, modalities, f"training[{n}]", problems) for n, item in enumerate(lists["training"])]
     held = [
-        _entry(item, base, modalities, f"validation[{n}]", problems) for n, item in enumerate(lists.get("validation", []))
+        _entry(item, base, modalities, f"validation[{n}]", problems)
+        for n, item in enumerate(lists.get("validation", []))
     ]
     if not training:
         problems.append("no training case")
@@ -76,7 +77,11 @@ def _folder_entries(folder: Path) -> list[dict[str, Any]]:
     if maps:
         return [{"label": item.name} for item in maps]
     return [
-        {_stem(item.name): f"{case.name}/{item.name}" for item in sorted(case.iterdir()) if item.name.endswith(SUFFIXES)}
+        {
+            _stem(item.name): f"{case.name}/{item.name}"
+            for item in sorted(case.iterdir())
+            if item.name.endswith(SUFFIXES)
+        }
         for case in sorted(folder.iterdir())
         if case.is_dir()
     ]

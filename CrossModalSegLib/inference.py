@@ -8,6 +8,7 @@ one process segments many cases with it.
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,12 @@ from CrossModalSegLib.volume import Volume
 
 OVERLAP = 0.5  # of neighbouring windows
 
+Place = tuple[Any, ...]  # three slices
 Report = Callable[[str, float], None]  # stage, fraction done
+
+
+def _silent(_stage: str, _fraction: float) -> None:
+    """Tells nobody."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ class Segmenter:
         self.network = load_network(bundle).to(self.device).eval()
         self.rules = tuple(IntensityRule(**bundle.intensity[name]) for name in bundle.modalities)
 
-    def segment(self, volumes: Mapping[str, Volume], report: Report = lambda stage, fraction: None) -> SegmentationResult:
+    def segment(self, volumes: Mapping[str, Volume], report: Report = _silent) -> SegmentationResult:
         """Segment one or both modalities of a case.
 
         ``volumes`` maps the bundle's modality names, or their aliases, to volumes. ``report`` is told the stage and
@@ -193,17 +199,17 @@ def predict(
     for number, place in enumerate(places):
         report("network", number / len(places))
         weight = (importance / total[place]).to(attempt.accumulate)
-        if not bool(volumes[(slice(None), 1, *place)].any()):
+        batch = volumes[(..., *place)][None].to(attempt.device)  # (1, M, 2, d, h, w)
+        if not bool(batch[:, :, 1].any()):
             for slot in slots:
-                sums[slot][(0, *place)] += weight.half()
+                sums[slot][0][place] += weight.half()
             continue
-        batch = volumes[(slice(None), slice(None), *place)][None].to(attempt.device)  # (1, M, 2, d, h, w)
         with torch.autocast(attempt.device.type, dtype=torch.bfloat16):
-            logits = network(batch, position[(slice(None), *place)][None].to(attempt.device), presence)
+            logits = network(batch, position[(..., *place)][None].to(attempt.device), presence)
         for slot in slots:
             probabilities = torch.softmax(logits[slot][0].float(), dim=0).to(attempt.accumulate)  # (C, d, h, w)
-            sums[slot][(slice(None), *place)] += (probabilities * weight).half()
-    return {slot: values[(slice(None), *crop)] for slot, values in sums.items()}
+            sums[slot][(..., *place)] += (probabilities * weight).half()
+    return {slot: values[(..., *crop)] for slot, values in sums.items()}
 
 
 def _attempts(device: torch.device) -> Iterator[Attempt]:
@@ -215,7 +221,7 @@ def _attempts(device: torch.device) -> Iterator[Attempt]:
     yield Attempt(cpu, cpu, "on the CPU")
 
 
-def _pad_to(volumes: Tensor, window: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+def _pad_to(volumes: Tensor, window: Sequence[int]) -> tuple[Tensor, Place]:
     """``volumes`` padded with "not covered" to at least one window, and the slices that undo it."""
     padding: list[int] = []
     crop = []
@@ -226,7 +232,7 @@ def _pad_to(volumes: Tensor, window: Sequence[int]) -> tuple[Tensor, tuple[slice
     return F.pad(volumes, padding), tuple(crop)
 
 
-def _position(model_input: ModelInput, crop: tuple[slice, ...], shape: tuple[int, ...]) -> Tensor:
+def _position(model_input: ModelInput, crop: Place, shape: tuple[int, ...]) -> Tensor:
     """(3, D, H, W) position channels of the padded volumes; the model grid's centre is the centre of the body."""
     size = torch.tensor(model_input.volumes.shape[-3:])
     padding = torch.tensor([part.start for part in crop])
@@ -234,7 +240,7 @@ def _position(model_input: ModelInput, crop: tuple[slice, ...], shape: tuple[int
     return position_channels(-(padding + (size - 1) / 2) * spacing, shape, spacing)
 
 
-def _windows(shape: tuple[int, ...], window: Sequence[int]) -> list[tuple[slice, ...]]:
+def _windows(shape: tuple[int, ...], window: Sequence[int]) -> list[Place]:
     interval = [max(1, int(size * (1 - OVERLAP))) for size in window]
     return list(dense_patch_slices(shape, window, interval))
 

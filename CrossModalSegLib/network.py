@@ -8,6 +8,8 @@ tell left from right), absent modalities, gated fusion of the deeper skips, and 
 strided stem that makes training on a CPU bearable.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -84,7 +86,7 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], modalities: int):
         super().__init__()
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(pairwise(channels))
         self.reduce = nn.ModuleList(nn.Conv3d(below, here, 1, bias=False) for here, below in pairs)
         self.levels = nn.ModuleList(ConvBlock(2 * here, here, modalities) for here, _ in pairs)
 
@@ -230,5 +232,6 @@ class CrossModalNetwork(nn.Module):
 
     def _gate(self, own: list[Tensor], other: list[Tensor], other_present: Tensor, modality: int) -> list[Tensor]:
         gates = self.gates[0 if self.shared else modality]
-        fused = [gate(own[level + 1], other[level + 1], other_present) for level, gate in enumerate(gates)]  # type: ignore
+        assert isinstance(gates, nn.ModuleList)
+        fused = [gate(own[level + 1], other[level + 1], other_present) for level, gate in enumerate(gates)]
         return [own[0], *fused, *own[len(fused) + 1 :]]

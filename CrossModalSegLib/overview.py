@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
+import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -60,12 +61,12 @@ def write_overview(path: Path, results: Mapping[str, ModalityResult], label_map:
             axis.title.set_color("white")
     _legend(figure, label_map, shown)
     figure.suptitle(title, color="white", fontsize=11)
-    with staged_file(path) as staged, matplotlib.rc_context({"savefig.facecolor": BACKGROUND}):
+    with staged_file(path) as staged, mpl.rc_context({"savefig.facecolor": BACKGROUND}):
         figure.savefig(staged, dpi=90)
 
 
 def _draw(
-    axis: "matplotlib.axes.Axes",
+    axis: Axes,
     plane: Plane,
     result: ModalityResult,
     centre: np.ndarray,
@@ -75,10 +76,9 @@ def _draw(
 ) -> set[int]:
     """Draw one plane; returns the label values that it shows."""
     grid = _plane_grid(plane, centre, box)
-    image, covered = (array.squeeze() for array in resample_to(result.volume, grid))
-    labels = resample_labels(result.labels, result.volume.grid, grid).squeeze()
-    if plane.normal_axis == 0:  # grid is (k, j, 1): rows S, columns A
-        image, covered, labels = image.reshape(grid.shape_kji[:2]), covered.reshape(grid.shape_kji[:2]), labels
+    shape = tuple(size for world, size in zip((2, 1, 0), grid.shape_kji, strict=True) if world != plane.normal_axis)
+    image, covered = (array.reshape(shape) for array in resample_to(result.volume, grid))
+    labels = resample_labels(result.labels, result.volume.grid, grid).reshape(shape)
     axis.imshow(np.where(covered, image, np.nan), cmap="gray", vmin=window[0], vmax=window[1], origin="lower")
     shown = [int(value) for value in np.unique(labels) if value]
     for value in shown:
@@ -122,13 +122,15 @@ def _labelled_corners(result: ModalityResult) -> np.ndarray:
 
 
 def _crossing(result: ModalityResult, box: np.ndarray) -> np.ndarray:
-    """RAS point that all planes pass: the centre of what is segmented, aside of the midline in the sagittal plane."""
-    k, j, i = (np.flatnonzero(result.labels.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
-    if k.size == 0:
+    """RAS point that all planes pass: the centre of what is segmented, moved off the midline to the right."""
+    found = result.labels > 0
+    if not found.any():
         return box.mean(axis=0)
-    total = result.labels.astype(bool)
-    centre = [np.average(np.arange(n), weights=total.sum(axis=a)) for n, a in zip(total.shape, ((1, 2), (0, 2), (0, 1)), strict=True)]
-    ras = result.volume.grid.ijk_to_ras @ np.array([*centre[::-1], 1.0])
+    ijk = [
+        np.average(np.arange(n), weights=found.sum(axis=others))
+        for n, others in zip(found.shape[::-1], ((0, 1), (0, 2), (1, 2)), strict=True)
+    ]
+    ras = result.volume.grid.ijk_to_ras @ np.array([*ijk, 1.0])
     return ras[:3] + np.array([0.12 * (box[1, 0] - box[0, 0]), 0.0, 0.0])
 
 

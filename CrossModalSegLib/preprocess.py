@@ -66,5 +66,8 @@ def position_channels(first_mm: Tensor, shape: tuple[int, ...], spacing_mm: Tens
     ``first_mm`` (3,) is the position of voxel (0, 0, 0) relative to that centre, ``spacing_mm`` (3,) the voxel size,
     both in (k, j, i) order. A patch alone does not tell left from right; with its place in the body it does.
     """
-    axes = [first + torch.arange(n, device=first.device) * step for first, n, step in zip(first_mm, shape, spacing_mm, strict=True)]
+    axes = [
+        first + torch.arange(n, device=first.device) * step
+        for first, n, step in zip(first_mm, shape, spacing_mm, strict=True)
+    ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij")) / 100

@@ -51,7 +51,10 @@ class TrainingCase:
 
 
 def training_case(
-    volumes: Mapping[int, Volume], labels: Mapping[int, tuple[np.ndarray, Grid]], channels: Sequence[int], spacing: float
+    volumes: Mapping[int, Volume],
+    labels: Mapping[int, tuple[np.ndarray, Grid]],
+    channels: Sequence[int],
+    spacing: float,
 ) -> TrainingCase:
     """Bring volumes and label maps (by modality, values as in ``channels``) onto one world-aligned grid."""
     grid = model_grid(list(volumes.values()), (spacing, spacing, spacing))

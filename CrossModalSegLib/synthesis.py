@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from CrossModalSegLib import acquisition, deformation
 from CrossModalSegLib.deformation import chance, uniform
@@ -96,6 +97,25 @@ class LabelSource:
     body: tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True)
+class View:
+    """How a patch lies in the anatomy: ``affine`` (3, 3) about ``centre`` (3,), in mm from the map's first voxel."""
+
+    affine: Tensor
+    centre: Tensor
+    patch: tuple[int, ...]
+    spacing_mm: float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One modality of a pair: where its voxels read the map (3, D, H, W), and which label values were removed."""
+
+    modality: int
+    coordinates: Tensor
+    removed: Tensor
+
+
 class PairSynthesizer:
     """Generates pairs from label maps (K, J, I) that lie on world-aligned grids (i -> R, j -> A, k -> S).
 
@@ -132,18 +152,16 @@ class PairSynthesizer:
         """One pair of patch size (D, H, W) at ``target_mm``; the same seed gives the same pair."""
         generator = torch.Generator(self.device).manual_seed(seed)
         removed = self._removed(generator)
-        affine, centre = self._affine(generator), self._centre(source, generator)
-        coordinates = self._coordinates(source, affine, centre, patch, target_mm, generator)
-        position = self._position(source, affine, centre, removed, patch, target_mm, generator)
+        view = self._view(source, patch, target_mm, generator)
+        coordinates = self._coordinates(source, view, generator)
+        position = self._position(source, view, removed, generator)
         presence = self._presence(generator)
         volumes = torch.zeros((2, 2, *patch), device=self.device)
         labels = torch.zeros((2, *patch), dtype=torch.uint8, device=self.device)
         for modality in range(2):
             if presence[modality]:
-                where = coordinates[modality]
-                volumes[modality], labels[modality] = self._scan(
-                    source.array, where, target_mm, removed, modality, generator
-                )
+                scan = Scan(modality, coordinates[modality], removed)
+                volumes[modality], labels[modality] = self._scan(source.array, scan, target_mm, generator)
         return Sample(volumes, position, labels, torch.tensor(presence, device=self.device))
 
     def source(self, array: Tensor, spacing_mm: float) -> "LabelSource":
@@ -169,41 +187,41 @@ class PairSynthesizer:
     def _members(self, labels: Sequence[int]) -> Tensor:
         return torch.tensor([value in labels for value in self.values], device=self.device)
 
-    def _centre(self, source: "LabelSource", generator: torch.Generator) -> Tensor:
-        """(3,) patch centre in mm: mostly in the inner half of the labelled anatomy, sometimes anywhere around it."""
+    def _view(
+        self, source: "LabelSource", patch: tuple[int, ...], target_mm: float, generator: torch.Generator
+    ) -> "View":
+        """Where the patch lies: mostly in the inner half of the labelled anatomy, sometimes anywhere around it."""
+        c = self.config
         middle = (source.lowest + source.highest) / 2 * source.spacing_mm
         half = (source.highest - source.lowest) / 2 * source.spacing_mm
-        reach = 1.0 if chance(self.config.anywhere_probability, generator) else 0.5
-        return middle + reach * half * uniform(-1, 1, (3,), generator)
+        reach = 1.0 if chance(c.anywhere_probability, generator) else 0.5
+        centre = middle + reach * half * uniform(-1, 1, (3,), generator)
+        affine = deformation.random_affine(c.rotation, c.scaling, c.shear, generator)
+        return View(affine, centre, patch, target_mm)
 
-    def _affine(self, generator: torch.Generator) -> Tensor:
-        return deformation.random_affine(self.config.rotation, self.config.scaling, self.config.shear, generator)
-
-    def _position(self, source, affine, centre, removed, patch, target_mm, generator) -> Tensor:
+    def _position(self, source: "LabelSource", view: "View", removed: Tensor, generator: torch.Generator) -> Tensor:
         """(3, D, H, W) position channels: relative to the centre of what is scanned, which is never known exactly."""
-        lowest, highest = source.body if not bool(removed.any()) else (source.lowest, source.highest)
+        lowest, highest = (source.lowest, source.highest) if bool(removed.any()) else source.body
         body = (lowest + highest) / 2 * source.spacing_mm
-        towards_body = torch.linalg.solve(affine, body - centre)  # from the patch centre, in the image
+        towards_body = torch.linalg.solve(view.affine, body - view.centre)  # from the patch centre, in the image
         wrong = self.config.position_error * (3.0 if chance(0.2, generator) else 1.0)
-        half = (torch.tensor(patch, device=self.device) - 1) / 2 * target_mm
-        first = -half - towards_body + wrong * uniform(-1, 1, (3,), generator)
-        return position_channels(first, patch, torch.full((3,), target_mm, device=self.device))
+        half = (torch.tensor(view.patch, device=self.device) - 1) / 2 * view.spacing_mm
+        first = wrong * uniform(-1, 1, (3,), generator) - half - towards_body
+        return position_channels(first, view.patch, torch.full((3,), view.spacing_mm, device=self.device))
 
-    def _coordinates(self, source, affine, centre, patch, target_mm, generator) -> tuple[Tensor, Tensor]:
+    def _coordinates(self, source: "LabelSource", view: "View", generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Coordinate fields (3, D, H, W) of the first and of the second modality, in voxels of the map."""
         c = self.config
-        elastic = deformation.random_elastic(patch, c.elastic_knots, c.elastic, generator)
-        positions = deformation.patch_positions(patch, target_mm, self.device)
-        first = deformation.apply_affine(affine, positions, centre) + elastic
+        elastic = deformation.random_elastic(view.patch, c.elastic_knots, c.elastic, generator)
+        positions = deformation.patch_positions(view.patch, view.spacing_mm, self.device)
+        first = deformation.apply_affine(view.affine, positions, view.centre) + elastic
         second = first
         if chance(c.displacement_probability, generator):
-            rotation = deformation.rotation_matrix(
-                uniform(-c.displacement_rotation, c.displacement_rotation, (3,), generator)
-            )
+            angles = uniform(-c.displacement_rotation, c.displacement_rotation, (3,), generator)
             shift = uniform(-c.displacement, c.displacement, (3,), generator)
-            own_elastic = deformation.random_elastic(patch, c.elastic_knots, c.displacement_elastic, generator)
-            moved = deformation.apply_affine(rotation, positions, shift)
-            second = deformation.apply_affine(affine, moved, centre) + elastic + own_elastic
+            moved = deformation.apply_affine(deformation.rotation_matrix(angles), positions, shift)
+            own_elastic = deformation.random_elastic(view.patch, c.elastic_knots, c.displacement_elastic, generator)
+            second = deformation.apply_affine(view.affine, moved, view.centre) + elastic + own_elastic
         return first / source.spacing_mm, second / source.spacing_mm
 
     def _removed(self, generator: torch.Generator) -> Tensor:
@@ -212,32 +230,31 @@ class PairSynthesizer:
             return torch.zeros_like(self.outside)
         return self.outside | self.border_fluid if chance(0.5, generator) else self.outside
 
-    def _scan(self, label_map, coordinates, target_mm, removed, modality, generator) -> tuple[Tensor, Tensor]:
+    def _scan(
+        self, label_map: Tensor, scan: "Scan", target_mm: float, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Network input (2, D, H, W) and label channels (D, H, W) of one modality."""
-        shape = coordinates.shape[1:]
-        here = deformation.sample_nearest(label_map, coordinates).long()  # (D, H, W) position in self.values
-        image = self._image(label_map, coordinates, here, removed, modality, generator)
-        image = self._acquire(image, target_mm, generator)
-        image = torch.where(removed[here], 0, image) if bool(removed.any()) else image
-        covered = torch.ones(shape, dtype=torch.bool, device=self.device)
+        here = deformation.sample_nearest(label_map, scan.coordinates).long()  # (D, H, W) position in self.values
+        removed = scan.removed[here]
+        image = self._image(label_map, scan, here, generator)
+        image = self._acquire(image, target_mm, generator) * ~removed
+        covered = torch.ones(here.shape, dtype=torch.bool, device=self.device)
         if chance(self.config.crop_probability, generator):
-            covered = acquisition.random_field_of_view(shape, 0.4, generator)
-        volume = network_input(image, covered, self.rules[modality])
-        labels = torch.where(covered & ~removed[here], self.target[here], 0)
+            covered = acquisition.random_field_of_view(tuple(here.shape), 0.4, generator)
+        volume = network_input(image, covered, self.rules[scan.modality])
+        labels = torch.where(covered & ~removed, self.target[here], 0)
         return volume, labels.to(torch.uint8)
 
-    def _image(self, label_map, coordinates, here, removed, modality, generator) -> Tensor:
+    def _image(self, label_map: Tensor, scan: "Scan", here: Tensor, generator: torch.Generator) -> Tensor:
         """(D, H, W) noise-free tissue image with within-label texture and partial volume."""
-        means, deviations = self._contrast(removed, modality, generator)
+        means, deviations = self._contrast(scan.removed, scan.modality, generator)
         fine = here
         if self.config.oversampling > 1:
-            fine = deformation.refine(coordinates, self.config.oversampling)
-            fine = deformation.sample_nearest(label_map, fine).long()
+            coordinates = deformation.refine(scan.coordinates, self.config.oversampling)
+            fine = deformation.sample_nearest(label_map, coordinates).long()
         texture = torch.randn(fine.shape, generator=generator, device=self.device)
         image = means[fine] + deviations[fine] * texture
-        if fine is not here:
-            image = torch.nn.functional.adaptive_avg_pool3d(image[None, None], here.shape)[0, 0]
-        return image
+        return image if fine is here else F.interpolate(image[None, None], size=here.shape, mode="area")[0, 0]
 
     def _contrast(self, removed: Tensor, modality: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation per label value: a typical contrast of the modality, or any."""
@@ -272,7 +289,7 @@ class PairSynthesizer:
             axis = int(torch.randint(0, 3, (), generator=generator, device=self.device))
             image = acquisition.thick_slices(image, axis, float(uniform(1.5, c.thick_slice, (), generator)) / target_mm)
         strength = float(uniform(0, c.bias, (), generator))
-        image = image * acquisition.bias_field(image.shape, strength, generator)
+        image = image * acquisition.bias_field(tuple(image.shape), strength, generator)
         exponent = float(uniform(-c.gamma, c.gamma, (), generator))
         image = image.clamp_min(0) ** (2.0**exponent)
         return acquisition.add_noise(image, float(uniform(0, c.noise, (), generator)), generator)

@@ -1,6 +1,7 @@
 """From a finished training to a model bundle with its card."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def publish_trained(
     scores = {
         structure.name: round(value, 4)
         for structure, value in zip(label_map.structures, dice, strict=False)
-        if value == value  # not a number: not met in validation
+        if not math.isnan(value)  # not met in validation
     }
     metadata = bundle_metadata(
         version=config.version,
@@ -44,9 +45,7 @@ def publish_trained(
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,
         patch_size=config.patch,
-        intensity={
-            name: dataclasses.asdict(rule) for name, rule in zip(config.modalities, config.rules, strict=True)
-        },
+        intensity={name: dataclasses.asdict(rule) for name, rule in zip(config.modalities, config.rules, strict=True)},
         network={"classes": len(label_map.channels), **dataclasses.asdict(config.network)},
         training={**facts, "configuration": _plain(config_to_tables(config))},
         scores={"validation Dice": scores},

@@ -18,7 +18,7 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.config import OptimisationConfig, TrainingConfig, config_to_tables
 from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.losses import supervised_loss
-from CrossModalSegLib.network import MODALITIES, CrossModalNetwork
+from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.sources import SampleSource
 from CrossModalSegLib.synthesis import Sample
 
@@ -90,9 +90,7 @@ def train(
 def build_network(config: TrainingConfig, classes: int) -> CrossModalNetwork:
     """A new network of this configuration, with random weights."""
     options = config.network
-    return CrossModalNetwork(
-        classes, options.channels, options.stem_stride, options.fusion, options.share_convolutions
-    )
+    return CrossModalNetwork(classes, options.channels, options.stem_stride, options.fusion, options.share_convolutions)
 
 
 def learning_rate(options: OptimisationConfig, step: int) -> float:
@@ -119,9 +117,7 @@ class StepDataset(Dataset[Sample]):
 def batches(source: SampleSource, options: OptimisationConfig, step: int) -> DataLoader[Sample]:
     """The batches from ``step`` to the end, prepared by ``options.workers`` processes (0: by this one)."""
     remaining = range(step, options.iterations)
-    return DataLoader(
-        StepDataset(source, options), batch_size=None, sampler=remaining, num_workers=options.workers  # type: ignore
-    )
+    return DataLoader(StepDataset(source, options), batch_size=None, sampler=remaining, num_workers=options.workers)
 
 
 def train_step(
@@ -132,19 +128,22 @@ def train_step(
     with autocast(batch.volumes.device):
         features = network.features(batch.volumes, batch.position, batch.presence)
         losses = []
-        for modality in range(MODALITIES):
-            if features[modality] is None:
-                continue
-            here = batch.presence[:, modality]  # (B,)
-            cells, labels = features[modality][here], batch.labels[here, modality]  # (b, C0, d, h, w), (b, D, H, W)
-            cells, labels = thin_out(cells, labels, loss_stride, phase)
-            losses.append(supervised_loss(network.classify(cells, modality), labels))
+        for modality, decoded in enumerate(features):  # (B, C0, d, h, w)
+            if decoded is not None:
+                cells, labels = _present(decoded, batch.labels[:, modality], batch.presence[:, modality])
+                cells, labels = thin_out(cells, labels, loss_stride, phase)
+                losses.append(supervised_loss(network.classify(cells, modality), labels))
     loss = torch.stack(losses).mean()
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
     return float(loss.detach())
+
+
+def _present(features: Tensor, labels: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
+    """The samples of the batch that have this modality; ``presence`` is (B,) bool."""
+    return (features, labels) if bool(presence.all()) else (features[presence], labels[presence])
 
 
 def thin_out(features: Tensor, labels: Tensor, stride: int, phase: int) -> tuple[Tensor, Tensor]:

@@ -68,9 +68,7 @@ def _synthesis(
 ) -> SynthesisSource:
     paths = [next(iter(entry.labels.values())) for entry in entries]
     values = sorted(_values(paths) | {0})
-    synthesizer = PairSynthesizer(
-        config.synthesis, values, label_map.channels, config.modalities, config.rules, device
-    )
+    synthesizer = PairSynthesizer(config.synthesis, values, label_map.channels, config.modalities, config.rules, device)
     arrays = [world_aligned(*read_segmentation(path)[:2]) for path in paths]
     maps = [synthesizer.source(torch.from_numpy(array), spacing) for array, spacing in arrays]
     return SynthesisSource(synthesizer, maps, config.patch, config.spacing)

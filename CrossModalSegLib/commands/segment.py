@@ -35,7 +35,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--input", action="append", default=[], metavar="MODALITY=PATH", help="a volume, or a folder with one DICOM series"
+        "--input",
+        action="append",
+        default=[],
+        metavar="MODALITY=PATH",
+        help="a volume, or a folder with one DICOM series",
     )
     parser.add_argument("--cases", type=Path, metavar="TABLE.csv", help="many cases instead of --input")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")

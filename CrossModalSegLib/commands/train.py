@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from CrossModalSegLib.errors import OutputError
 
@@ -89,7 +89,7 @@ class _ProgressBar:
 
         self.bar = tqdm(total=iterations, file=sys.stderr, unit="step")
 
-    def __enter__(self) -> "_ProgressBar":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
