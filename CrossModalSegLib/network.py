@@ -204,7 +204,8 @@ class CrossModalNetwork(nn.Module):
         """Decoder features (B, C0, D/s, H/s, W/s) per modality, None where no sample has it."""
         present = [m for m in range(MODALITIES) if bool(presence[:, m].any())]
         masks = presence.to(volumes.dtype)[:, :, None, None, None, None]  # (B, M, 1, 1, 1, 1)
-        encoded = {m: self._encode(torch.cat([volumes[:, m] * masks[:, m], position], dim=1), m) for m in present}
+        given = {m: volumes[:, m].where(masks[:, m] > 0, 0) for m in present}  # NaN · 0 would be NaN
+        encoded = {m: self._encode(torch.cat([given[m], position], dim=1), m) for m in present}
         aware = {m: self.awareness[m](encoded[m][-1]) * masks[:, m] for m in present}  # (B, C, d, h, w)
         fused = self._fuse(aware)
         decoded: list[Tensor | None] = [None] * MODALITIES
