@@ -39,6 +39,7 @@ class SynthesisConfig:
     contrast: tuple[ContrastPrior, ...] = ()
     extraction_probability: float = 0.5
     anywhere_probability: float = 0.2  # patches centred anywhere, not near the middle of the anatomy
+    centre_spread: float = 0.5  # patch centres lie in this inner part of the labelled anatomy
     position_error: float = 12.0  # how far the centre of the body may be off; three times that now and then
     rotation: float = 15.0
     scaling: float = 0.15
@@ -194,7 +195,7 @@ class PairSynthesizer:
         c = self.config
         middle = (source.lowest + source.highest) / 2 * source.spacing_mm
         half = (source.highest - source.lowest) / 2 * source.spacing_mm
-        reach = 1.0 if chance(c.anywhere_probability, generator) else 0.5
+        reach = 1.0 if chance(c.anywhere_probability, generator) else c.centre_spread
         centre = middle + reach * half * uniform(-1, 1, (3,), generator)
         affine = deformation.random_affine(c.rotation, c.scaling, c.shear, generator)
         return View(affine, centre, patch, target_mm)
