@@ -70,8 +70,7 @@ def _tables(label_map: LabelMap, scores: Mapping[str, Any]) -> list[str]:
         lines.append(f"| {structure.name} | " + " | ".join("–" if c is None else f"{c:.3f}" for c in cells) + " |")
     lines += [
         "",
-        f"On the real T1w scans the mean normalised surface Dice (1 mm) is {oasis['nsd']:.3f} and the mean 95 % "
-        f"Hausdorff distance {oasis['hd95_mm']:.1f} mm.",
+        f"Real T1w scans: mean normalised surface Dice (1 mm) {oasis['nsd']:.3f}, 95 % Hausdorff {oasis['hd95_mm']:.1f} mm.",
         "",
         "| real pairs of one patient (brain-extracted, 2 patients with multiple sclerosis) | mean Dice |",
         "|---|---|",

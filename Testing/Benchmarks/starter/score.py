@@ -32,6 +32,7 @@ from CrossModalSegLib.evaluation import evaluate, mean_scores
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.label_translation import LabelTranslation, read_labels
+from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.resampling import resample_labels
 from CrossModalSegLib.synthesis import PairSynthesizer
 from CrossModalSegLib.training_data import world_aligned
@@ -139,12 +140,10 @@ def score_displaced(segmenter: Segmenter, data: Path) -> Scores:
         first, second = volumes
         aligned = segmenter.segment(volumes).modalities[first].labels
         moved = displaced_volume(volumes[second])
-        return dice_between(
-            segmenter, segmenter.segment({first: volumes[first], second: moved}).modalities[first].labels, aligned,
-            volumes[first].grid,
-        )  # fmt: skip
+        result = segmenter.segment({first: volumes[first], second: moved}).modalities[first].labels
+        return dice_between(segmenter.bundle.label_map, result, aligned)
 
-    return over_real_pairs(segmenter, data, compare)
+    return over_real_pairs(data, compare)
 
 
 def score_agreement(segmenter: Segmenter, data: Path) -> Scores:
@@ -154,12 +153,12 @@ def score_agreement(segmenter: Segmenter, data: Path) -> Scores:
         scores = agreement(segmenter.segment(volumes), segmenter.bundle.label_map) or {}
         return {name: score for name, score in scores.items() if score is not None and name != "mean"}
 
-    return over_real_pairs(segmenter, data, compare)
+    return over_real_pairs(data, compare)
 
 
 def score_storage(segmenter: Segmenter, data: Path) -> Scores:
     """Dice between the result for a scan and for the same scan stored flipped and permuted, and obliquely."""
-    folder = sorted(item for item in (data / "oasis-t1").iterdir() if item.is_dir())[0]
+    folder = min(item for item in (data / "oasis-t1").iterdir() if item.is_dir())
     first = segmenter.bundle.modalities[0]
     volume = read_volume(folder / "T1w.nii.gz", first)
     original = segmenter.segment({first: volume}).modalities[first].labels
@@ -167,13 +166,11 @@ def score_storage(segmenter: Segmenter, data: Path) -> Scores:
     for name, stored in (("flipped and permuted", flipped(volume)), ("oblique", oblique(volume))):
         result = segmenter.segment({first: stored}).modalities[first].labels
         back = resample_labels(result, stored.grid, volume.grid)
-        scores[name] = summary([dice_between(segmenter, back, original, volume.grid)])["mean"]
+        scores[name] = summary([dice_between(segmenter.bundle.label_map, back, original)])["mean"]
     return scores
 
 
-def over_real_pairs(
-    segmenter: Segmenter, data: Path, compare: Callable[[Mapping[str, Volume]], dict[str, float]]
-) -> Scores:
+def over_real_pairs(data: Path, compare: Callable[[Mapping[str, Volume]], dict[str, float]]) -> Scores:
     """``compare`` on T1 + T2 and T1 + FLAIR of both open-ms patients; means per pair of contrasts."""
     scores: Scores = {}
     for second in ("T2", "FLAIR"):
@@ -191,13 +188,13 @@ def dice_of(
 ) -> dict[str, float]:
     """Dice per structure of one modality's result with the truth."""
     result = segmenter.segment(volumes).modalities[name]
-    return dice_between(segmenter, result.labels, truths[name], volumes[name].grid)
+    return dice_between(segmenter.bundle.label_map, result.labels, truths[name])
 
 
-def dice_between(segmenter: Segmenter, a: np.ndarray, b: np.ndarray, grid: Grid) -> dict[str, float]:
+def dice_between(label_map: LabelMap, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     """Dice per structure that at least one of two label maps has."""
     scores = {}
-    for structure in segmenter.bundle.label_map.structures:
+    for structure in label_map.structures:
         in_a, in_b = a == structure.value, b == structure.value
         total = int(in_a.sum() + in_b.sum())
         if total:
