@@ -4,12 +4,13 @@ import dataclasses
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.network import FUSIONS
 from CrossModalSegLib.preprocess import IntensityRule
 from CrossModalSegLib.synthesis import SynthesisConfig
 
@@ -62,11 +63,9 @@ class TrainingConfig:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
 
     def __post_init__(self) -> None:
-        if len(self.modalities) != 2 or len(set(self.modalities)) != 2:
-            raise ConfigError("config", f"modalities {list(self.modalities)}", "name two different modalities")
-        stride = self.network.stem_stride * 2 ** (len(self.network.channels) - 1)
-        if len(self.patch) != 3 or any(n % stride for n in self.patch):
-            raise ConfigError("config", f"patch {list(self.patch)}", f"give three multiples of {stride}")
+        problems = list(_contradictions(self))
+        if problems:
+            raise ConfigError("config", "; ".join(problems), "correct these entries")
 
     @property
     def rules(self) -> tuple[IntensityRule, ...]:
@@ -77,10 +76,10 @@ class TrainingConfig:
 def read_config(path: Path) -> TrainingConfig:
     """The configuration in a TOML file; unknown names and wrong types raise one ConfigError that lists them all."""
     try:
-        tables = tomllib.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise ConfigError("not-found", f"no configuration file {path}", "check the path") from error
-    except tomllib.TOMLDecodeError as error:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError("not-found", f"configuration file {path}: {error.strerror}", "check the path") from error
+    except ValueError as error:  # malformed TOML, or not UTF-8
         raise ConfigError("config", f"{path} is not valid TOML: {error}", "correct that line") from error
     return config_from_tables(tables)
 
@@ -99,13 +98,55 @@ def config_to_tables(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def _contradictions(config: TrainingConfig) -> Iterator[str]:
+    """What cannot be trained although every value has the right type."""
+    if not config.name or config.name.startswith(".") or any(mark in config.name for mark in '/\\:*?"<>|'):
+        yield f'name: "{config.name}" cannot be the name of a folder'
+    if len(config.modalities) != 2 or len(set(config.modalities)) != 2:
+        yield f"modalities: name two different ones, not {list(config.modalities)}"
+    named = {f"intensity.{name}": name for name in config.intensity}
+    named |= {f"modality_aliases.{name}": name for name in config.modality_aliases}
+    named |= {f"synthesis.contrast[{n}]": prior.modality for n, prior in enumerate(config.synthesis.contrast)}
+    yield from (
+        f'{where}: there is no modality "{name}"' for where, name in named.items() if name not in config.modalities
+    )
+    if not config.spacing > 0:
+        yield f"spacing: must be above 0 mm, not {config.spacing:g}"
+    yield from _network_problems(config.network, config.patch, config.training.loss_stride)
+    for name in ("iterations", "batch", "validate_every", "validation_samples", "loss_stride"):
+        if getattr(config.training, name) < 1:
+            yield f"training.{name}: must be at least 1, not {getattr(config.training, name)}"
+    if not config.training.learning_rate > 0:
+        yield f"training.learning_rate: must be above 0, not {config.training.learning_rate:g}"
+    if config.training.workers < 0:
+        yield f"training.workers: must be at least 0, not {config.training.workers}"
+
+
+def _network_problems(network: NetworkConfig, patch: tuple[int, ...], loss_stride: int) -> Iterator[str]:
+    if network.fusion not in FUSIONS:
+        yield f'network.fusion: must be one of {", ".join(FUSIONS)}, not "{network.fusion}"'
+    if not network.channels or min(network.channels) < 1:
+        yield f"network.channels: give numbers above 0, not {list(network.channels)}"
+    elif network.stem_stride not in (1, 2):
+        yield f"network.stem_stride: must be 1 or 2, not {network.stem_stride}"
+    else:
+        stride = network.stem_stride * 2 ** (len(network.channels) - 1)
+        if len(patch) != 3 or any(n < 1 or n % stride for n in patch):
+            yield f"patch: give three multiples of {stride}, not {list(patch)}"
+        elif max(patch) == stride:
+            yield f"patch: {list(patch)} is a single cell at the coarsest level; make it larger than {stride}"
+        elif min(patch) // network.stem_stride < loss_stride:
+            yield f"training.loss_stride: {loss_stride} is more than the feature cells of a patch"
+
+
 def _build(kind: Any, table: Any, where: str, problems: list[str]) -> Any:
-    """An instance of dataclass ``kind``; what is wrong is appended to ``problems`` and replaced by the default."""
+    """An instance of dataclass ``kind``, or None; what is wrong is appended to ``problems``."""
     if not isinstance(table, Mapping):
-        problems.append(f"{where or 'file'}: expected a table, found {table!r}")
+        problems.append(f"{where.rstrip('.') or 'file'}: expected a table, found {table!r}")
         return None
     hints = typing.get_type_hints(kind)
     problems += [f"{where}{name}: unknown name" for name in table if name not in hints]
+    known_before = len(problems)
     values = {n: _convert(hints[n], value, f"{where}{n}", problems) for n, value in table.items() if n in hints}
     missing = [
         f.name
@@ -113,9 +154,13 @@ def _build(kind: Any, table: Any, where: str, problems: list[str]) -> Any:
         if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values
     ]
     problems += [f"{where}{name}: missing" for name in missing]
-    if problems:
+    if len(problems) > known_before:
         return None
-    return kind(**values)
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        problems.append(f"{where.rstrip('.')}: {error.message}" if where else error.message)
+        return None
 
 
 def _convert(kind: Any, value: Any, where: str, problems: list[str]) -> Any:

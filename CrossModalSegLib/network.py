@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 MODALITIES = 2
 INPUT_CHANNELS = 5  # normalised intensity, coverage, position along k, j, i
+FUSIONS = ("bottleneck", "gated")
 
 
 class ModalityNorm(nn.Module):
@@ -162,7 +163,7 @@ class CrossModalNetwork(nn.Module):
         share_convolutions: bool = False,
     ):
         super().__init__()
-        if fusion not in ("bottleneck", "gated"):
+        if fusion not in FUSIONS:
             raise ValueError(f'fusion must be "bottleneck" or "gated", not "{fusion}"')
         channels = tuple(channels)
         self.stride = stem_stride * 2 ** (len(channels) - 1)  # grid sizes must be multiples of this
