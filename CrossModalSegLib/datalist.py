@@ -69,6 +69,8 @@ def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
         raise DataError("datalist", f"{path} is not JSON: {error}", "correct the file") from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DataError("datalist", f'{path} has no list "training"', "see docs/training.md")
+    if not isinstance(content.setdefault("validation", []), list):
+        raise DataError("datalist", f'{path}: "validation" is no list', "see docs/training.md")
     return content
 
 
