@@ -236,4 +236,4 @@ class CrossModalNetwork(nn.Module):
         gates = self.gates[0 if self.shared else modality]
         assert isinstance(gates, nn.ModuleList)
         fused = [gate(own[level + 1], other[level + 1], other_present) for level, gate in enumerate(gates)]
-        return [own[0], *fused, *own[len(fused) + 1 :]]
+        return [*own[:1], *fused, *own[len(fused) + 1 :]]
