@@ -56,7 +56,10 @@ def training_case(
     channels: Sequence[int],
     spacing: float,
 ) -> TrainingCase:
-    """Bring volumes and label maps (by modality, values as in ``channels``) onto one world-aligned grid."""
+    """Bring volumes and label maps (by modality, values as in ``channels``) onto one world-aligned grid.
+
+    Label values that are not in ``channels`` become background.
+    """
     grid = model_grid(list(volumes.values()), (spacing, spacing, spacing))
     images = torch.zeros((2, *grid.shape_kji))
     covered = torch.zeros((2, *grid.shape_kji), dtype=torch.bool)
@@ -66,8 +69,8 @@ def training_case(
     for slot, volume in volumes.items():
         array, inside = resample_to(volume, grid)
         images[slot], covered[slot] = torch.from_numpy(array), torch.from_numpy(inside)
-        values = resample_labels(*labels[slot], grid)
-        channel_map[slot] = torch.from_numpy(table[np.where(values < len(table), values, 0)])
+        values = np.rint(resample_labels(*labels[slot], grid)).astype(np.int64)  # label maps may be stored as floats
+        channel_map[slot] = torch.from_numpy(table[np.where((values >= 0) & (values < len(table)), values, 0)])
     return TrainingCase(images, covered, channel_map, tuple(slot in volumes for slot in range(2)))
 
 

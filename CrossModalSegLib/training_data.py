@@ -9,7 +9,7 @@ import torch
 
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.datalist import Entry
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.geometry import world_grid_of
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
@@ -19,15 +19,27 @@ from CrossModalSegLib.sources import CaseSource, MixedSource, SampleSource, Synt
 from CrossModalSegLib.synthesis import PairSynthesizer
 from CrossModalSegLib.volume import read_volume
 
+MOST_LABELS = 255  # labels and channels are uint8 while training
+
 
 def choose_label_map(config: TrainingConfig, entries: Sequence[Entry]) -> LabelMap:
     """The configured label map, or one made from the values that occur in the cases' labels.
 
-    Raises LabelError, ConfigError ``no-labels``.
+    Raises LabelError, ConfigError ``no-labels`` or ``too-many-labels``.
     """
-    if config.label_map:
-        shipped = LABEL_MAP_FOLDER / f"{config.label_map}.json"
-        return read_label_map(shipped if shipped.is_file() else config.label_map)
+    label_map = _configured(config.label_map) if config.label_map else _label_map_of(entries)
+    if len(label_map.structures) > MOST_LABELS:
+        found = f"{len(label_map.structures)} structures"
+        raise ConfigError("too-many-labels", found, f"give a label_map with at most {MOST_LABELS}")
+    return label_map
+
+
+def _configured(name: str) -> LabelMap:
+    shipped = LABEL_MAP_FOLDER / f"{name}.json"
+    return read_label_map(shipped if shipped.is_file() else name)
+
+
+def _label_map_of(entries: Sequence[Entry]) -> LabelMap:
     values = sorted(_values(path for entry in entries for path in entry.labels.values()) - {0})
     if not values:
         raise ConfigError("no-labels", "the training cases have no labelled voxel", "check the label files")
@@ -43,7 +55,11 @@ def choose_label_map(config: TrainingConfig, entries: Sequence[Entry]) -> LabelM
 def build_source(
     entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, device: torch.device
 ) -> SampleSource | None:
-    """One source over all entries; None where there are none. Real and synthetic samples alternate where both exist."""
+    """One source over all entries; None where there are none. Real and synthetic samples alternate where both exist.
+
+    Raises DataError ``no-labels`` (names the label maps without any structure) or ``too-many-labels``, and what reading
+    the files raises.
+    """
     maps = [entry for entry in entries if not entry.volumes]
     cases = [entry for entry in entries if entry.volumes]
     sources: list[SampleSource] = []
@@ -68,8 +84,14 @@ def _synthesis(
 ) -> SynthesisSource:
     paths = [next(iter(entry.labels.values())) for entry in entries]
     values = sorted(_values(paths) | {0})
+    if len(values) > MOST_LABELS + 1:
+        raise DataError("too-many-labels", f"{len(values)} values in the label maps", "merge some of them in the files")
     synthesizer = PairSynthesizer(config.synthesis, values, label_map.channels, config.modalities, config.rules, device)
+    wanted = [value for value, channel in zip(values, synthesizer.target.tolist(), strict=True) if channel]
     arrays = [world_aligned(*read_segmentation(path)[:2]) for path in paths]
+    empty = [str(path) for path, (array, _) in zip(paths, arrays, strict=True) if not np.isin(array, wanted).any()]
+    if empty:
+        raise DataError("no-labels", f"nothing to segment in {', '.join(empty)}", "remove them from the training data")
     maps = [synthesizer.source(torch.from_numpy(array), spacing) for array, spacing in arrays]
     return SynthesisSource(synthesizer, maps, config.patch, config.spacing)
 
