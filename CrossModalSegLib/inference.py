@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.errors import BundleError, DeviceError, InputError
+from CrossModalSegLib.errors import BundleError, ConfigError, DeviceError, InputError
 from CrossModalSegLib.geometry import model_grid, resample_to
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.native_grid import restore
@@ -49,7 +49,7 @@ class ModalityResult:
     """One modality's segmentation on its volume's own grid.
 
     ``labels`` (K, J, I) uint16 label values, ``confidence`` (K, J, I) float32: the highest class probability.
-    ``probabilities`` (C, D, H, W) float16 on the model grid.
+    ``probabilities`` (C, D, H, W) float16 on the model grid, in main memory.
     """
 
     volume: Volume
@@ -88,7 +88,7 @@ class Segmenter:
         self.bundle = bundle
         self.device = choose_device(device)
         self.network = load_network(bundle).to(self.device).eval()
-        self.rules = tuple(IntensityRule(**bundle.intensity[name]) for name in bundle.modalities)
+        self.rules = intensity_rules(bundle)
 
     def segment(self, volumes: Mapping[str, Volume], report: Report = _silent) -> SegmentationResult:
         """Segment one or both modalities of a case.
@@ -102,31 +102,39 @@ class Segmenter:
         report("resampling", 0.0)
         model_input = prepare({slots[name]: volume for name, volume in volumes.items()}, self.bundle, self.rules)
         clock.lap("resampling")
-        probabilities, attempt, fallbacks = self._predict(model_input, report)
+        fallbacks: list[str] = []
+        for attempt in _attempts(self.device):
+            try:
+                results = self._try(attempt, model_input, slots, volumes, report, clock)
+            except torch.OutOfMemoryError:
+                fallbacks.append(f"out of memory {attempt.words}")
+            else:
+                device = str(attempt.device)
+                return SegmentationResult(results, model_input.grid, device, tuple(fallbacks), clock.seconds)
+            torch.cuda.empty_cache()  # here, where the error no longer holds on to the tensors
+        raise DeviceError("out-of-memory", "; ".join(fallbacks), "close other programs or crop the volumes")
+
+    def _try(
+        self,
+        attempt: Attempt,
+        model_input: ModelInput,
+        slots: Mapping[str, int],
+        volumes: Mapping[str, Volume],
+        report: Report,
+        clock: "_Clock",
+    ) -> dict[str, ModalityResult]:
+        """Network and way back to the native grids as ``attempt`` says. Raises torch.OutOfMemoryError."""
+        network = self.network.to(attempt.device)
+        probabilities = predict(network, model_input, self.bundle, attempt, report)
         clock.lap("network")
         results = {}
         for position, (name, volume) in enumerate(volumes.items()):
             report("restoring", position / len(volumes))
-            labels, confidence = restore(
-                probabilities[slots[name]], model_input.grid, volume.grid, self.bundle.label_map.channels
-            )
-            results[name] = ModalityResult(volume, labels, confidence, probabilities[slots[name]])
+            own = probabilities[slots[name]]
+            labels, confidence = restore(own, model_input.grid, volume.grid, self.bundle.label_map.channels)
+            results[name] = ModalityResult(volume, labels, confidence, own.cpu())
         clock.lap("restoring")
-        return SegmentationResult(results, model_input.grid, str(attempt.device), tuple(fallbacks), clock.seconds)
-
-    def _predict(self, model_input: ModelInput, report: Report) -> tuple[dict[int, Tensor], Attempt, list[str]]:
-        """Probabilities per modality by the first attempt that memory suffices for."""
-        fallbacks: list[str] = []
-        for attempt in _attempts(self.device):
-            try:
-                network = self.network.to(attempt.device)
-                probabilities = predict(network, model_input, self.bundle, attempt, report)
-            except torch.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                fallbacks.append(f"out of memory {attempt.words}")
-            else:
-                return probabilities, attempt, fallbacks
-        raise DeviceError("out-of-memory", "; ".join(fallbacks), "close other programs or crop the volumes")
+        return results
 
 
 def choose_device(name: str) -> torch.device:
@@ -139,15 +147,26 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_network(bundle: Bundle) -> CrossModalNetwork:
-    """The bundle's network with its weights, on the CPU."""
+    """The bundle's network with its weights, on the CPU. Raises BundleError ``bundle-network``."""
     try:
         network = CrossModalNetwork(**bundle.network)
         network.load_state_dict({name: torch.from_numpy(array) for name, array in bundle.read_weights().items()})
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BundleError(
-            "bundle-network", f"{bundle.name}: weights do not fit the network: {error}", "install the bundle again"
-        ) from error
+        raise _unusable(bundle, f"weights do not fit the network: {error}") from error
+    classes = network.heads[0].out_channels
+    if classes != len(bundle.label_map.channels):
+        raise _unusable(bundle, f"{classes} classes for {len(bundle.label_map.values)} structures and background")
+    if any(size % network.stride for size in bundle.patch_size):
+        raise _unusable(bundle, f"patch_size {bundle.patch_size} is not in multiples of {network.stride}")
     return network
+
+
+def intensity_rules(bundle: Bundle) -> tuple[IntensityRule, ...]:
+    """How the bundle wants the intensities of its modalities, in their order. Raises BundleError ``bundle-network``."""
+    try:
+        return tuple(IntensityRule(**bundle.intensity[name]) for name in bundle.modalities)
+    except (TypeError, ConfigError) as error:
+        raise _unusable(bundle, f"intensity rules cannot be used: {error}") from error
 
 
 def modality_slot(bundle: Bundle, name: str) -> int:
@@ -245,6 +264,10 @@ def _windows(shape: tuple[int, ...], window: Sequence[int]) -> list[Place]:
     return list(dense_patch_slices(shape, window, interval))
 
 
+def _unusable(bundle: Bundle, what: str) -> BundleError:
+    return BundleError("bundle-network", f"bundle {bundle.name}: {what}", "get the bundle again")
+
+
 def _refuse_same_slot(slots: Mapping[str, int], bundle: Bundle) -> None:
     if len(set(slots.values())) < len(slots):
         raise InputError(
@@ -263,5 +286,5 @@ class _Clock:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.seconds[stage] = round(now - self._last, 3)
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + now - self._last, 3)
         self._last = now
