@@ -31,7 +31,7 @@ def restore(probabilities: Tensor, model: Grid, native: Grid, channels: Sequence
         Label value of each channel, background first.
 
     The label is the class with the highest trilinearly interpolated probability; confidence interpolates the highest
-    probability of each model voxel. What lies outside the model grid is background with confidence 1.
+    probability of each model voxel (at most 1, also where rounding has made the sum of windows more). What lies outside the model grid is background with confidence 1.
     """
     highest, winner = probabilities.max(dim=0)  # (D, H, W)
     uniform = _uniform(winner)
@@ -51,7 +51,7 @@ def restore(probabilities: Tensor, model: Grid, native: Grid, channels: Sequence
         slab = (stop - start, *native.shape_kji[1:])
         labels[start:stop] = values[channel].view(slab).cpu().numpy()
         known = torch.cat([_sample(highest[None], chunk)[0] for chunk in points.split(CHUNK_POINTS)])
-        confidence[start:stop] = torch.where(inside, known, 1.0).view(slab).cpu().numpy()
+        confidence[start:stop] = torch.where(inside, known, 1.0).clamp_max(1.0).view(slab).cpu().numpy()
     return labels, confidence
 
 
