@@ -3,6 +3,7 @@ that was stopped and resumed gives the weights of one that was not."""
 
 import io
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -231,7 +232,7 @@ def save_checkpoint(
 def read_curve(folder: Path) -> list[dict[str, Any]]:
     """The validation curve of the checkpoint in ``folder``: step, loss and Dice per class of each validation."""
     path = folder / "checkpoint.pt"
-    return torch.load(path, weights_only=True, map_location="cpu")["curve"] if path.exists() else []
+    return _read_checkpoint(path)["curve"] if path.exists() else []
 
 
 def load_checkpoint(
@@ -241,17 +242,38 @@ def load_checkpoint(
     average: dict[str, Tensor],
     optimiser: torch.optim.Optimizer,
 ) -> tuple[int, list[dict[str, Any]]]:
-    """Restores the state in place and returns (step, validation curve); (0, []) where there is no checkpoint."""
+    """Restores the state in place and returns (step, validation curve); (0, []) where there is no checkpoint.
+
+    Raises TrainingError ``checkpoint-differs`` (another network or number of classes) or ``checkpoint-unreadable``.
+    """
     path = folder / "checkpoint.pt"
     if not path.exists():
         return 0, []
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    if state["config"]["network"] != config_to_tables(config)["network"]:
+    state = _read_checkpoint(path)
+    same_options = state["config"]["network"] == config_to_tables(config)["network"]
+    if not same_options or _shapes(state["network"]) != _shapes(network.state_dict()):
         raise TrainingError(
-            "checkpoint-differs", f"{path} was trained with another network", "choose another output folder"
+            "checkpoint-differs",
+            f"{path} was trained with another network or number of labels",
+            "choose another output folder",
         )
     network.load_state_dict(state["network"])
     for name, value in state["average"].items():
         average[name].copy_(value)
     optimiser.load_state_dict(state["optimiser"])
     return state["step"], state["curve"]
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(
+            "checkpoint-unreadable",
+            f"{path} is damaged or no checkpoint",
+            "restore it, or choose another output folder",
+        ) from error
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

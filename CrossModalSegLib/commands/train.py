@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     training = build_source(datalist.training, config, label_map, device)
     validation = build_source(datalist.validation, config, label_map, device)
     assert training is not None  # read_datalist refuses an empty list
-    args.output.mkdir(parents=True, exist_ok=True)
+    _make_folder(args.output)
     started = time.monotonic()
     with _ProgressBar(config.training.iterations) as bar:
         weights = train(config, len(label_map.channels), training, validation, args.output, device, bar.show)
@@ -77,8 +77,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_other_content(folder: Path, resume: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError("output-exists", f"{folder} is a file", "give a folder")
     if folder.is_dir() and any(folder.iterdir()) and not resume:
         raise OutputError("output-exists", f"folder {folder} is not empty", "give --resume, or another folder")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError("cannot-write", f"folder {folder}: {error.strerror}", "check the path and rights") from error
 
 
 class _ProgressBar:
