@@ -3,7 +3,9 @@
 import json
 import platform
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ import torch
 
 from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import staged_folder
+from CrossModalSegLib.bundle_metadata import SECTION
+from CrossModalSegLib.errors import OutputError
+from CrossModalSegLib.geometry import coverage
 from CrossModalSegLib.inference import ModalityResult, Report, SegmentationResult, Segmenter, modality_slot
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.overview import write_overview
@@ -39,35 +44,44 @@ def segment_case(
     """
     for name in inputs:
         modality_slot(segmenter.bundle, name)
+    _refuse_inputs_within(output, inputs)
     with staged_folder(output, options.overwrite) as folder:
         report("reading", 0.0)
+        started = time.perf_counter()
         volumes = {name: read_volume(path, name) for name, path in inputs.items()}
         preflight = examine(list(volumes.values()))
         preflight.raise_if_refused()
+        reading = time.perf_counter() - started
         result = segmenter.segment(volumes, report)
         report("writing", 0.0)
-        content = case_report(segmenter, result, preflight)
-        _write_volumes(folder, result, segmenter.bundle.label_map, options)
-        title = f"{segmenter.bundle.name} {segmenter.bundle.version}    not for clinical use"
-        write_overview(folder / "overview.png", result.modalities, segmenter.bundle.label_map, title)
-        (folder / "report.json").write_text(json.dumps(content, indent=1))
+        started = time.perf_counter()
+        with _writing_to(output):
+            _write_volumes(folder, result, segmenter.bundle.label_map, options)
+            title = f"{segmenter.bundle.name} {segmenter.bundle.version}    not for clinical use"
+            write_overview(folder / "overview.png", result.modalities, segmenter.bundle.label_map, title)
+            writing = time.perf_counter() - started
+            seconds = {"reading": round(reading, 3), **result.seconds, "writing": round(writing, 3)}
+            content = case_report(segmenter, result, preflight, seconds)
+            (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     report("done", 1.0)
     return content
 
 
-def case_report(segmenter: Segmenter, result: SegmentationResult, preflight: Preflight) -> dict[str, Any]:
+def case_report(
+    segmenter: Segmenter, result: SegmentationResult, preflight: Preflight, seconds: Mapping[str, float]
+) -> dict[str, Any]:
     """What ``report.json`` holds; volumes in mL, confidence and agreement from 0 to 1, times in seconds, memory in GB."""
     bundle = segmenter.bundle
     return {
         "crossmodalseg": __version__,
         "bundle": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
-        "intended_use": bundle.metadata["intended_use"],
+        "intended_use": bundle.metadata[SECTION]["intended_use"],
         "preflight": preflight.to_json(),
         "structures": _structures(result, bundle.label_map),
         "agreement": agreement(result, bundle.label_map),
         "device": result.device,
         "fallbacks": list(result.fallbacks),
-        "seconds": result.seconds,
+        "seconds": dict(seconds),
         "peak_memory_gb": peak_memory_gb(),
     }
 
@@ -91,8 +105,6 @@ def agreement(result: SegmentationResult, label_map: LabelMap) -> dict[str, floa
 
 
 def _covered_by_all(result: SegmentationResult) -> torch.Tensor:
-    from CrossModalSegLib.geometry import coverage
-
     masks = [coverage(item.volume.grid, result.model_grid) for item in result.modalities.values()]
     return torch.from_numpy(np.logical_and.reduce(masks))
 
@@ -141,6 +153,25 @@ def _write_probabilities(path: Path, item: ModalityResult, result: SegmentationR
         channels=np.array(label_map.channels),
         ijk_to_ras=result.model_grid.ijk_to_ras,
     )
+
+
+def _refuse_inputs_within(output: Path, inputs: Mapping[str, Path]) -> None:
+    """The output folder is replaced as a whole: a scan in it would be gone."""
+    for name, path in inputs.items():
+        if Path(path).resolve().is_relative_to(Path(output).resolve()):
+            raise OutputError(
+                "input-in-output", f"input {name}: {path} lies in the output folder {output}", "choose another folder"
+            )
+
+
+@contextmanager
+def _writing_to(output: Path) -> Iterator[None]:
+    """A full disk is no fault of the program: OutputError ``cannot-write``."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError("cannot-write", f"{output}: {reason}", "check that the disk has space") from error
 
 
 def peak_memory_gb() -> dict[str, float]:
