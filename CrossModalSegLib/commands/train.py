@@ -96,7 +96,8 @@ class _ProgressBar:
     def __init__(self, iterations: int):
         from tqdm import tqdm
 
-        self.bar = tqdm(total=iterations, file=sys.stderr, unit="step")
+        layout = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"
+        self.bar = tqdm(total=iterations, file=sys.stderr, bar_format=layout, mininterval=1.0)
 
     def __enter__(self) -> Self:
         return self
@@ -105,8 +106,6 @@ class _ProgressBar:
         self.bar.close()
 
     def show(self, progress: "Progress") -> None:
-        if self.bar.n == 0 and progress.step > 1:
-            self.bar.initial = progress.step - 1
-        self.bar.n = progress.step - 1
-        self.bar.set_postfix(loss=f"{progress.loss:.3f}", dice=f"{progress.mean_dice:.3f}", refresh=False)
-        self.bar.update(1)
+        left = self.bar.format_interval(progress.seconds_left)
+        self.bar.set_postfix_str(f"loss {progress.loss:.3f}, Dice {progress.mean_dice:.3f}, {left} left", refresh=False)
+        self.bar.update(progress.step - self.bar.n)
