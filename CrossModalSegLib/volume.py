@@ -5,6 +5,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,6 +16,7 @@ from .errors import GeometryError, InputError, OutputError
 from .grid import Grid
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
+_NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _NIFTI_HEADER_BYTES = 348
 _CHUNK_BYTES = 1 << 20
 _LARGEST_SHEAR_DEGREES = 0.1
@@ -52,6 +54,7 @@ def read_volume(path: Path | str, modality: str) -> Volume:
     GeometryError with ``singular-affine``, ``bad-affine``, ``sheared-axes``.
     """
     array, grid = _read(Path(path), sitk.sitkFloat32)
+    _refuse_hidden_nan(Path(path))
     _refuse_useless(array, path)
     return Volume(array, grid, modality)
 
@@ -139,21 +142,40 @@ def _without_fourth_axis(image: sitk.Image) -> sitk.Image:
 def _refuse_useless(array: np.ndarray, path: Path | str) -> None:
     low, high = float(array.min()), float(array.max())  # NaN comes through both
     if not np.isfinite([low, high]).all():
-        count = array.size - int(np.isfinite(array).sum())
-        message = f"{path} has {count} of {array.size} voxels that are NaN or infinite"
-        raise InputError("not-finite", message, "replace them, or export the volume again")
+        raise _not_finite(path, array.size - int(np.isfinite(array).sum()), array.size)
     if low == high:
         raise InputError("constant", f"{path} has the value {low:g} in every voxel", "check that it is the right file")
 
 
+def _not_finite(path: Path | str, count: int, size: int) -> InputError:
+    message = f"{path} has {count} of {size} voxels that are NaN or infinite"
+    return InputError("not-finite", message, "replace them, or export the volume again")
+
+
+def _refuse_hidden_nan(path: Path) -> None:
+    """ITK's NIfTI reader turns NaN and infinity into 0 without a word, so look for them in the file itself."""
+    if not path.name.lower().endswith(_NIFTI_SUFFIXES):
+        return
+    with _open_nifti(path) as stream:
+        layout = _nifti_layout(stream.read(_NIFTI_HEADER_BYTES))
+        if layout is None or layout.float_type is None:
+            return
+        stream.read(max(0, layout.offset - _NIFTI_HEADER_BYTES))
+        left, count = layout.voxels * layout.bits // 8, 0
+        while left > 0 and (chunk := stream.read(min(left, _CHUNK_BYTES))):
+            left -= len(chunk)
+            count += int((~np.isfinite(np.frombuffer(chunk, layout.float_type))).sum())
+    if count:
+        raise _not_finite(path, count, layout.voxels)
+
+
 def _refuse_truncated_nifti(path: Path) -> None:
     """ITK reads a NIfTI file that ends early without an error (the rest is zero), so look at the bytes first."""
-    name = path.name.lower()
-    if not name.endswith((".nii", ".nii.gz")):
+    if not path.name.lower().endswith(_NIFTI_SUFFIXES):
         return
     hint = "the file is damaged or not fully copied: copy or export it again"
     try:
-        with gzip.open(path) if name.endswith(".gz") else path.open("rb") as stream:
+        with _open_nifti(path) as stream:
             header = stream.read(_NIFTI_HEADER_BYTES)
             present = len(header)
             while chunk := stream.read(_CHUNK_BYTES):  # to the end, where gzip's checksum is
@@ -162,23 +184,39 @@ def _refuse_truncated_nifti(path: Path) -> None:
         raise InputError("truncated", f"{path} ends in the middle of the data", hint) from error
     except (OSError, zlib.error) as error:
         raise InputError("unreadable", f"{path}: {error}", hint) from error
-    expected = _nifti_bytes(header)
+    layout = _nifti_layout(header)
+    expected = layout.offset + layout.voxels * layout.bits // 8 if layout else _NIFTI_HEADER_BYTES
     if present < expected:
         raise InputError("truncated", f"{path} holds {present} of {expected} bytes", hint)
 
 
-def _nifti_bytes(header: bytes) -> int:
-    """Bytes a NIfTI-1 file needs (nifti1.h: dim at 40, bitpix at 72, vox_offset at 108); other files: the header's."""
+def _open_nifti(path: Path) -> BinaryIO | gzip.GzipFile:
+    return gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb")
+
+
+@dataclass(frozen=True)
+class _NiftiLayout:
+    """Where the voxels of a NIfTI-1 file start and how they are stored; ``float_type`` is NumPy's, None for integers."""
+
+    offset: int
+    voxels: int
+    bits: int
+    float_type: str | None
+
+
+def _nifti_layout(header: bytes) -> _NiftiLayout | None:
+    """From nifti1.h: dim at 40, datatype at 70, bitpix at 72, vox_offset at 108. None where it is no such header."""
     if len(header) < _NIFTI_HEADER_BYTES:
-        return _NIFTI_HEADER_BYTES
+        return None
     order = next((o for o in "<>" if struct.unpack(o + "i", header[:4])[0] == _NIFTI_HEADER_BYTES), None)
     if order is None:
-        return _NIFTI_HEADER_BYTES
+        return None
     rank, *sizes = struct.unpack(order + "8h", header[40:56])
-    (bits,) = struct.unpack(order + "h", header[72:74])
+    datatype, bits = struct.unpack(order + "2h", header[70:74])
     (offset,) = struct.unpack(order + "f", header[108:112])
     voxels = int(np.prod([max(n, 1) for n in sizes[: max(rank, 0)]], dtype=np.int64))
-    return int(offset) + voxels * bits // 8
+    number = {16: "f4", 64: "f8"}.get(datatype)
+    return _NiftiLayout(int(offset), voxels, bits, f"{order}{number}" if number else None)
 
 
 def _refusal(path: Path, error: RuntimeError) -> InputError | GeometryError:

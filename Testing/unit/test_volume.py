@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from CrossModalSegLib import volume as volume_module
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, InputError, OutputError
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.volume import Volume, read_image, read_volume, write_volume
@@ -176,14 +177,27 @@ def test_a_complex_image_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers_are_counted(tmp_path, value):
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_values_that_are_no_numbers_are_counted(tmp_path, suffix, value):
     grid = random_grid(0)
     array = noise(grid)
     array[0, 0, :3] = value
-    write_volume(tmp_path / "scan.nrrd", array, grid)
+    write_volume(tmp_path / f"scan{suffix}", array, grid)
     with pytest.raises(InputError, match=f"has 3 of {array.size} voxels") as caught:
-        read_volume(tmp_path / "scan.nrrd", "T1w")
+        read_volume(tmp_path / f"scan{suffix}", "T1w")
     assert caught.value.code == "not-finite"
+
+
+@pytest.mark.parametrize("number", ["<f4", ">f4", "<f8", ">f8"])
+def test_values_that_are_no_numbers_are_found_in_every_kind_of_nifti_file(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(volume_module, "_CHUNK_BYTES", 64)
+    data = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(number)
+    header = nib.Nifti1Header(endianness=number[0])
+    nib.save(nib.Nifti1Image(data, np.eye(4), header), tmp_path / "scan.nii")
+    assert (read_volume(tmp_path / "scan.nii", "T1w").array == data.T.astype(np.float32)).all()
+    data[-1, -1, -1] = data[1, 2, 3] = np.nan
+    nib.save(nib.Nifti1Image(data, np.eye(4), header), tmp_path / "scan.nii")
+    assert code_of(tmp_path / "scan.nii") == "not-finite"
 
 
 def test_a_constant_image_is_refused_as_a_scan_but_not_as_a_label_map(tmp_path):
