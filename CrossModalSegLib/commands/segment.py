@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from CrossModalSegLib.case_output import OutputOptions
     from CrossModalSegLib.inference import Segmenter
 
+WIDTH_OF_FILES = 140  # of tables that do not go to a terminal
 FORMATS = ("seg.nrrd", "nii.gz")
 
 EXAMPLES = """examples:
@@ -85,18 +88,23 @@ def _parse_inputs(entries: list[str]) -> dict[str, Path]:
 def _read_cases(table: Path) -> dict[str, dict[str, Path]]:
     """Inputs per case; all problems of the table in one DataError."""
     try:
-        rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
+        reader = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines())
+        rows = [(reader.line_num, row) for row in reader]
     except OSError as error:
         raise DataError("not-found", f"case table {table}: {error.strerror}", "check the path") from error
-    if not rows or "case" not in rows[0]:
+    except (UnicodeError, csv.Error) as error:
+        raise DataError("case-table", f"{table} cannot be read: {error}", "save it as CSV in UTF-8") from error
+    if not rows or "case" not in rows[0][1]:
         raise DataError("case-table", f'{table} has no column "case" or no row', "see crossmodalseg segment --help")
     cases: dict[str, dict[str, Path]] = {}
     problems = []
-    for line, row in enumerate(rows, start=2):
+    for line, row in rows:
         name = (row.pop("case") or "").strip()
-        if not name or name in cases or Path(name).name != name:
+        if not name or name in cases or Path(name).name != name or name == "..":
             problems.append(f'line {line}: case name "{name}" is empty, repeated or no plain name')
-        paths = {modality: (value or "").strip() for modality, value in row.items() if isinstance(value, str)}
+        if None in row:
+            problems.append(f"line {line}: more cells than columns")
+        paths = {modality: (value or "").strip() for modality, value in row.items() if modality is not None}
         cases[name] = {modality: table.parent / value for modality, value in paths.items() if value}
         if not cases[name]:
             problems.append(f"line {line}: no volume")
@@ -106,15 +114,17 @@ def _read_cases(table: Path) -> dict[str, dict[str, Path]]:
 
 
 def _segment(segmenter: "Segmenter", inputs: dict[str, Path], output: Path, options: "OutputOptions") -> dict[str, Any]:
-    """Segment one case with a progress bar on stderr."""
+    """Segment one case with a progress bar on stderr, where that is a terminal: elsewhere it would smear log files."""
     from tqdm import tqdm
 
     from CrossModalSegLib.case_output import segment_case
 
     layout = "{desc:<12}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False) as bar:
+    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=None) as bar:
 
         def show(stage: str, fraction: float) -> None:
+            if bar.disable:
+                return
             if bar.desc != stage:
                 bar.reset()
                 bar.set_description_str(stage, refresh=False)
@@ -148,20 +158,18 @@ def _run_table(
 
 
 def _print_states(states: dict[str, str]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("case", "result")
     for case, state in states.items():
         table.add_row(case, state)
-    Console().print(table)
+    _console().print(table)
     failed = sum(state.startswith("error") for state in states.values())
     print(f"{len(states) - failed} done, {failed} failed")
 
 
 def _print_summary(report: dict[str, Any], output: Path) -> None:
     """Volumes, confidence and agreement per structure on stdout; warnings of the preflight on stderr."""
-    from rich.console import Console
     from rich.table import Table
 
     for finding in report["preflight"]["findings"]:
@@ -177,10 +185,17 @@ def _print_summary(report: dict[str, Any], output: Path) -> None:
         volumes = [f"{row['volume_ml'][modality]:.2f}" for modality in modalities]
         confidences = [_number(row["confidence"][modality]) for modality in modalities]
         table.add_row(row["name"], *volumes, *confidences, *([_number(agreement[row["name"]])] if agreement else []))
-    Console().print(table)
+    _console().print(table)
     seconds = json.dumps(report["seconds"])
     print(f"results in {output} ({report['device']}, seconds {seconds}, peak {report['peak_memory_gb']['process']} GB)")
     print(report["intended_use"])
+
+
+def _console() -> "Console":
+    """For tables on stdout. No markup: rich would take the code in ``error[code]`` for a style and leave it out."""
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 
 
 def _number(value: float | None) -> str:
