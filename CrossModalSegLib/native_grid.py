@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from CrossModalSegLib.grid import Grid
 
 SLAB_VOXELS = 2_000_000
-CHUNK_POINTS = 250_000
+CHUNK_POINTS = 60_000  # more is slower: intermediate results no longer fit the cache
 
 
 @torch.inference_mode()
