@@ -21,7 +21,9 @@ from CrossModalSegLib.volume import Volume
 
 
 class SampleSource(Protocol):
-    """Anything that training can draw samples from."""
+    """Anything that training can draw samples from; ``device`` is where it makes them."""
+
+    device: torch.device
 
     def sample(self, seed: int) -> Sample:
         """The sample that belongs to this seed."""
@@ -34,6 +36,7 @@ class SynthesisSource:
         self, synthesizer: PairSynthesizer, maps: Sequence[LabelSource], patch: tuple[int, ...], spacing_mm: float
     ):
         self.synthesizer, self.maps, self.patch, self.spacing_mm = synthesizer, list(maps), patch, spacing_mm
+        self.device = synthesizer.device
 
     def sample(self, seed: int) -> Sample:
         """A synthetic pair from the label map number ``seed`` modulo their count."""
@@ -82,6 +85,7 @@ class CaseSource:
 
     def __init__(self, cases: Sequence[TrainingCase], config: TrainingConfig):
         self.cases, self.config = list(cases), config
+        self.device = torch.device("cpu")
 
     def sample(self, seed: int) -> Sample:
         """A patch of case number ``seed`` modulo their count, around a labelled voxel two times out of three."""
@@ -146,6 +150,7 @@ class MixedSource:
 
     def __init__(self, sources: Sequence[SampleSource]):
         self.sources = list(sources)
+        self.device = next((s.device for s in self.sources if s.device.type != "cpu"), torch.device("cpu"))
 
     def sample(self, seed: int) -> Sample:
         """The sample of source number ``seed`` modulo their count."""

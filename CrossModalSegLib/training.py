@@ -112,13 +112,18 @@ class StepDataset(Dataset[Sample]):
 
     def __getitem__(self, step: int) -> Sample:
         first = self.options.seed * 500_000_000 + step * self.options.batch
-        return Sample.stack([self.source.sample(first + n) for n in range(self.options.batch)])
+        samples = [self.source.sample(first + n) for n in range(self.options.batch)]
+        return Sample.stack([sample.to(self.source.device) for sample in samples])
 
 
 def batches(source: SampleSource, options: OptimisationConfig, step: int) -> DataLoader[Sample]:
-    """The batches from ``step`` to the end, prepared by ``options.workers`` processes (0: by this one)."""
+    """The batches from ``step`` to the end, prepared by ``options.workers`` processes (0: by this one).
+
+    A source that works on a GPU works in this process: it is quick, and CUDA does not survive a fork.
+    """
     remaining = range(step, options.iterations)
-    return DataLoader(StepDataset(source, options), batch_size=None, sampler=remaining, num_workers=options.workers)
+    workers = options.workers if source.device.type == "cpu" else 0
+    return DataLoader(StepDataset(source, options), batch_size=None, sampler=remaining, num_workers=workers)
 
 
 def train_step(

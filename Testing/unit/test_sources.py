@@ -245,6 +245,8 @@ class Numbers:
     def __init__(self, name: int):
         self.name = name
 
+    device = torch.device("cpu")
+
     def sample(self, seed: int) -> tuple[int, int]:
         return self.name, seed
 

@@ -40,6 +40,8 @@ class Halves:
         self.presence = presence
         self.seeds: list[int] = []
 
+    device = torch.device("cpu")
+
     def sample(self, seed: int) -> Sample:
         self.seeds.append(seed)
         generator = torch.Generator().manual_seed(seed)
@@ -350,6 +352,8 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
 
 class Poisoned(Halves):
     """NaN in the sample of seed 3."""
+
+    device = torch.device("cpu")
 
     def sample(self, seed: int) -> Sample:
         sample = super().sample(seed)
