@@ -5,6 +5,7 @@ import csv
 import json
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +152,9 @@ def _run_table(
         except CrossModalSegError as error:
             states[case] = str(error)
             print(error, file=sys.stderr)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the other cases of a long night
+            states[case] = f"error[internal]: {type(error).__name__}: {error} (report it, with the traceback above)"
+            traceback.print_exc()
         else:
             states[case] = f"done in {time.monotonic() - started:.0f} s"
     _print_states(states)

@@ -251,6 +251,24 @@ def test_a_table_goes_on_after_a_failure_and_sums_up(bundle, scans, tmp_path, ca
     assert "2/3 broken" in printed.err
 
 
+def test_a_table_goes_on_after_a_fault_of_our_own_and_shows_its_traceback(bundle, scans, tmp_path, capsys, monkeypatch):
+    table = write_table(tmp_path, "case,T1w", f"one,{scans / 'a.nii.gz'}", f"two,{scans / 'b.nii.gz'}")
+    segment, calls = case_output.segment_case, []
+
+    def fail_once(*arguments):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise ZeroDivisionError("a fault")
+        return segment(*arguments)
+
+    monkeypatch.setattr(case_output, "segment_case", fail_once)
+    assert run("--cases", table, "--output", tmp_path / "out", "--bundle", bundle) == 1
+    printed = capsys.readouterr()
+    assert names(tmp_path / "out") == {"two"}
+    assert "1 done, 1 failed" in printed.out
+    assert "ZeroDivisionError: a fault" in printed.err
+
+
 def test_a_table_is_taken_up_where_it_was_left(bundle, scans, tmp_path, capsys, monkeypatch):
     table = write_table(tmp_path, "case,T1w", f"one,{scans / 'a.nii.gz'}", f"two,{scans / 'b.nii.gz'}")
     arguments = ["--cases", table, "--output", tmp_path / "out", "--bundle", bundle]
