@@ -15,7 +15,14 @@ from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 from CrossModalSegLib.resampling import resample_labels
 from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.sources import CaseSource, MixedSource, SampleSource, SynthesisSource, training_case
+from CrossModalSegLib.sources import (
+    CaseSource,
+    MixedSource,
+    SampleSource,
+    SynthesisSource,
+    TrainingCase,
+    training_case,
+)
 from CrossModalSegLib.synthesis import PairSynthesizer
 from CrossModalSegLib.volume import read_volume
 
@@ -72,7 +79,7 @@ def build_source(
     return sources[0] if sources else None
 
 
-def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap):  # type: ignore[no-untyped-def]
+def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap) -> TrainingCase:
     slots = {config.modalities.index(name): name for name in entry.volumes}
     volumes = {slot: read_volume(entry.volumes[name], name) for slot, name in slots.items()}
     labels = {slot: read_segmentation(entry.labels[name])[:2] for slot, name in slots.items()}
