@@ -48,13 +48,15 @@ def bundle_metadata(
     training: Mapping[str, Any],
     scores: Mapping[str, Any],
     modality_aliases: Mapping[str, Sequence[str]] | None = None,
+    single_component: bool = False,
     parent: str | None = None,
     changelog: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Complete metadata for ``publish_bundle``, which adds the hashes of the files.
 
     ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order; ``intensity`` has one rule per modality;
-    ``modality_aliases`` lists other names under which a modality may be given;
+    ``modality_aliases`` lists other names under which a modality may be given; ``single_component``: all structures
+    form one connected piece, so that islands elsewhere are errors;
     ``network`` holds the constructor arguments of ``CrossModalNetwork``; ``parent`` is the sha256 of the bundle that
     this one was fine-tuned from. ``training`` and ``scores`` are free: data, time, hardware; figures per structure.
     """
@@ -75,6 +77,7 @@ def bundle_metadata(
         SECTION: {
             "modalities": list(modalities),
             "modality_aliases": {name: list(aliases) for name, aliases in (modality_aliases or {}).items()},
+            "single_component": single_component,
             "label_map": label_map.to_json(),
             "spacing_mm": [float(length) for length in spacing_mm],
             "patch_size": [int(size) for size in patch_size],
@@ -133,6 +136,8 @@ def _section_problems(section: dict[str, Any]) -> Iterator[str]:
         yield f"spacing_mm {section.get('spacing_mm')} is not three lengths above 0"
     if not _is_list_of(int, section.get("patch_size"), length=3, positive=True):
         yield f"patch_size {section.get('patch_size')} is not three integers above 0"
+    if not isinstance(section.get("single_component", False), bool):
+        yield f"single_component {section.get('single_component')} is neither true nor false"
     if not isinstance(section.get("network"), dict):
         yield f"network {section.get('network')} is not a set of constructor arguments"
     if "not for clinical use" not in str(section.get("intended_use")).lower():

@@ -53,6 +53,7 @@ class TrainingConfig:
     description: str = ""
     licence: str = "not stated"
     label_map: str = ""  # a JSON file, or the name of a label map of the library; empty: made from the labels' values
+    single_component: bool = False  # all structures form one connected piece: islands elsewhere are removed
     modality_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modalities: tuple[str, ...] = ("A", "B")
     spacing: float = 1.5  # mm, isotropic

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.data.utils import compute_importance_map, dense_patch_slices
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -131,6 +132,8 @@ class Segmenter:
         for position, (name, volume) in enumerate(volumes.items()):
             report("restoring", position / len(volumes))
             own = probabilities[slots[name]]
+            if self.bundle.single_component:
+                remove_islands(own)
             labels, confidence = restore(own, model_input.grid, volume.grid, self.bundle.label_map.channels)
             results[name] = ModalityResult(volume, labels, confidence, own.cpu())
         clock.lap("restoring")
@@ -229,6 +232,21 @@ def predict(
             probabilities = torch.softmax(logits[slot][0].float(), dim=0).to(attempt.accumulate)  # (C, d, h, w)
             sums[slot][(..., *place)] += (probabilities * weight).half()
     return {slot: values[(..., *crop)] for slot, values in sums.items()}
+
+
+@torch.inference_mode()
+def remove_islands(probabilities: Tensor) -> None:
+    """In place: what is labelled apart from the largest connected piece of foreground becomes background.
+
+    ``probabilities`` (C, D, H, W); voxels are connected by their faces.
+    """
+    foreground = (probabilities.argmax(dim=0) > 0).cpu().numpy()
+    pieces, count = ndimage.label(foreground)
+    if count > 1:
+        largest = 1 + int(np.bincount(pieces.ravel())[1:].argmax())
+        islands = torch.from_numpy(foreground & (pieces != largest)).to(probabilities.device)
+        probabilities[:, islands] = 0
+        probabilities[0, islands] = 1
 
 
 def _attempts(device: torch.device) -> Iterator[Attempt]:

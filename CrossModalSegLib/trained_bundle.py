@@ -42,6 +42,7 @@ def publish_trained(
         licence=config.licence,
         modalities=config.modalities,
         modality_aliases=config.modality_aliases,
+        single_component=config.single_component,
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,
         patch_size=config.patch,

@@ -331,3 +331,29 @@ def test_the_gpu_gives_the_same_segmentation(bundle, straight_result):
     on_gpu = result.modalities["T1w"]
     assert on_gpu.probabilities.device.type == "cpu"
     assert (on_gpu.labels == straight_result.labels).mean() > 0.9999
+
+
+def test_islands_become_background_and_the_largest_piece_stays():
+    probabilities = torch.zeros(3, 4, 5, 6)
+    probabilities[0] = 1.0
+    for channel, place in ((1, (slice(0, 2), slice(0, 2), slice(0, 2))), (2, (2, 0, 0)), (2, (3, 4, 5))):
+        probabilities[(0, *place)] = 0.1
+        probabilities[(channel, *place)] = 0.9
+    inference.remove_islands(probabilities)
+    labels = probabilities.argmax(dim=0)
+    assert int((labels == 1).sum()) == 8
+    assert labels[2, 0, 0] == 2  # another structure, but of the same piece
+    assert probabilities[:, 3, 4, 5].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_a_bundle_of_one_piece_drops_what_lies_apart(bundle):
+    apart = (slice(2, 5), slice(2, 5), slice(2, 5))  # in the air, in a corner
+    scan = sampled(two_balls, STRAIGHT, "T1w")
+    scan.array[apart] = 400.0
+    kept = Segmenter(bundle, "cpu").segment({"T1w": scan}).modalities["T1w"]
+    dropped = Segmenter(replace(bundle, single_component=True), "cpu").segment({"T1w": scan}).modalities["T1w"]
+    assert kept.labels[apart].any()
+    assert not dropped.labels[apart].any()
+    elsewhere = np.ones(scan.array.shape, dtype=bool)
+    elsewhere[:7, :7, :7] = False
+    assert np.array_equal(kept.labels[elsewhere], dropped.labels[elsewhere])
