@@ -47,7 +47,7 @@ class Bundle:
     """A model bundle on disk, as its metadata describe it.
 
     ``modality_aliases`` lists other names under which a modality may be given. ``single_component``: all structures form
-    one connected piece. ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order. ``intensity`` has one
+    one connected piece; ``mirror``: predictions are averaged with those for the mirrored scans. ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order. ``intensity`` has one
     rule per modality, ``network`` the constructor arguments of ``CrossModalNetwork``. ``sha256`` identifies the bundle: it changes with any
     of its files.
     """
@@ -58,6 +58,7 @@ class Bundle:
     modalities: tuple[str, ...]
     modality_aliases: dict[str, list[str]]
     single_component: bool
+    mirror: bool
     label_map: LabelMap
     spacing_mm: tuple[float, float, float]
     patch_size: tuple[int, int, int]
@@ -125,6 +126,7 @@ def read_bundle(folder: str | Path) -> Bundle:
         modalities=tuple(section["modalities"]),
         modality_aliases=section.get("modality_aliases", {}),
         single_component=section.get("single_component", False),
+        mirror=section.get("mirror", False),
         label_map=LabelMap.from_json(section["label_map"]),
         spacing_mm=(spacing_i, spacing_j, spacing_k),
         patch_size=tuple(section["patch_size"]),

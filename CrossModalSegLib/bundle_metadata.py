@@ -49,6 +49,7 @@ def bundle_metadata(
     scores: Mapping[str, Any],
     modality_aliases: Mapping[str, Sequence[str]] | None = None,
     single_component: bool = False,
+    mirror: bool = False,
     parent: str | None = None,
     changelog: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -56,7 +57,8 @@ def bundle_metadata(
 
     ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order; ``intensity`` has one rule per modality;
     ``modality_aliases`` lists other names under which a modality may be given; ``single_component``: all structures
-    form one connected piece, so that islands elsewhere are errors;
+    form one connected piece, so that islands elsewhere are errors; ``mirror``: predictions are averaged with those for
+    the mirrored scans;
     ``network`` holds the constructor arguments of ``CrossModalNetwork``; ``parent`` is the sha256 of the bundle that
     this one was fine-tuned from. ``training`` and ``scores`` are free: data, time, hardware; figures per structure.
     """
@@ -78,6 +80,7 @@ def bundle_metadata(
             "modalities": list(modalities),
             "modality_aliases": {name: list(aliases) for name, aliases in (modality_aliases or {}).items()},
             "single_component": single_component,
+            "mirror": mirror,
             "label_map": label_map.to_json(),
             "spacing_mm": [float(length) for length in spacing_mm],
             "patch_size": [int(size) for size in patch_size],
@@ -136,8 +139,9 @@ def _section_problems(section: dict[str, Any]) -> Iterator[str]:
         yield f"spacing_mm {section.get('spacing_mm')} is not three lengths above 0"
     if not _is_list_of(int, section.get("patch_size"), length=3, positive=True):
         yield f"patch_size {section.get('patch_size')} is not three integers above 0"
-    if not isinstance(section.get("single_component", False), bool):
-        yield f"single_component {section.get('single_component')} is neither true nor false"
+    for switch in ("single_component", "mirror"):
+        if not isinstance(section.get(switch, False), bool):
+            yield f"{switch} {section.get(switch)} is neither true nor false"
     if not isinstance(section.get("network"), dict):
         yield f"network {section.get('network')} is not a set of constructor arguments"
     if "not for clinical use" not in str(section.get("intended_use")).lower():

@@ -54,6 +54,7 @@ class TrainingConfig:
     licence: str = "not stated"
     label_map: str = ""  # a JSON file, or the name of a label map of the library; empty: made from the labels' values
     single_component: bool = False  # all structures form one connected piece: islands elsewhere are removed
+    mirror: bool = False  # average with the prediction for the mirrored scans, left and right exchanged
     modality_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     modalities: tuple[str, ...] = ("A", "B")
     spacing: float = 1.5  # mm, isotropic

@@ -218,6 +218,7 @@ def predict(
         for slot in slots
     }
     presence = model_input.presence[None].to(attempt.device)
+    mirrored = bundle.label_map.mirrored_channels() if bundle.mirror else None
     for number, place in enumerate(places):
         report("network", number / len(places))
         weight = (importance / total[place]).to(attempt.accumulate)
@@ -226,12 +227,32 @@ def predict(
             for slot in slots:
                 sums[slot][0][place] += weight.half()
             continue
-        with torch.autocast(attempt.device.type, dtype=torch.bfloat16):
-            logits = network(batch, position[(..., *place)][None].to(attempt.device), presence)
+        here = position[(..., *place)][None].to(attempt.device)
+        probabilities = window_probabilities(network, batch, here, presence, mirrored)
         for slot in slots:
-            probabilities = torch.softmax(logits[slot][0].float(), dim=0).to(attempt.accumulate)  # (C, d, h, w)
-            sums[slot][(..., *place)] += (probabilities * weight).half()
+            sums[slot][(..., *place)] += (probabilities[slot].to(attempt.accumulate) * weight).half()
     return {slot: values[(..., *crop)] for slot, values in sums.items()}
+
+
+def window_probabilities(
+    network: CrossModalNetwork, volumes: Tensor, position: Tensor, presence: Tensor, mirrored: Sequence[int] | None
+) -> list[Tensor]:
+    """Class probabilities (C, d, h, w) float32 of one window per modality; what an absent one holds has no meaning.
+
+    With ``mirrored`` (the channel of each structure on the other side) they are the mean of the prediction and of that
+    for the window mirrored left to right, mirrored back.
+    """
+    with torch.autocast(volumes.device.type, dtype=torch.bfloat16):
+        logits = network(volumes, position, presence)  # each (1, C, d, h, w) or None
+    straight = [torch.empty(0) if one is None else torch.softmax(one[0].float(), dim=0) for one in logits]
+    if mirrored is None:
+        return straight
+    from_left = position.flip(-1) * torch.tensor([1, 1, -1], device=position.device).view(3, 1, 1, 1)
+    turned = window_probabilities(network, volumes.flip(-1), from_left, presence, None)
+    return [
+        (one + other.flip(-1)[list(mirrored)]) / 2 if one.numel() else one
+        for one, other in zip(straight, turned, strict=True)
+    ]
 
 
 @torch.inference_mode()

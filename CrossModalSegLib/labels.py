@@ -115,6 +115,19 @@ class LabelMap:
         """Label value of each network channel, background first: ``channels[c]`` is what channel ``c`` stands for."""
         return (0, *self.values)
 
+    def mirrored_channels(self) -> tuple[int, ...]:
+        """Per channel, the channel of the same structure on the other side of the body.
+
+        Sides are told by names that begin with "left " or "right "; other structures are their own mirror image.
+        Raises LabelError ``one-sided`` where a structure has no partner.
+        """
+        position = {structure.name: channel for channel, structure in enumerate(self.structures, start=1)}
+        partners = [_other_side(structure.name) for structure in self.structures]
+        alone = [name for name in partners if name not in position]
+        if alone:
+            raise LabelError("one-sided", f"no {_listed(alone)} in the label map", "add them, or do not mirror")
+        return (0, *(position[name] for name in partners))
+
     def by_value(self, value: int) -> Structure:
         """The structure with this label value. Raises LabelError ``unknown-label``."""
         return self._find(value, {structure.value: structure for structure in self.structures})
@@ -199,6 +212,11 @@ def _is_integer_in(number: object, low: int, high: int) -> bool:
 
 def _repeated(items: Iterable[Any]) -> list[Any]:
     return [item for item, count in Counter(map(str, items)).items() if count > 1]
+
+
+def _other_side(name: str) -> str:
+    side, separator, rest = name.partition(" ")
+    return {"left": "right", "right": "left"}.get(side, side) + separator + rest
 
 
 def _listed(items: Iterable[Any]) -> str:

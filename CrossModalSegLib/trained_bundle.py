@@ -43,6 +43,7 @@ def publish_trained(
         modalities=config.modalities,
         modality_aliases=config.modality_aliases,
         single_component=config.single_component,
+        mirror=config.mirror,
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,
         patch_size=config.patch,

@@ -357,3 +357,26 @@ def test_a_bundle_of_one_piece_drops_what_lies_apart(bundle):
     elsewhere = np.ones(scan.array.shape, dtype=bool)
     elsewhere[:7, :7, :7] = False
     assert np.array_equal(kept.labels[elsewhere], dropped.labels[elsewhere])
+
+
+def test_a_mirrored_prediction_has_left_and_right_in_their_places(bundle, segmenter):
+    mirroring = replace(bundle, mirror=True)
+    scan = sampled(two_balls, STRAIGHT, "T1w")
+    straight = segmenter.segment({"T1w": scan}).modalities["T1w"].labels
+    both = Segmenter(mirroring, "cpu").segment({"T1w": scan}).modalities["T1w"].labels
+    for value in BALLS:
+        assert dice(both, straight, value) > 0.99
+
+
+def test_mirroring_makes_the_prediction_symmetric(noise_segmenter):
+    generator = torch.Generator().manual_seed(3)
+    volumes = torch.rand((1, 2, 2, 8, 8, 8), generator=generator)
+    position = torch.rand((1, 3, 8, 8, 8), generator=generator)
+    presence = torch.tensor([[True, True]])
+    exchanged = [0, 2, 1, 3]
+    turned = position.flip(-1) * torch.tensor([1, 1, -1]).view(3, 1, 1, 1)
+    with torch.inference_mode():
+        here = inference.window_probabilities(noise_segmenter.network, volumes, position, presence, exchanged)
+        there = inference.window_probabilities(noise_segmenter.network, volumes.flip(-1), turned, presence, exchanged)
+    for one, other in zip(here, there, strict=True):
+        assert torch.allclose(one, other.flip(-1)[exchanged], atol=1e-5)

@@ -178,3 +178,22 @@ class TestBrainLabelMap:
 
     def test_it_says_where_its_codes_come_from(self):
         assert "CID 7140" in self.label_map.comment
+
+
+def test_the_mirror_image_of_a_side_is_the_other_side_and_of_the_middle_itself():
+    names = ("left putamen", "brain stem", "right putamen", "lefty")
+    label_map = LabelMap(tuple(Structure(n, name, (0, 0, 0)) for n, name in enumerate(names, start=5)))
+    assert label_map.mirrored_channels() == (0, 3, 2, 1, 4)
+
+
+def test_a_side_without_a_partner_cannot_be_mirrored():
+    label_map = LabelMap((Structure(1, "left kidney", (0, 0, 0)),))
+    with pytest.raises(LabelError, match="right kidney"):
+        label_map.mirrored_channels()
+
+
+def test_mirroring_twice_gives_the_brain_label_map_back():
+    label_map = read_label_map(LABEL_MAP_FOLDER / "brain_mr_pair.json")
+    once = label_map.mirrored_channels()
+    assert [once[channel] for channel in once] == list(range(33))
+    assert sum(channel != other for channel, other in enumerate(once)) == 28  # 14 structures have two sides
