@@ -23,7 +23,8 @@ CONFIG = HERE / "configs" / "brain-mr-pair.toml"
 CARD = HERE / "configs" / "brain-mr-pair.card.md"
 BUNDLES = HERE.parent / "CrossModalSeg" / "Resources" / "Bundles"
 SETTINGS = (
-    ("both", "both modalities"),
+    ("both", "both, first's labels"),
+    ("both, labels of the second", "both, second's labels"),
     ("first only", "first modality alone"),
     ("second only", "second modality alone"),
     ("displaced", "both, second displaced by 5 mm and 5°"),

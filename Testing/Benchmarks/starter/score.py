@@ -70,20 +70,21 @@ def main() -> None:
 def score_synthetic(segmenter: Segmenter, data: Path) -> Scores:
     """Mean Dice over maps and structures, and per structure, for each way of giving the pair."""
     settings: dict[str, list[dict[str, float]]] = {}
+    first, second = segmenter.bundle.modalities
     for number in UNSEEN_MAPS:
         labels, grid = read_image(data / "brain-label-maps" / f"training_seg_{number:02d}.nii.gz")
-        for displaced in (False, True):
-            volumes, truths = synthetic_pair(segmenter, labels, grid, displaced, seed=number)
-            first, second = segmenter.bundle.modalities
-            settings.setdefault("displaced" if displaced else "both", []).append(
-                dice_of(segmenter, volumes, truths, first)
-            )
-            if not displaced:
-                for name, key in ((first, "first only"), (second, "second only")):
-                    settings.setdefault(key, []).append(dice_of(segmenter, {name: volumes[name]}, truths, name))
-                settings.setdefault("both, labels of the second", []).append(
-                    dice_of(segmenter, volumes, truths, second)
-                )
+        volumes, truths = synthetic_pair(segmenter, labels, grid, displaced=False, seed=number)
+        moved, moved_truths = synthetic_pair(segmenter, labels, grid, displaced=True, seed=number)
+        both = dice_of(segmenter, volumes, truths)
+        cases = {
+            "both": both[first],
+            "both, labels of the second": both[second],
+            "first only": dice_of(segmenter, {first: volumes[first]}, truths)[first],
+            "second only": dice_of(segmenter, {second: volumes[second]}, truths)[second],
+            "displaced": dice_of(segmenter, moved, moved_truths)[first],
+        }
+        for name, case in cases.items():
+            settings.setdefault(name, []).append(case)
     return {name: summary(cases) for name, cases in settings.items()}
 
 
@@ -184,11 +185,13 @@ def over_real_pairs(data: Path, compare: Callable[[Mapping[str, Volume]], dict[s
 
 
 def dice_of(
-    segmenter: Segmenter, volumes: Mapping[str, Volume], truths: Mapping[str, np.ndarray], name: str
-) -> dict[str, float]:
-    """Dice per structure of one modality's result with the truth."""
-    result = segmenter.segment(volumes).modalities[name]
-    return dice_between(segmenter.bundle.label_map, result.labels, truths[name])
+    segmenter: Segmenter, volumes: Mapping[str, Volume], truths: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Per modality, Dice per structure of its result with the truth."""
+    results = segmenter.segment(volumes).modalities
+    return {
+        name: dice_between(segmenter.bundle.label_map, result.labels, truths[name]) for name, result in results.items()
+    }
 
 
 def dice_between(label_map: LabelMap, a: np.ndarray, b: np.ndarray) -> dict[str, float]:
