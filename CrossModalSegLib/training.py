@@ -155,8 +155,8 @@ def _present(features: Tensor, labels: Tensor, presence: Tensor) -> tuple[Tensor
 def thin_out(features: Tensor, labels: Tensor, stride: int, phase: int) -> tuple[Tensor, Tensor]:
     """Every ``stride``-th feature cell per axis, starting at an offset that changes with ``phase``, and their labels.
 
-    The head classifies each feature cell by itself, so the loss may look at a part of them: with many classes most
-    of a CPU training step would go into the loss. Features (B, C, d, h, w), labels (B, D, H, W), D = d · block.
+    The head classifies each feature cell by itself, so the loss may look at a part of them: with many classes a
+    large part of a CPU training step would go into the loss. Features (B, C, d, h, w), labels (B, D, H, W), D = d · block.
     """
     if stride == 1:
         return features, labels
