@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.bundle_metadata import (
@@ -72,16 +70,22 @@ class Bundle:
 
         Raises BundleError ``bundle-corrupt`` (names the file, the expected and the actual hash) or ``bundle-unsafe``.
         """
+        self.verify_files()
+        self.read_weights()
+
+    def verify_files(self) -> None:
+        """What `verify` checks, except for the weights' values: needs nothing but the standard library."""
         _refuse_pickles(self.path)
         for name, expected in self.metadata[SECTION]["sha256"].items():
             _check_hash(self, name, expected)
-        self.read_weights()
 
     def read_weights(self) -> dict[str, np.ndarray]:
         """The network's tensors by name; all floating types come back as float32 (half and bfloat16 exactly).
 
         Raises BundleError ``bundle-corrupt`` for a damaged file or values that are not finite.
         """
+        import safetensors  # here, because bundles are listed before the packages for segmenting are installed
+
         try:
             tensors = safetensors.deserialize((self.path / WEIGHTS_FILE).read_bytes())
         except (OSError, safetensors.SafetensorError) as error:
@@ -157,7 +161,12 @@ def bundle_search_path() -> tuple[Path, ...]:
     beside = Path(__file__).resolve().parents[1]
     named = [Path(entry) for entry in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if entry]
     shipped = [beside / "CrossModalSeg" / "Resources" / "Bundles", beside / "Resources" / "Bundles"]
-    return (*named, *shipped, _user_folder() / "bundles")
+    return (*named, *shipped, user_bundle_folder())
+
+
+def user_bundle_folder() -> Path:
+    """Where this user's own bundles are kept; it may not exist yet."""
+    return _user_folder() / "bundles"
 
 
 def publish_bundle(
@@ -176,6 +185,8 @@ def publish_bundle(
     Raises OutputError ``output-exists`` or BundleError ``bundle-invalid`` (metadata, or weights that are not finite or,
     with ``half``, beyond the range of float16).
     """
+    import safetensors.numpy
+
     folder = Path(folder)
     problems = metadata_problems(metadata, hashed=False)
     if problems:

@@ -13,7 +13,7 @@ import CrossModalSegLib
 LIBRARY = Path(CrossModalSegLib.__file__).parent
 
 FOUNDATION = {"errors", "atomic", "labels"}
-# What the graphical process imports as well: numpy, SimpleITK and safetensors, neither torch nor MONAI.
+# What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
 WITHOUT_TORCH = {
     "bundle",
     "bundle_metadata",
@@ -99,6 +99,26 @@ def test_what_the_graphical_process_imports_loads_neither_torch_nor_slicer():
     code = f"import sys, {', '.join(names)}; print(*{{name.split('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "monai", "matplotlib", *SLICER} & set(loaded)
+
+
+SLICERS_OWN_PYTHON = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        root = name.split(".")[0]
+        if root not in {"numpy", "SimpleITK", "pydicom", "scipy", "CrossModalSegLib", *sys.stdlib_module_names}:
+            raise ModuleNotFoundError(f"not in 3D Slicer's own Python: {name}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def test_the_graphical_process_lists_bundles_before_any_package_is_installed():
+    names = [f"CrossModalSegLib.{name}" for name in sorted(FOUNDATION | WITHOUT_TORCH)]
+    listing = "from CrossModalSegLib.bundle import list_bundles; print(*(bundle.name for bundle in list_bundles()))"
+    code = f"{SLICERS_OWN_PYTHON}\nimport {', '.join(names)}\n{listing}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "brain-mr-pair" in done.stdout.split()
 
 
 def test_every_module_named_here_exists():
