@@ -8,6 +8,7 @@ tell left from right), absent modalities, gated fusion of the deeper skips, and 
 strided stem that makes training on a CPU bearable.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -136,6 +137,19 @@ class GatedSkip(nn.Module):
         return own + gate * self.value(other) * other_present
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What the encoders make of a batch, by modality; a modality that no sample has is left out.
+
+    ``aware`` is F_mia (B, C, d, h, w), the deepest features after MIA, 0 for samples without the modality; ``skips``
+    holds the features of the other levels, finest first; ``masks`` (B, M, 1, 1, 1, 1) is 1 where a sample has it.
+    """
+
+    aware: dict[int, Tensor]
+    skips: dict[int, list[Tensor]]
+    masks: Tensor
+
+
 class CrossModalNetwork(nn.Module):
     """Two encoders, MIA, a unified fusion layer and two decoders: one label map per modality.
 
@@ -203,19 +217,27 @@ class CrossModalNetwork(nn.Module):
 
     def features(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """Decoder features (B, C0, D/s, H/s, W/s) per modality, None where no sample has it."""
+        return self.decode(self.encode(volumes, position, presence))
+
+    def encode(self, volumes: Tensor, position: Tensor, presence: Tensor) -> Encoded:
+        """The first half of ``features``, for losses that compare the deepest features as well."""
         present = [m for m in range(MODALITIES) if bool(presence[:, m].any())]
         masks = presence.to(volumes.dtype)[:, :, None, None, None, None]  # (B, M, 1, 1, 1, 1)
         given = {m: volumes[:, m].where(masks[:, m] > 0, 0) for m in present}  # NaN · 0 would be NaN
-        encoded = {m: self._encode(torch.cat([given[m], position], dim=1), m) for m in present}
-        aware = {m: self.awareness[m](encoded[m][-1]) * masks[:, m] for m in present}  # (B, C, d, h, w)
-        fused = self._fuse(aware)
+        levels = {m: self._encode(torch.cat([given[m], position], dim=1), m) for m in present}
+        aware = {m: self.awareness[m](levels[m][-1]) * masks[:, m] for m in present}  # (B, C, d, h, w)
+        return Encoded(aware, {m: levels[m][:-1] for m in present}, masks)
+
+    def decode(self, encoded: Encoded) -> list[Tensor | None]:
+        """The second half of ``features``: fusion, then the decoder of each modality that is there."""
+        fused = self._fuse(encoded.aware)  # (B, C, d, h, w)
         decoded: list[Tensor | None] = [None] * MODALITIES
-        for m in present:
+        for m, aware in encoded.aware.items():
             other = 1 - m
-            skips = encoded[m][:-1]
-            if other in encoded:
-                skips = self._gate(skips, encoded[other][:-1], masks[:, other], m)
-            decoded[m] = self._decode(fused + aware[m], skips, m)
+            skips = encoded.skips[m]  # (B, Cl, D/s/2^l, ...) each
+            if other in encoded.skips:
+                skips = self._gate(skips, encoded.skips[other], encoded.masks[:, other], m)
+            decoded[m] = self._decode(fused + aware, skips, m)  # (B, C0, D/s, H/s, W/s)
         return decoded
 
     def _encode(self, volume: Tensor, modality: int) -> list[Tensor]:

@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import torch
 
+from CrossModalSegLib.losses import channel_affinity_consistency, channel_semantic_consistency
 from CrossModalSegLib.network import (
     INPUT_CHANNELS,
     CrossModalNetwork,
@@ -126,6 +127,27 @@ def test_the_other_scan_changes_a_modalitys_prediction(fusion):
     assert (with_it - without_it).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(("fusion", "reaches"), [("bottleneck", False), ("gated", True)])
+def test_only_gates_carry_the_other_scan_past_the_bottleneck(fusion, reaches):
+    net = network(fusion, channels=(4, 6, 8))
+    net.fuse.register_forward_hook(lambda _module, _given, fused: torch.zeros_like(fused))
+    volumes, position, presence = inputs(BOTH)
+    with_it, _ = net(volumes, position, presence)
+    without_it, _ = net(volumes, position, torch.tensor([FIRST_ALONE]))
+    assert bool((with_it - without_it).abs().max() > 1e-3) == reaches
+
+
+def test_each_decoder_gets_the_fused_features_and_those_of_its_own_modality():
+    net, seen = network("bottleneck"), {}
+    net.fuse.register_forward_hook(lambda _module, _given, fused: seen.update(fused=fused))
+    for m in range(2):
+        net.decoders[m].register_forward_pre_hook(lambda _module, given, m=m: seen.update({m: given[0]}))
+    encoded = net.encode(*inputs(BOTH))
+    net.decode(encoded)
+    for m in range(2):
+        assert torch.equal(seen[m], seen["fused"] + encoded.aware[m])
+
+
 @pytest.mark.parametrize("channel", range(INPUT_CHANNELS))
 def test_intensity_coverage_and_position_all_reach_the_prediction(channel):
     net = network()
@@ -138,6 +160,36 @@ def test_intensity_coverage_and_position_all_reach_the_prediction(channel):
         position[:, channel - 2] += ramp
     after, _ = net(volumes, position, presence)
     assert (before - after).abs().max() > 1e-3
+
+
+# the deepest features
+
+
+@pytest.mark.parametrize("stem", [1, 2])
+def test_the_deepest_features_are_given_for_each_modality_that_is_there(stem):
+    net = network(stem=stem)
+    encoded = net.encode(*inputs(BOTH, SECOND_ALONE))
+    assert {m: tuple(aware.shape) for m, aware in encoded.aware.items()} == dict.fromkeys(
+        (0, 1), (2, 8, *[4 // stem] * 3)
+    )
+    assert encoded.aware[0][0].any()
+    assert not encoded.aware[0][1].any()  # the sample without the first modality
+    assert list(net.encode(*inputs(SECOND_ALONE)).aware) == [1]
+
+
+def test_the_deepest_features_have_passed_through_the_awareness():
+    net, batch = network(), inputs(BOTH)
+    seen = []
+    net.awareness[0].register_forward_hook(lambda _module, _given, result: seen.append(result))
+    encoded = net.encode(*batch)
+    assert torch.equal(encoded.aware[0], seen[0])
+
+
+@pytest.mark.parametrize(("fusion", "share"), FUSION_AND_SHARING)
+def test_encoding_and_decoding_apart_is_the_same_as_both_at_once(fusion, share):
+    net, batch = network(fusion, share), inputs(BOTH, FIRST_ALONE)
+    for apart, at_once in zip(net.decode(net.encode(*batch)), net.features(*batch), strict=True):
+        assert torch.equal(apart, at_once)
 
 
 # gradients
@@ -166,6 +218,16 @@ def test_an_absent_modality_trains_nothing_of_its_encoder(fusion):
     present[0].square().mean().backward()  # of the sample that has the first modality alone
     assert gradient_of(net.encoders[1].parameters()) == 0
     assert gradient_of(net.encoders[0].parameters()) > 0
+
+
+@pytest.mark.parametrize("loss", [channel_semantic_consistency, channel_affinity_consistency])
+def test_a_loss_on_the_deepest_features_trains_both_encoders_and_no_decoder(loss):
+    net = network()
+    aware = net.encode(*inputs(BOTH, BOTH)).aware
+    loss(aware[0], aware[1]).backward()
+    assert gradient_of(net.encoders[0].parameters()) > 0
+    assert gradient_of(net.encoders[1].parameters()) > 0
+    assert gradient_of(net.decoders.parameters()) == 0
 
 
 def test_gated_fusion_also_joins_the_skips_between_the_finest_level_and_the_bottleneck():
