@@ -16,6 +16,7 @@ FOUNDATION = {"errors", "atomic", "labels"}
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
 WITHOUT_TORCH = {
     "bundle",
+    "bundle_library",
     "bundle_metadata",
     "dicom",
     "geometry",
