@@ -45,9 +45,10 @@ class Bundle:
     """A model bundle on disk, as its metadata describe it.
 
     ``modality_aliases`` lists other names under which a modality may be given. ``single_component``: all structures form
-    one connected piece; ``mirror``: predictions are averaged with those for the mirrored scans. ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order. ``intensity`` has one
-    rule per modality, ``network`` the constructor arguments of ``CrossModalNetwork``. ``sha256`` identifies the bundle: it changes with any
-    of its files.
+    one connected piece; ``mirror``: predictions are averaged with those for the mirrored scans; ``requires_both``: one
+    scan alone is refused. ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order. ``intensity`` has
+    one rule per modality, ``network`` the constructor arguments of ``CrossModalNetwork``. ``sha256`` identifies the
+    bundle: it changes with any of its files.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class Bundle:
     modality_aliases: dict[str, list[str]]
     single_component: bool
     mirror: bool
+    requires_both: bool
     label_map: LabelMap
     spacing_mm: tuple[float, float, float]
     patch_size: tuple[int, int, int]
@@ -131,6 +133,7 @@ def read_bundle(folder: str | Path) -> Bundle:
         modality_aliases=section.get("modality_aliases", {}),
         single_component=section.get("single_component", False),
         mirror=section.get("mirror", False),
+        requires_both=section.get("requires_both", False),
         label_map=LabelMap.from_json(section["label_map"]),
         spacing_mm=(spacing_i, spacing_j, spacing_k),
         patch_size=tuple(section["patch_size"]),

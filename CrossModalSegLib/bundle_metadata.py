@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from importlib.metadata import version as installed_version
 from pathlib import PurePosixPath
 from typing import Any
@@ -50,6 +51,8 @@ def bundle_metadata(
     modality_aliases: Mapping[str, Sequence[str]] | None = None,
     single_component: bool = False,
     mirror: bool = False,
+    requires_both: bool = False,
+    created: str | None = None,
     parent: str | None = None,
     changelog: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
@@ -58,7 +61,8 @@ def bundle_metadata(
     ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order; ``intensity`` has one rule per modality;
     ``modality_aliases`` lists other names under which a modality may be given; ``single_component``: all structures
     form one connected piece, so that islands elsewhere are errors; ``mirror``: predictions are averaged with those for
-    the mirrored scans;
+    the mirrored scans; ``requires_both``: one scan alone is refused; ``created``: the date of the training, as in ISO
+    8601 (2026-11-23);
     ``network`` holds the constructor arguments of ``CrossModalNetwork``; ``parent`` is the sha256 of the bundle that
     this one was fine-tuned from. ``training`` and ``scores`` are free: data, time, hardware; figures per structure.
     """
@@ -81,6 +85,8 @@ def bundle_metadata(
             "modality_aliases": {name: list(aliases) for name, aliases in (modality_aliases or {}).items()},
             "single_component": single_component,
             "mirror": mirror,
+            "requires_both": requires_both,
+            "created": created,
             "label_map": label_map.to_json(),
             "spacing_mm": [float(length) for length in spacing_mm],
             "patch_size": [int(size) for size in patch_size],
@@ -139,9 +145,11 @@ def _section_problems(section: dict[str, Any]) -> Iterator[str]:
         yield f"spacing_mm {section.get('spacing_mm')} is not three lengths above 0"
     if not _is_list_of(int, section.get("patch_size"), length=3, positive=True):
         yield f"patch_size {section.get('patch_size')} is not three integers above 0"
-    for switch in ("single_component", "mirror"):
+    for switch in ("single_component", "mirror", "requires_both"):
         if not isinstance(section.get(switch, False), bool):
             yield f"{switch} {section.get(switch)} is neither true nor false"
+    if not _is_date(section.get("created")):
+        yield f"created {section.get('created')!r} is not a date such as 2026-11-23"
     if not isinstance(section.get("network"), dict):
         yield f"network {section.get('network')} is not a set of constructor arguments"
     if "not for clinical use" not in str(section.get("intended_use")).lower():
@@ -189,6 +197,14 @@ def _hash_problems(hashes: Any) -> Iterator[str]:
             yield f"hashed file {name!r} lies outside the bundle"
         if not isinstance(value, str) or not _SHA256.fullmatch(value):
             yield f"hash {value!r} of {name} is not a SHA-256"
+
+
+def _is_date(text: Any) -> bool:
+    """Also None, for bundles that do not say when they were made."""
+    try:
+        return text is None or bool(date.fromisoformat(text))
+    except (TypeError, ValueError):
+        return False
 
 
 def _is_list_of(kind: Any, items: Any, length: int, positive: bool = False) -> bool:

@@ -95,10 +95,12 @@ class Segmenter:
         """Segment one or both modalities of a case.
 
         ``volumes`` maps the bundle's modality names, or their aliases, to volumes. ``report`` is told the stage and
-        the fraction of it that is done. Raises InputError ``unknown-modality``, DeviceError ``out-of-memory``.
+        the fraction of it that is done. Raises InputError ``unknown-modality``, ``same-modality`` or ``scan-missing``,
+        DeviceError ``out-of-memory``.
         """
         slots = {name: modality_slot(self.bundle, name) for name in volumes}
         _refuse_same_slot(slots, self.bundle)
+        _refuse_missing(slots, self.bundle)
         clock = _Clock()
         report("resampling", 0.0)
         model_input = prepare({slots[name]: volume for name, volume in volumes.items()}, self.bundle, self.rules)
@@ -313,6 +315,15 @@ def _refuse_same_slot(slots: Mapping[str, int], bundle: Bundle) -> None:
             "same-modality",
             f"inputs {', '.join(slots)} both stand for {bundle.modalities[next(iter(slots.values()))]}",
             f"give one volume for each of {' and '.join(bundle.modalities)}",
+        )
+
+
+def _refuse_missing(slots: Mapping[str, int], bundle: Bundle) -> None:
+    if bundle.requires_both and len(slots) < MODALITIES:
+        raise InputError(
+            "scan-missing",
+            f"bundle {bundle.name} needs both {' and '.join(bundle.modalities)}; only {', '.join(slots)} is given",
+            "give both scans, or use a model that can do with one",
         )
 
 

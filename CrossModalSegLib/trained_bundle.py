@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ def publish_trained(
     facts: Mapping[str, Any],
     dice: Sequence[float],
     card: str | None = None,
+    created: str | None = None,
 ) -> Bundle:
     """Publish ``weights`` as the bundle ``folder``; its training configuration goes into the metadata.
 
     ``facts`` says what it was trained on (cases, iterations, hours, device), ``dice`` is the validation Dice per
-    structure in the order of the label map. ``card`` replaces the model card that would be written from them.
+    structure in the order of the label map. ``card`` replaces the model card that would be written from them, ``created``
+    (ISO 8601) today's date.
     """
     scores = {
         structure.name: round(value, 4)
@@ -44,6 +47,7 @@ def publish_trained(
         modality_aliases=config.modality_aliases,
         single_component=config.single_component,
         mirror=config.mirror,
+        created=created or date.today().isoformat(),
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,
         patch_size=config.patch,

@@ -42,7 +42,14 @@ def main() -> None:
     label_map = read_label_map(LABEL_MAP_FOLDER / f"{config.label_map}.json")
     state = torch.load(args.run / "checkpoint.pt", weights_only=True, map_location="cpu")
     scores = json.loads(args.scores.read_text()) if args.scores else {}
-    facts = {"training cases": 17, "validation cases": 3, "iterations": state["step"], "measured scores": scores}
+    data = "synthetic pairs from 17 label maps of adult heads (SynthSeg, Apache-2.0), no images"
+    facts = {
+        "data": data,
+        "training cases": 17,
+        "validation cases": 3,
+        "iterations": state["step"],
+        "measured scores": scores,
+    }
     dice = state["curve"][-1]["dice"]
     card = model_card(config, label_map, state["step"], scores)
     bundle = publish_trained(args.output, config, label_map, state["average"], facts, dice, card)

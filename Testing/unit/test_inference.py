@@ -359,6 +359,12 @@ def test_a_bundle_of_one_piece_drops_what_lies_apart(bundle):
     assert np.array_equal(kept.labels[elsewhere], dropped.labels[elsewhere])
 
 
+def test_a_bundle_that_needs_both_scans_refuses_one_alone(bundle):
+    scan = sampled(two_balls, STRAIGHT, "T2w")
+    with pytest.raises(InputError, match=r"scan-missing.*needs both T1w and T2w; only T2w"):
+        Segmenter(replace(bundle, requires_both=True), "cpu").segment({"T2w": scan})
+
+
 def test_a_mirrored_prediction_has_left_and_right_in_their_places(bundle, segmenter):
     mirroring = replace(bundle, mirror=True)
     scan = sampled(two_balls, STRAIGHT, "T1w")
