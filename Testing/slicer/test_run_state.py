@@ -30,7 +30,7 @@ def tracker_in(state: str) -> RunTracker:
     return tracker
 
 
-@pytest.mark.parametrize(("before", "after"), product(WAY_TO, WAY_TO))
+@pytest.mark.parametrize(("before", "after"), list(product(WAY_TO, WAY_TO)))
 def test_a_state_is_entered_only_from_those_before_it(before, after):
     tracker = tracker_in(before)
     if (before, after) in ALLOWED or (after == "idle" and before != "idle"):
