@@ -49,3 +49,11 @@ class DeviceError(CrossModalSegError):
 
 class TrainingError(CrossModalSegError):
     """A training that cannot go on."""
+
+
+class ProtocolError(CrossModalSegError):
+    """A line between the module and its worker process that makes no sense."""
+
+
+class WorkerError(CrossModalSegError):
+    """Something that kept the worker process from doing what it was asked for."""

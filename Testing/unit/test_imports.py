@@ -12,7 +12,7 @@ import CrossModalSegLib
 
 LIBRARY = Path(CrossModalSegLib.__file__).parent
 
-FOUNDATION = {"errors", "atomic", "labels"}
+FOUNDATION = {"errors", "atomic", "labels", "progress", "protocol"}
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
 WITHOUT_TORCH = {
     "bundle",
@@ -27,7 +27,12 @@ WITHOUT_TORCH = {
     "volume",
 }
 MATHEMATICS = {"network", "losses"}  # torch alone; know no files
-TOP = {"cli", *(f"commands.{path.stem}" for path in (LIBRARY / "commands").glob("[!_]*.py"))}
+TOP = {
+    "cli",
+    "worker",
+    "worker_requests",
+    *(f"commands.{path.stem}" for path in (LIBRARY / "commands").glob("[!_]*.py")),
+}
 
 SLICER = {"PythonQt", "ctk", "qt", "slicer", "trame", "trame_slicer", "vtk", "vtkmodules"}
 
