@@ -22,6 +22,7 @@ WITHOUT_TORCH = {
     "geometry",
     "grid",
     "label_translation",
+    "modality_guess",
     "preflight",
     "segmentation_io",
     "volume",
