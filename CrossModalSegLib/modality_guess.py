@@ -54,9 +54,7 @@ def contradicts(modality: str, modalities: Sequence[str], aliases: Aliases, scan
     """The other modality of the bundle that ``scan`` clearly says it is, where it is chosen as ``modality``; else None."""
     fits = _fits(modalities, aliases, scan)
     best = _best(fits)
-    if best is None or best == modality or fits[best] < _SAME_FAMILY or fits[best] < fits.get(modality, 0) + 2:
-        return None
-    return best
+    return best if best is not None and fits[best] >= fits.get(modality, 0) + 2 else None
 
 
 # How well a scan fits a modality.

@@ -152,6 +152,10 @@ def test_the_dicom_modality_is_believed_before_a_text_that_does_not_go_with_it(m
     assert guess_modality(modalities, {}, text, dicom_modality=header) == guess
 
 
+def test_what_fits_two_modalities_alike_is_neither():
+    assert guess_modality(("early", "late"), {"early": ["T2"], "late": ["T2w"]}, "T2 TSE") is None
+
+
 # --- several scans
 
 
