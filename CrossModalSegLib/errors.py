@@ -57,3 +57,7 @@ class ProtocolError(CrossModalSegError):
 
 class WorkerError(CrossModalSegError):
     """Something that kept the worker process from doing what it was asked for."""
+
+
+class InstallError(CrossModalSegError):
+    """Packages that are missing and could not be installed."""
