@@ -1,0 +1,188 @@
+"""Carries out the requests that the worker process gets (see ``protocol``); the model stays loaded between them."""
+
+import importlib
+import re
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from CrossModalSegLib.errors import CrossModalSegError, ProtocolError
+from CrossModalSegLib.progress import RunProgress
+from CrossModalSegLib.protocol import Done, Event, Failed, Request, encode
+
+if TYPE_CHECKING:
+    from CrossModalSegLib.inference import Segmenter
+
+DEVICES = ("auto", "cpu", "cuda")
+# After these the process is of no use any more: a new one finds the packages, or a GPU that works again.
+FATAL = ("packages-missing", "gpu-fault")
+
+# Seconds per stage where nothing has been measured yet; only their proportions count then.
+_LOADING = "loading model"
+_COLD_LOADING, _WARM_LOADING = 6.0, 0.2
+_SEGMENTING = {
+    "cpu": {"reading": 0.5, "resampling": 1.0, "network": 40.0, "restoring": 6.0, "writing": 5.0},
+    "cuda": {"reading": 0.5, "resampling": 1.0, "network": 3.0, "restoring": 4.0, "writing": 5.0},
+}
+_REGISTERING = {"reading": 0.5, "registering": 8.0}
+
+_OUT_OF_MEMORY = re.compile("allocate memory|not enough memory|bad_?alloc|out of memory", re.IGNORECASE)
+
+Report = Callable[[str, float], None]  # stage, fraction of it
+
+
+class RequestHandler:
+    """Carries out requests, one at a time, and tells ``send`` about each: progress, then one `Done` or `Failed`.
+
+    ``output`` is the folder that results are being written to just now, or None.
+    """
+
+    def __init__(self, send: Callable[[Event], None], clock: Callable[[], float] = time.monotonic):
+        self.output: Path | None = None
+        self._send = send
+        self._clock = clock
+        self._segmenter: Segmenter | None = None
+        self._measured: dict[tuple[str, str], dict[str, float]] = {}  # (bundle, device) -> stage -> seconds
+
+    def answer(self, request: Request) -> bool:
+        """Carry out ``request``; whatever goes wrong becomes its `Failed`. False: this process should not go on."""
+        answer: Event
+        try:
+            answer = Done(request.id, self._carry_out(request))
+            encode(answer)  # here, where its fault is still this request's
+        except Exception as error:  # noqa: BLE001 - the module waits for an answer; the traceback goes to stderr
+            answer = failure(request.id, error)
+        self._send(answer)
+        return not (isinstance(answer, Failed) and answer.code in FATAL)
+
+    def _carry_out(self, request: Request) -> dict[str, Any]:
+        actions = {"segment": self._segment, "register": self._register, "ping": self._ping}
+        if request.action not in actions:
+            raise _bad_request(f"action {request.action!r}", f"use one of {', '.join(actions)}")
+        return actions[request.action](request)
+
+    def _ping(self, request: Request) -> dict[str, Any]:
+        _only(request.arguments)
+        return {}
+
+    def _register(self, request: Request) -> dict[str, Any]:
+        _only(request.arguments, "fixed", "moving")
+        paths = [Path(_text(request.arguments, name)) for name in ("fixed", "moving")]
+        from CrossModalSegLib.registration import rigid_refine
+        from CrossModalSegLib.volume import read_volume
+
+        report = self._reporter(RunProgress(request.id, _REGISTERING, clock=self._clock))
+        report("reading", 0.0)
+        fixed, moving = (read_volume(path, path.stem) for path in paths)
+        return rigid_refine(fixed, moving, lambda _stage, fraction: report("registering", fraction)).to_json()
+
+    def _segment(self, request: Request) -> dict[str, Any]:
+        _only(request.arguments, "bundle", "inputs", "output", "device")
+        bundle, device = _text(request.arguments, "bundle"), _device(request.arguments)
+        inputs, output = _inputs(request.arguments), Path(_text(request.arguments, "output"))
+        progress = RunProgress(request.id, _expected(self._segmenter), clock=self._clock)
+        report = self._reporter(progress)
+        self._segmenter = segmenter = self._load(bundle, device, report)
+        key = (segmenter.bundle.sha256, segmenter.device.type)
+        measured = self._measured.get(key)
+        progress.expect(measured or _SEGMENTING[segmenter.device.type], measured is not None)
+        result = self._write_case(segmenter, inputs, output, report)
+        self._measured[key] = {stage: took for stage, took in progress.seconds().items() if stage != _LOADING}
+        return result | {"output": str(output)}
+
+    def _write_case(
+        self, segmenter: "Segmenter", inputs: Mapping[str, Path], output: Path, report: Report
+    ) -> dict[str, Any]:
+        from CrossModalSegLib.case_output import OutputOptions, segment_case
+
+        self.output = output
+        try:
+            return segment_case(segmenter, inputs, output, OutputOptions(), report)
+        finally:
+            self.output = None
+
+    def _load(self, bundle_name: str, device_name: str, report: Report) -> "Segmenter":
+        """The network on its device: that of the last request where it is the same."""
+        report(_LOADING, 0.0)
+        _import_engine()
+        report(_LOADING, 0.7)
+        from CrossModalSegLib.bundle import load_bundle
+        from CrossModalSegLib.inference import Segmenter, choose_device
+
+        bundle, device = load_bundle(bundle_name), choose_device(device_name)
+        warm, self._segmenter = self._segmenter, None
+        if warm and (warm.bundle.sha256, warm.bundle.name, warm.device) == (bundle.sha256, bundle.name, device):
+            return warm
+        del warm  # two networks at once may be too many for the memory
+        return Segmenter(bundle, device_name)
+
+    def _reporter(self, progress: RunProgress) -> Report:
+        def report(stage: str, fraction: float) -> None:
+            event = None if stage == "done" else progress.update(stage, fraction)  # Done says it
+            if event is not None:
+                self._send(event)
+
+        return report
+
+
+def failure(request_id: str, error: Exception) -> Failed:
+    """What is told about ``error``; unless a user can put it right, its traceback goes to stderr as well."""
+    if isinstance(error, CrossModalSegError):
+        return Failed(request_id, error.code, error.message, error.hint)
+    traceback.print_exception(error)
+    what = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no details'}"
+    if isinstance(error, ImportError) and not (error.name or "").startswith("CrossModalSegLib"):
+        package = (error.name or "a package").partition(".")[0]
+        return Failed(request_id, "packages-missing", f"{package} cannot be loaded: {what}", "install the packages")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
+        return Failed(request_id, "out-of-memory", what, "close other programs or crop the volumes")
+    if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+        return Failed(request_id, "gpu-fault", what, "try again; if it comes back, choose the CPU as device")
+    return Failed(request_id, "internal", what, "report it, with the log")
+
+
+def _import_engine() -> None:
+    """Load torch and all that a segmentation needs. Raises ImportError that names the package."""
+    importlib.invalidate_caches()  # packages may have been installed since this process started
+    try:
+        importlib.import_module("CrossModalSegLib.case_output")
+    except OSError as error:  # torch is there, but a library that it brings cannot be loaded
+        raise ImportError(str(error), name="torch") from error
+
+
+def _expected(warm: "Segmenter | None") -> dict[str, float]:
+    if warm is None:
+        return {_LOADING: _COLD_LOADING, **_SEGMENTING["cpu"]}
+    return {_LOADING: _WARM_LOADING, **_SEGMENTING[warm.device.type]}
+
+
+def _only(arguments: Mapping[str, Any], *names: str) -> None:
+    if unknown := set(arguments) - set(names):
+        raise _bad_request(f"arguments {', '.join(sorted(unknown))}", f"this action has {', '.join(names) or 'none'}")
+
+
+def _text(arguments: Mapping[str, Any], name: str) -> str:
+    value = arguments.get(name)
+    if not isinstance(value, str) or not value:
+        raise _bad_request(f"{name} is {value!r}", f"give {name} as text")
+    return value
+
+
+def _inputs(arguments: Mapping[str, Any]) -> dict[str, Path]:
+    inputs = arguments.get("inputs")
+    if not isinstance(inputs, dict) or not inputs:
+        raise _bad_request(f"inputs is {inputs!r}", "give a path per modality")
+    return {name: Path(_text(inputs, name)) for name in inputs}
+
+
+def _device(arguments: Mapping[str, Any]) -> str:
+    device = arguments.get("device", "auto")
+    if device not in DEVICES:
+        raise _bad_request(f"device is {device!r}", f"use one of {', '.join(DEVICES)}")
+    return str(device)
+
+
+def _bad_request(what: str, hint: str) -> ProtocolError:
+    return ProtocolError("bad-request", what, hint)
