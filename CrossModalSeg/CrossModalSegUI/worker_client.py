@@ -1,0 +1,318 @@
+"""The module's side of the worker process: starts it when there is something to do, and tells what becomes of it.
+
+`WorkerClient` knows nothing of Qt. How a process is started and read is left to a `WorkerProcess`, of which there are
+two: ``worker_process.QtWorkerProcess`` for the desktop, ``subprocess_worker.SubprocessWorkerProcess`` for all else.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import CrossModalSegLib
+from CrossModalSegLib.errors import ProtocolError, WorkerError
+from CrossModalSegLib.protocol import Done, Event, Failed, Ready, Request, decode_event, encode
+from CrossModalSegLib.worker import remove_staging
+
+CANCELLED = "cancelled"
+WORKER_DIED = "worker-died"
+NOT_STARTED = "worker-not-started"
+BAD_OUTPUT = "worker-output"
+
+_KEPT_ERROR_LINES = 40
+_SHOWN_ERROR_LINES = 5
+_SECONDS_TO_NOTICE_AN_END = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class WorkerProcess(Protocol):
+    """One run of a program. It is started once; the callbacks are called on the thread that owns it.
+
+    ``on_output`` and ``on_error_output`` get bytes as they come, ``on_finished`` comes once, after all output: with the
+    exit code, negative where a signal ended the process, or None where it could not be started (why, goes to
+    ``on_error_output``). None of them is called from within ``start`` or ``write``.
+    """
+
+    on_output: Callable[[bytes], None]
+    on_error_output: Callable[[bytes], None]
+    on_finished: Callable[[int | None], None]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is alive, as far as is known; its last output may still be on the way."""
+
+    def start(self, program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start ``program`` in this process's environment changed by ``environment``."""
+
+    def write(self, data: bytes) -> None:
+        """Write to its stdin. Where it has ended, nothing happens: ``on_finished`` tells."""
+
+    def kill_tree(self, worker_pid: int | None = None) -> None:
+        """Kill it and all that it has started, among them ``worker_pid``. No callback is called from here on."""
+
+    def wait(self, seconds: float) -> None:
+        """Let output arrive: calls the callbacks on this thread; returns when some came, at latest after ``seconds``."""
+
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass
+class _Waiting:
+    """A request that has not been answered yet."""
+
+    request: Request
+    on_event: OnEvent
+    submitted: float
+    has_begun: bool = False
+    was_sent_again: bool = False
+
+
+class WorkerClient:
+    """Gives requests to a worker process, which it starts when needed, and events to those who asked.
+
+    Each request gets any number of `Progress` and then exactly one `Done` or `Failed`, never from within `submit`. An
+    exception in a listener is logged and goes no further.
+    """
+
+    def __init__(
+        self,
+        process_factory: Callable[[], WorkerProcess],
+        clock: Callable[[], float] = time.monotonic,
+        python: str | None = None,
+        library: Path | None = None,
+        worker_arguments: Sequence[str] = (),
+    ):
+        """``python``: the interpreter, by default Slicer's own or this one; ``library``: the folder that contains
+        CrossModalSegLib, by default this one's; ``worker_arguments``: see ``python -m CrossModalSegLib.worker --help``.
+        """
+        self._process_factory = process_factory
+        self._clock = clock
+        self._python = python
+        self._library = library
+        self._worker_arguments = tuple(worker_arguments)
+        self._session: _Session | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request has not been answered yet."""
+        return self._session is not None and bool(self._session.waiting)
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The id of the process that computes, once it has said it; None where there is none."""
+        return self._session.worker_pid if self._session else None
+
+    def submit(self, request: Request, on_event: OnEvent) -> None:
+        """Ask for ``request``; ``on_event`` is told of it later. Raises WorkerError ``same-id``."""
+        self._notice_an_end()
+        if self._session and request.id in self._session.waiting:
+            raise WorkerError("same-id", f"request {request.id} is under way already", "give each request its own id")
+        self._send(_Waiting(request, on_event, self._clock()))
+
+    def cancel(self) -> None:
+        """Kill the worker where it is busy; every request that waits is answered by `Failed` "cancelled"."""
+        if self.is_busy:
+            self._end(CANCELLED, "The run was cancelled.", "click Segment to start again")
+
+    def close(self) -> None:
+        """Kill the worker; nobody is called any more. A later `submit` starts another one."""
+        if self._session is not None:
+            self._session.kill()
+            self._session = None
+
+    def wait(self, seconds: float) -> None:
+        """Let the worker's output arrive and deliver what comes on this thread; for at most ``seconds``."""
+        if self._session is not None:
+            self._session.process.wait(seconds)
+
+    def _send(self, waiting: _Waiting) -> None:
+        if self._session is None:
+            self._session = self._start()
+        self._session.waiting[waiting.request.id] = waiting
+        self._session.process.write(encode(waiting.request))
+
+    def _start(self) -> "_Session":
+        library = self._library or Path(CrossModalSegLib.__file__).resolve().parents[1]
+        search_path = [str(library), *filter(None, [os.environ.get("PYTHONPATH")])]
+        session = _Session(self._process_factory(), self._on_event, self._on_garbage, self._on_finished)
+        # -P: the folder that the program was started from does not come before the library
+        arguments = ["-u", "-P", "-m", "CrossModalSegLib.worker", *self._worker_arguments]
+        environment = {"PYTHONPATH": os.pathsep.join(search_path)}
+        session.process.start(self._python or default_python(), arguments, environment)
+        return session
+
+    def _notice_an_end(self) -> None:
+        """A worker that has died while nobody looked is replaced before it is asked for anything."""
+        deadline = self._clock() + _SECONDS_TO_NOTICE_AN_END
+        self.wait(0.0)
+        while self._session and not self._session.process.is_running and self._clock() < deadline:
+            self.wait(0.1)
+
+    def _on_event(self, session: "_Session", event: Event) -> None:
+        if isinstance(event, Ready):
+            session.worker_pid = event.pid
+            return
+        waiting = session.waiting.get(event.id)
+        if waiting is None:
+            _log.warning("the worker answers a request that nobody made: %s", event)
+            return
+        waiting.has_begun = True
+        if isinstance(event, Done | Failed):
+            del session.waiting[event.id]
+        _deliver(waiting, event)
+
+    def _on_garbage(self, error: ProtocolError) -> None:
+        self._end(BAD_OUTPUT, f"The worker process wrote something else than events: {error.message}", error.hint)
+
+    def _end(self, code: str, message: str, hint: str) -> None:
+        """Kill the worker and fail everything that waits for it."""
+        session, self._session = self._session, None
+        assert session is not None
+        session.kill()
+        _fail(session.waiting, code, message, hint)
+
+    def _on_finished(self, session: "_Session", exit_code: int | None) -> None:
+        """The worker has ended by itself, or somebody else has ended it."""
+        self._session = None
+        session.clean_up()
+        lost = self._send_again(session.waiting) if exit_code == 0 else session.waiting
+        if lost:
+            _log.error("the worker process %s; its last words:\n%s", _how(exit_code), "\n".join(session.error_lines))
+            code, message, hint = self._obituary(exit_code, next(iter(lost.values())).submitted)
+            _fail(lost, code, message + session.last_words(), hint)
+
+    def _send_again(self, waiting: "dict[str, _Waiting]") -> "dict[str, _Waiting]":
+        """To a new worker, once, what the old one had not begun; returns the rest.
+
+        For a worker that left because it was idle, just when it was asked for something.
+        """
+        again = {key: one for key, one in waiting.items() if not one.has_begun and not one.was_sent_again}
+        for one in again.values():
+            one.was_sent_again = True
+            self._send(one)
+        return {key: one for key, one in waiting.items() if key not in again}
+
+    def _obituary(self, exit_code: int | None, submitted: float) -> tuple[str, str, str]:
+        """Code, message and hint for a request that a worker has taken with it."""
+        if exit_code is None:
+            program = self._python or default_python()
+            return NOT_STARTED, f"The worker process {program} could not be started.", "check that it can be run"
+        message = f"The worker process {_how(exit_code)} after {self._clock() - submitted:.0f} s."
+        hint = "click Segment again; if it happens again, close other programs: memory may be short"
+        return WORKER_DIED, message, hint
+
+
+class _Session:
+    """The life of one worker process: turns its output into events, keeps what it complains about."""
+
+    def __init__(
+        self,
+        process: WorkerProcess,
+        on_event: "Callable[[_Session, Event], None]",
+        on_garbage: Callable[[ProtocolError], None],
+        on_finished: "Callable[[_Session, int | None], None]",
+    ):
+        self.process = process
+        self.waiting: dict[str, _Waiting] = {}  # by request id, in the order in which they are worked on
+        self.worker_pid: int | None = None
+        self.error_lines: deque[str] = deque(maxlen=_KEPT_ERROR_LINES)
+        self._on_event = on_event
+        self._on_garbage = on_garbage
+        self._on_finished = on_finished
+        self._line = b""  # what has come of it
+        self._error_line = b""
+        self._is_over = False
+        process.on_output = self._take_output
+        process.on_error_output = self._take_error_output
+        process.on_finished = self._finish
+
+    def kill(self) -> None:
+        """Kill the process with all that it has started; no event comes any more."""
+        self._is_over = True
+        self.process.kill_tree(self.worker_pid)
+        self.clean_up()
+
+    def clean_up(self) -> None:
+        """Remove what the process, now dead, had begun to write."""
+        for one in self.waiting.values():
+            output = one.request.arguments.get("output")
+            if not isinstance(output, str):
+                continue
+            try:
+                remove_staging(Path(output))
+            except OSError:  # it must not keep those who wait from being told
+                _log.exception("what the worker process left beside %s could not be removed", output)
+
+    def last_words(self) -> str:
+        """The last lines that the process wrote to stderr, each after a line end."""
+        return "".join(f"\n{line}" for line in list(self.error_lines)[-_SHOWN_ERROR_LINES:])
+
+    def _take_output(self, data: bytes) -> None:
+        *lines, self._line = (self._line + data).split(b"\n")
+        for line in lines:
+            if self._is_over:  # a listener has cancelled
+                return
+            try:
+                event = decode_event(line)
+            except ProtocolError as error:
+                self._on_garbage(error)
+            else:
+                self._on_event(self, event)
+
+    def _take_error_output(self, data: bytes) -> None:
+        *lines, self._error_line = (self._error_line + data).split(b"\n")
+        for line in lines:
+            self._note_error_line(line)
+
+    def _note_error_line(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip()
+        if text:
+            self.error_lines.append(text)
+            _log.info("worker: %s", text)
+
+    def _finish(self, exit_code: int | None) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._note_error_line(self._error_line)
+            self._on_finished(self, exit_code)
+
+
+def default_python() -> str:
+    """Slicer's Python interpreter where there is one, else the one that runs this."""
+    slicer_python = shutil.which("PythonSlicer")
+    if slicer_python is None:
+        return sys.executable
+    # PythonSlicer is a launcher. On Windows it is not certain to hand its stdin on to what it launches; and inside
+    # Slicer the environment that it prepares is there already.
+    launched = Path(slicer_python).with_name("python-real.exe")
+    return str(launched) if os.name == "nt" and launched.is_file() else slicer_python
+
+
+def _deliver(waiting: _Waiting, event: Event) -> None:
+    try:
+        waiting.on_event(event)
+    except Exception:  # noqa: BLE001 - others wait as well, and Qt has no use for it
+        _log.exception("a listener failed at %s", event)
+
+
+def _fail(lost: Mapping[str, _Waiting], code: str, message: str, hint: str) -> None:
+    for request_id, waiting in lost.items():
+        _deliver(waiting, Failed(request_id, code, message, hint))
+
+
+def _how(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "could not be started"
+    if exit_code >= 0:
+        return f"ended unexpectedly (exit code {exit_code})"
+    names = {one.value: one.name for one in signal.Signals}
+    return f"was killed ({names.get(-exit_code, -exit_code)})"
