@@ -1,0 +1,8 @@
+if(NOT "${PROJECT_NAME}" STREQUAL "CrossModalSeg")
+  message(FATAL_ERROR "the extension is named after its project, not ${PROJECT_NAME}")
+endif()
+foreach(name IN ITEMS EXTENSION_README_FILE EXTENSION_LICENSE_FILE)
+  if(NOT EXISTS "${${name}}")
+    message(FATAL_ERROR "${name} points to an inexistent file: ${${name}}")
+  endif()
+endforeach()

@@ -1,0 +1,10 @@
+# Slicer writes <extension>Config.cmake from these variables; each has to be one value, not a list.
+foreach(name IN ITEMS HOMEPAGE CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  if("${EXTENSION_${name}}" STREQUAL "")
+    message(FATAL_ERROR "EXTENSION_${name} is not set")
+  endif()
+  list(LENGTH EXTENSION_${name} count)
+  if(NOT count EQUAL 1)
+    message(FATAL_ERROR "EXTENSION_${name} is a list: ${EXTENSION_${name}}")
+  endif()
+endforeach()

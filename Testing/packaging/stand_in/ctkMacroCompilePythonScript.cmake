@@ -1,0 +1,31 @@
+# Installs scripts and resources by their paths below SOURCE_DIR. CTK copies them to DESTINATION_DIR first and installs
+# that folder: its content with NO_INSTALL_SUBDIR, else the folder itself. The installed tree is the same.
+function(ctkMacroCompilePythonScript)
+  cmake_parse_arguments(MY "NO_INSTALL_SUBDIR" "TARGET_NAME;SOURCE_DIR;DESTINATION_DIR;INSTALL_DIR"
+    "SCRIPTS;RESOURCES" ${ARGN})
+  foreach(name IN ITEMS TARGET_NAME SCRIPTS DESTINATION_DIR INSTALL_DIR)
+    if("${MY_${name}}" STREQUAL "")
+      message(FATAL_ERROR "ctkMacroCompilePythonScript: ${name} is mandatory")
+    endif()
+  endforeach()
+  if(NOT "${MY_UNPARSED_ARGUMENTS}" STREQUAL "")
+    message(FATAL_ERROR "ctkMacroCompilePythonScript: unknown arguments ${MY_UNPARSED_ARGUMENTS}")
+  endif()
+  if(NOT MY_SOURCE_DIR)
+    set(MY_SOURCE_DIR ${CMAKE_CURRENT_SOURCE_DIR})
+  endif()
+
+  set(target_folder ${MY_INSTALL_DIR})
+  if(NOT MY_NO_INSTALL_SUBDIR)
+    get_filename_component(name ${MY_DESTINATION_DIR} NAME)
+    string(APPEND target_folder "/${name}")
+  endif()
+  foreach(file IN LISTS MY_SCRIPTS MY_RESOURCES)
+    if(NOT EXISTS "${MY_SOURCE_DIR}/${file}")
+      message(FATAL_ERROR "ctkMacroCompilePythonScript: no file ${MY_SOURCE_DIR}/${file}")
+    endif()
+    get_filename_component(folder "${target_folder}/${file}" DIRECTORY)
+    install(FILES "${MY_SOURCE_DIR}/${file}" DESTINATION ${folder} COMPONENT Runtime)
+  endforeach()
+  add_custom_target(Copy${MY_TARGET_NAME}PythonFiles) # refuses a second target of that name
+endfunction()

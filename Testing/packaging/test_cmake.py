@@ -1,0 +1,177 @@
+"""The extension is configured and installed by CMake, against a stand-in for Slicer's macros; the installed tree works.
+
+What this proves: every file is listed, lands where Slicer looks for modules, and is found there by the code. It does not
+prove that Slicer's own build system takes the files; its macros are not here.
+"""
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STAND_IN = Path(__file__).parent / "stand_in"
+MODULES = "lib/Slicer-5.11/qt-scripted-modules"
+# Folder in the source tree, and below the installed modules.
+FOLDERS = {"CrossModalSeg": "", "CrossModalSegLib": "CrossModalSegLib", "training_cli": "training_cli"}
+DESKTOP_ONLY = {"qt", "ctk", "slicer.i18n", "slicer.parameterNodeWrapper", "slicer.ScriptedLoadableModule"}
+
+
+@pytest.fixture(scope="session")
+def cmake():
+    """Runs cmake with some arguments; CalledProcessError with its output where it fails."""
+    beside = Path(sys.executable).with_name("cmake")
+    program = str(beside) if beside.is_file() else shutil.which("cmake")
+    if program is None:
+        pytest.skip("cmake is not installed: pip install cmake")
+
+    def run(*arguments):
+        done = subprocess.run([program, *map(str, arguments)], check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def build(cmake, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cmake") / "build"
+    cmake("-S", REPOSITORY, "-B", folder, f"-DSlicer_DIR={STAND_IN}", "-DBUILD_TESTING=ON", "-Werror=dev")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installed(cmake, build):
+    """The folder of the installed modules, as Slicer has it on its path."""
+    target = build.parent / "installed"
+    cmake("--install", build, "--prefix", target)
+    return target / MODULES
+
+
+def files_below(folder):
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "CMakeLists.txt")
+    return {path.relative_to(folder).as_posix() for path in files if "__pycache__" not in path.parts}
+
+
+def expected_files():
+    """All that the source tree has, by its installed path."""
+    return {
+        f"{target}/{file}".lstrip("/")
+        for source, target in FOLDERS.items()
+        for file in files_below(REPOSITORY / source)
+    }
+
+
+def test_every_file_is_installed(installed):
+    missing = sorted(expected_files() - files_below(installed))
+    assert not missing, f"not listed in a CMakeLists.txt: {missing}"
+
+
+def test_nothing_else_is_installed(installed):
+    assert files_below(installed) == expected_files()
+
+
+def test_installed_files_are_the_source_s(installed):
+    for source, target in FOLDERS.items():
+        for file in files_below(REPOSITORY / source):
+            assert (installed / target / file).read_bytes() == (REPOSITORY / source / file).read_bytes()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_lists_name_each_file_once_and_find_none_by_pattern(folder):
+    text = (REPOSITORY / folder / "CMakeLists.txt").read_text()
+    assert "GLOB" not in text
+    listed = re.findall(r"^  ([\w./${}-]+\.\w+)$", text, flags=re.MULTILINE)
+    assert len(listed) == len(set(listed)) == len(files_below(REPOSITORY / folder))
+
+
+def test_the_module_s_own_test_is_registered(build):
+    assert "py_CrossModalSeg" in (build / "CrossModalSeg" / "CTestTestfile.cmake").read_text()
+
+
+def python(installed, code, *arguments, home):
+    """Runs Python as Slicer would with the extension alone: the installed modules, and no environment of a developer."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CROSSMODALSEG")}
+    environment |= {"PYTHONPATH": str(installed), "XDG_DATA_HOME": str(home), "HOME": str(home)}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *(["-c", code] if code else []), *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=home)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def without_desktop(installed):
+    """The module's files that need no Qt, not even through another of its files."""
+    imports = {path.stem: set(imports_of(path)) for path in (installed / "CrossModalSegUI").glob("*.py")}
+    needs_desktop = {name for name, names in imports.items() if names & DESKTOP_ONLY}
+    while True:
+        through = {f"CrossModalSegUI.{name}" for name in needs_desktop}
+        more = {name for name, names in imports.items() if names & through} - needs_desktop
+        if not more:
+            return sorted(set(imports) - needs_desktop - {"__init__"})
+        needs_desktop |= more
+
+
+def test_the_installed_library_and_the_module_s_qt_free_files_import(installed, tmp_path):
+    pytest.importorskip("slicer", reason="slicer-core is not installed")
+    library = [path.relative_to(installed).with_suffix("") for path in (installed / "CrossModalSegLib").rglob("*.py")]
+    names = [".".join(path.parts).removesuffix(".__init__") for path in library]
+    names += [f"CrossModalSegUI.{name}" for name in without_desktop(installed)]
+    assert "CrossModalSegLib.worker" in names
+    assert "CrossModalSegUI.scene_io" in names
+    code = "import importlib, sys\nfor name in sys.argv[1:]:\n    print(importlib.import_module(name).__file__)"
+    places = python(installed, code, *names, home=tmp_path).split("\n")
+    assert [place for place in places if place and not place.startswith(str(installed))] == []
+
+
+def test_the_installed_code_finds_its_bundle_label_maps_and_resources(installed, tmp_path):
+    code = """
+import json
+from CrossModalSegLib.bundle import list_bundles, load_bundle
+from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
+from CrossModalSegUI import dependencies, sample_data
+bundle = load_bundle(list_bundles()[0].path)
+read_label_map(LABEL_MAP_FOLDER / "brain_mr_pair.json")
+files = [bundle.path, dependencies.REQUIREMENTS, sample_data.THUMBNAIL]
+files += [sample_data.FOLDER / file for _, file, _ in sample_data.VOLUMES]
+print(json.dumps([str(file) for file in files if file.exists()]))
+"""
+    found = json.loads(python(installed, code, home=tmp_path))
+    assert [Path(file).relative_to(installed).as_posix() for file in found] == [
+        "Resources/Bundles/brain-mr-pair",
+        "Resources/requirements.txt",
+        "Resources/Icons/HeadPhantom.png",
+        "Resources/SampleData/phantom_T1w.nrrd",
+        "Resources/SampleData/phantom_T2w.nrrd",
+    ]
+
+
+def test_the_installed_worker_answers(installed, tmp_path):
+    request = tmp_path / "request.json"
+    request.write_text(json.dumps({"id": "1", "action": "ping", "arguments": {}}) + "\n")
+    output = python(installed, "", "-m", "CrossModalSegLib.worker", "--request", str(request), home=tmp_path)
+    assert json.loads(output) == {}
+
+
+def test_the_entry_for_the_extension_index_has_what_its_schema_asks_for():
+    entry = json.loads((REPOSITORY / "docs" / "extension-index" / "CrossModalSeg.json").read_text())
+    allowed = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies"}
+    assert {"$schema", "category", "scm_url"} <= set(entry) <= allowed | {"build_subdirectory", "enabled", "tier"}
+    assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.2.json#")
+    cmake_lists = (REPOSITORY / "CMakeLists.txt").read_text()
+    assert f'set(CrossModalSeg_REPOSITORY "{entry["scm_url"]}")' in cmake_lists
+    assert f'set(EXTENSION_DEPENDS "{" ".join(entry["build_dependencies"])}")' in cmake_lists
