@@ -1,6 +1,7 @@
 # make demo   segments the sample pair with the starter bundle into demo/
 # make test   checks the code, then runs all tests
 # make lint   the code checks alone
+# make test-slicer SLICER=/path/to/Slicer   runs the module's own test inside 3D Slicer
 #
 # Each sets up .venv first; all it takes is Python 3.11 or 3.12 and make.
 # For a GPU, choose your own build of torch:  make demo TORCH="torch==2.13.0 <options of pip for your build>"
@@ -16,7 +17,7 @@ LOCK := requirements/lock.txt
 INSTALLED := .venv/.installed
 SAMPLES := CrossModalSeg/Resources/SampleData
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-slicer lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/crossmodalseg segment \
@@ -25,6 +26,15 @@ demo: $(INSTALLED)
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# --testing leaves the settings of the user's Slicer alone.
+test-slicer:
+ifdef SLICER
+	"$(SLICER)" --no-splash --no-main-window --testing \
+		--additional-module-paths "$(CURDIR)/CrossModalSeg" --python-script "$(CURDIR)/scripts/test_in_slicer.py"
+else
+	@echo "test-slicer: skipped; give SLICER=/path/to/Slicer to run the module's own test inside 3D Slicer"
+endif
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
