@@ -3,6 +3,7 @@
 import unittest
 
 import slicer
+
 from CrossModalSeg import CrossModalSegTest
 
 suite = unittest.defaultTestLoader.loadTestsFromTestCase(CrossModalSegTest)

@@ -9,10 +9,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from CrossModalSegUI import dependencies
-from CrossModalSegUI.dependencies import Installer, SlicerPackages, WheelFolder, missing_packages, requirements
 
 from CrossModalSegLib.errors import InstallError
+from CrossModalSegUI import dependencies
+from CrossModalSegUI.dependencies import Installer, SlicerPackages, WheelFolder, missing_packages, requirements
 
 SLICER = {"numpy": "2.1.0", "scipy": "1.15.0", "SimpleITK": "2.5.0", "pydicom": "3.0.1"}
 COMPLETE = SLICER | {
@@ -147,7 +147,8 @@ def test_installing_outside_the_main_thread_is_a_fault(fresh_slicer):
     assert source.calls == []
 
 
-def test_without_the_extension_pytorch_the_remedy_is_named(desktop, tmp_path):
+@pytest.mark.usefixtures("desktop")
+def test_without_the_extension_pytorch_the_remedy_is_named(tmp_path):
     with pytest.raises(InstallError, match=r"no-pytorch-extension.*Extensions Manager: install PyTorch"):
         SlicerPackages().install_torch(">=2.8", tmp_path)
 
@@ -161,7 +162,8 @@ def test_torch_is_asked_of_the_extension_in_the_version_that_is_needed(monkeypat
     assert calls == [{"askConfirmation": False, "torchVersionRequirement": ">=2.8"}]
 
 
-def test_newer_slicers_install_with_their_own_progress(desktop, monkeypatch, tmp_path):
+@pytest.mark.usefixtures("desktop")
+def test_newer_slicers_install_with_their_own_progress(monkeypatch, tmp_path):
     calls = []
     packaging = types.ModuleType("slicer.packaging")
     packaging.pip_ensure = lambda *arguments, **options: calls.append((arguments, options))
@@ -171,7 +173,8 @@ def test_newer_slicers_install_with_their_own_progress(desktop, monkeypatch, tmp
     assert calls == [((["tqdm>=4.66"],), options)]
 
 
-def test_older_slicers_install_with_pip_install(desktop, monkeypatch, tmp_path):
+@pytest.mark.usefixtures("desktop")
+def test_older_slicers_install_with_pip_install(monkeypatch, tmp_path):
     import slicer
 
     calls = []
@@ -192,10 +195,9 @@ def wheel(folder, name, requires=""):
 
 
 @pytest.fixture
-def pip_into(desktop, monkeypatch, tmp_path):
+def pip_into(monkeypatch, tmp_path):
     """Slicer's pip_install as it is, but into a folder of the test."""
-    import slicer
-
+    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
     target = tmp_path / "site"
 
     def pip_install(arguments):

@@ -4,9 +4,9 @@ import hashlib
 
 import numpy as np
 import pytest
-from CrossModalSegUI import sample_data
 
 from CrossModalSegLib.volume import read_volume
+from CrossModalSegUI import sample_data
 
 
 def ijk_to_ras(node):
@@ -22,7 +22,8 @@ def test_the_checksums_are_those_of_the_files():
         assert hashlib.sha256((sample_data.FOLDER / file).read_bytes()).hexdigest() == digest
 
 
-def test_the_pair_is_listed_once_with_a_picture(desktop):
+@pytest.mark.usefixtures("desktop")
+def test_the_pair_is_listed_once_with_a_picture():
     import slicer
 
     sample_data.register()
@@ -33,7 +34,8 @@ def test_the_pair_is_listed_once_with_a_picture(desktop):
     assert sample_data.THUMBNAIL.is_file()
 
 
-def test_both_volumes_are_loaded_with_their_names_and_places(desktop):
+@pytest.mark.usefixtures("desktop")
+def test_both_volumes_are_loaded_with_their_names_and_places():
     import slicer
 
     nodes = sample_data.load()
@@ -49,7 +51,8 @@ def test_both_volumes_are_loaded_with_their_names_and_places(desktop):
         assert node.GetStorageNode() is None, "saving the scene would write into the module's own folder"
 
 
-def test_a_click_on_the_picture_loads_the_pair_and_tells_the_panel(desktop):
+@pytest.mark.usefixtures("desktop")
+def test_a_click_on_the_picture_loads_the_pair_and_tells_the_panel():
     import slicer
 
     told = []
@@ -60,7 +63,8 @@ def test_a_click_on_the_picture_loads_the_pair_and_tells_the_panel(desktop):
     assert len(nodes) == 2
 
 
-def test_a_changed_file_is_not_loaded(desktop, monkeypatch):
+@pytest.mark.usefixtures("desktop")
+def test_a_changed_file_is_not_loaded(monkeypatch):
     wrong = [(node, file, "0" * 64) for node, file, _ in sample_data.VOLUMES]
     monkeypatch.setattr(sample_data, "VOLUMES", wrong)
     with pytest.raises(ValueError, match="checksum"):

@@ -140,7 +140,7 @@ class Wrapped(SignatureConnections):
         return type(self).__name__
 
     def delete(self) -> None:
-        self.deleteLater()
+        shiboken6.delete(self)
 
     def findChildren(self, kind: type = QtCore.QObject, name: str = "") -> list[QtCore.QObject]:
         kind = getattr(kind, "qt_class", kind)

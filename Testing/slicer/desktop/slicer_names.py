@@ -62,15 +62,26 @@ class SlicerNames:
         attributes: dict[str, Any] = {"app": application, "mrmlScene": self.logics.scene}
         attributes |= self.submodules | self.widgets
         modules = self.top_level | {f"slicer.{name}": module for name, module in self.submodules.items()}
+        imported = dict(sys.modules)
         vars(slicer).update(attributes)
         sys.modules.update(modules)
         try:
             yield
         finally:
+            _take_back(imported)
             for name in attributes:
                 vars(slicer).pop(name, None)
             for name in modules:
                 sys.modules.pop(name, None)
+
+
+def _take_back(imported: dict[str, types.ModuleType]) -> None:
+    """Packages that were imported anew (by Reload) are the former ones again: tests hold on to classes of those."""
+    replaced = {name for name, module in imported.items() if sys.modules.get(name) is not module}
+    packages = {name.split(".")[0] for name in replaced} - {"slicer"}
+    for name in [name for name in sys.modules if name.split(".")[0] in packages]:
+        del sys.modules[name]
+    sys.modules.update({name: module for name, module in imported.items() if name.split(".")[0] in packages})
 
 
 def _build_i18n() -> types.ModuleType:
