@@ -1,0 +1,155 @@
+"""The scans of a case: which volume of the scene is which modality, and what to be careful about before a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.modality_guess import ScanDescription, assign, contradicts
+from CrossModalSegLib.preflight import Preflight, examine
+from CrossModalSegLib.registration import RigidRefinement
+from CrossModalSegLib.volume import Volume
+from CrossModalSegUI.result_nodes import ROLE_ATTRIBUTE
+from CrossModalSegUI.scene_io import parent_transform_kind, world_volume
+
+Remedy = Literal["swap", "clear-second", "harden-first", "harden-second", "refine"]
+
+_DISPLACED_MM = 2.0  # less is within what a rigid registration of thick slices can tell
+_REMEDY_OF: Mapping[str, Remedy] = {
+    "anatomy-apart": "refine",
+    "low-overlap": "refine",
+    "modality-doubt": "swap",
+    "same-image": "clear-second",
+}
+_TRANSFORM_WORDS = {
+    "none": "no transform",
+    "linear": "linear transform, applied",
+    "sheared": "sheared transform",
+    "non-linear": "non-linear transform",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """One line of the preflight card; ``remedy`` is what one click can do about it, None where nothing can."""
+
+    severity: Literal["info", "warning", "error"]
+    code: str
+    message: str
+    hint: str
+    remedy: Remedy | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the preflight says: ``preflight`` is None where a scan cannot be read; ``notes`` come gravest first."""
+
+    preflight: Preflight | None
+    transforms: dict[str, str]
+    notes: tuple[Note, ...]
+
+    @property
+    def allows_run(self) -> bool:
+        return bool(self.transforms) and not any(note.severity == "error" for note in self.notes)
+
+
+def candidates(scene: Any) -> list[Any]:
+    """Scalar volumes of ``scene`` that a user may choose: neither label maps, nor hidden, nor results of ours."""
+    nodes = scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
+    nodes = [nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())]
+    return [node for node in nodes if _is_scan(node)]
+
+
+def suggest(bundle: Bundle, nodes: Sequence[Any]) -> dict[str, Any]:
+    """The volume node for each modality of ``bundle`` that can be told from DICOM modality, description or name."""
+    found = assign(bundle.modalities, bundle.modality_aliases, [describe(node) for node in nodes])
+    return {modality: nodes[index] for modality, index in found.items()}
+
+
+def describe(node: Any) -> ScanDescription:
+    """What ``node`` is called in the scene and in the subject hierarchy, and its DICOM modality where known."""
+    import slicer
+
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
+    if not item:
+        return ScanDescription((node.GetName() or "",))
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    modality = hierarchy.GetItemAttribute(item, constants.GetDICOMSeriesModalityAttributeName())
+    return ScanDescription((node.GetName() or "", hierarchy.GetItemName(item)), modality)
+
+
+def check(bundle: Bundle, volumes: Mapping[str, Any], refinement: RigidRefinement | None = None) -> Check:
+    """Preflight of the chosen volume nodes by modality; never raises for a scan that cannot be used, but notes it.
+
+    ``refinement`` is the displacement between the two scans, where it has been estimated.
+    """
+    notes: list[Note] = []
+    scans: list[Volume] = []
+    kinds = {modality: parent_transform_kind(node) for modality, node in volumes.items()}
+    for modality, node in volumes.items():
+        try:
+            scans.append(world_volume(node, modality))
+        except CrossModalSegError as error:
+            notes.append(Note("error", error.code, f"{modality} ({node.GetName()}): {error.message}", error.hint))
+        notes += _description_notes(bundle, modality, node)
+        notes += _transform_notes(bundle, modality, kinds[modality])
+    preflight = examine(scans) if scans and len(scans) == len(volumes) else None
+    if preflight:
+        notes += [
+            Note(one.severity, one.code, one.message, one.remedy, _remedy_for(one.code, len(volumes)))
+            for one in preflight.findings
+        ]
+    notes += _displacement_notes(refinement)
+    notes += _missing_notes(bundle, volumes)
+    notes.sort(key=lambda note: ("error", "warning", "info").index(note.severity))
+    return Check(preflight, {modality: _TRANSFORM_WORDS[kind] for modality, kind in kinds.items()}, tuple(notes))
+
+
+def _is_scan(node: Any) -> bool:
+    if node.IsA("vtkMRMLLabelMapVolumeNode") or node.GetHideFromEditors() or node.GetAttribute(ROLE_ATTRIBUTE):
+        return False
+    return node.GetImageData() is not None
+
+
+def _remedy_for(code: str, scans: int) -> Remedy | None:
+    return _REMEDY_OF.get(code) if scans > 1 else None
+
+
+def _description_notes(bundle: Bundle, modality: str, node: Any) -> list[Note]:
+    other = contradicts(modality, bundle.modalities, bundle.modality_aliases, describe(node))
+    if other is None:
+        return []
+    message = f"{node.GetName()} is chosen as {modality}, but its name or header says {other}."
+    return [Note("warning", "modality-doubt", message, "swap the scans if they are the wrong way round", "swap")]
+
+
+def _transform_notes(bundle: Bundle, modality: str, kind: str) -> list[Note]:
+    if kind not in ("sheared", "non-linear"):
+        return []
+    which: Remedy = "harden-first" if modality == bundle.modalities[0] else "harden-second"
+    message = f"{modality} lies under a {kind} transform: it is resampled for the model, and the result bent back."
+    return [Note("info", "warped", message, "harden a copy to segment it where it is shown, without bending", which)]
+
+
+def _displacement_notes(refinement: RigidRefinement | None) -> list[Note]:
+    if refinement is None or not refinement.is_improvement or refinement.displacement_mm < _DISPLACED_MM:
+        return []
+    message = (
+        f"The second scan seems displaced by about {refinement.displacement_mm:.0f} mm "
+        f"({refinement.rotation_degrees:.0f} degrees) against the first."
+    )
+    return [Note("warning", "displaced", message, "align the second onto the first and look at the preview", "refine")]
+
+
+def _missing_notes(bundle: Bundle, volumes: Mapping[str, Any]) -> list[Note]:
+    missing = [modality for modality in bundle.modalities if modality not in volumes]
+    if not volumes or not missing:
+        return []
+    if bundle.requires_both:
+        message = f"{bundle.name} needs both scans; {missing[0]} is not chosen."
+        return [Note("error", "scan-missing", message, "choose it, or use a model that can do with one scan")]
+    message = f"Without {missing[0]}, {next(iter(volumes))} is segmented alone."
+    hint = "expect a less certain result, and no agreement between two scans to judge it by"
+    return [Note("info", "one-scan", message, hint)]

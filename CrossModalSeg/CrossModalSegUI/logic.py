@@ -1,0 +1,189 @@
+"""What the module can do, without any view: the panel in Slicer, a browser view and scripts all call this.
+
+It works on the nodes of one scene. The worker and the scene are given, so that it runs, and is tested, without Qt.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from CrossModalSegLib.bundle import Bundle, list_bundles, load_bundle
+from CrossModalSegLib.bundle_library import import_bundle, is_removable, remove_bundle
+from CrossModalSegLib.case_store import CaseStore, SavedCase
+from CrossModalSegLib.errors import CrossModalSegError, InputError
+from CrossModalSegLib.registration import RigidRefinement
+from CrossModalSegUI import inputs, site
+from CrossModalSegUI.alignment import AlignmentEstimator, AlignmentPreview, Answer, preview
+from CrossModalSegUI.case_nodes import CaseNodes, find_cases
+from CrossModalSegUI.run_state import RunState, RunStatus, RunTracker
+from CrossModalSegUI.scene_io import harden_copy
+from CrossModalSegUI.segmentation_run import RunPlan, SegmentationRunner
+from CrossModalSegUI.worker_client import WorkerClient
+
+STARTER_BUNDLE = "brain-mr-pair"
+_POLL_SECONDS = 0.1
+
+
+class SegmentationLogic:
+    """The module's logic on ``scene``, with the process that computes behind ``worker``.
+
+    ``site_folder`` opens the store that cases are saved to. Only one run goes on at a time; `status` says how far it
+    is, and `listen` is told of every change.
+    """
+
+    def __init__(
+        self, scene: Any, worker: WorkerClient, site_folder: Callable[[Path], site.SiteFolder] = CaseStore
+    ) -> None:
+        self.scene = scene
+        self._worker = worker
+        self._open_site = site_folder
+        self._tracker = RunTracker()
+        self._runner = SegmentationRunner(scene, worker, self._tracker, self._note_result)
+        self._estimator = AlignmentEstimator(worker)
+        self._latest: CaseNodes | None = None
+
+    # --- models
+
+    def bundles(self) -> list[Bundle]:
+        """The installed models by name."""
+        return list_bundles()
+
+    def bundle(self, name: str) -> Bundle:
+        """The model called ``name``, or in that folder. Raises BundleError."""
+        by_name = {bundle.name: bundle for bundle in self.bundles()}
+        return by_name.get(name) or load_bundle(name)
+
+    def import_bundle(self, folder_or_zip: str | Path) -> Bundle:
+        """Install a model for this user. Raises BundleError."""
+        return import_bundle(Path(folder_or_zip))
+
+    def remove_bundle(self, name: str) -> None:
+        """Delete a model that this user has imported. Raises BundleError."""
+        remove_bundle(name)
+
+    def is_removable(self, bundle: Bundle) -> bool:
+        return is_removable(bundle)
+
+    # --- scans
+
+    def suggest(self, bundle: Bundle) -> dict[str, Any]:
+        """The volume of the scene for each modality that can be told from names and headers."""
+        return inputs.suggest(bundle, inputs.candidates(self.scene))
+
+    def check(
+        self, bundle: Bundle, volumes: Mapping[str, Any], refinement: RigidRefinement | None = None
+    ) -> inputs.Check:
+        """What there is to know and to be careful about before these volumes (by modality) are segmented."""
+        return inputs.check(bundle, volumes, refinement)
+
+    def estimate_displacement(self, first: Any, second: Any, answer: Answer) -> None:
+        """Find out in the background how far ``second`` is displaced against ``first``."""
+        self._estimator.estimate(first, second, answer)
+
+    def preview_alignment(self, first: Any, second: Any, refinement: RigidRefinement) -> AlignmentPreview:
+        """Show ``second`` aligned to ``first``; the preview can be kept or undone. Raises GeometryError ``warped``."""
+        return preview(first, second, refinement)
+
+    def harden_copy(self, volume: Any) -> Any:
+        """A copy of ``volume`` as it is shown, resampled where its transform bends it; under no transform."""
+        return harden_copy(volume)
+
+    # --- runs
+
+    @property
+    def status(self) -> RunStatus:
+        return self._tracker.status
+
+    def listen(self, listener: Callable[[RunStatus], None]) -> None:
+        """Call ``listener`` with the new status after every change, from the thread that works the worker's events."""
+        self._tracker.listen(listener)
+
+    def forget(self, listener: Callable[[RunStatus], None]) -> None:
+        self._tracker.forget(listener)
+
+    def start(self, volumes: Mapping[str, Any], bundle: Bundle, device: str = "auto") -> None:
+        """Start to segment the volume nodes by modality; returns at once.
+
+        An earlier result of the same scans and model is replaced when the new one is complete, unless it has been
+        corrected: then it stays, and the new one is added beside it. Raises InputError ``no-scan``, ``same-scan`` or
+        ``busy``.
+        """
+        _refuse_unusable(volumes)
+        if self.status.state is not RunState.IDLE:
+            raise InputError("busy", "a run is going on already", "wait for it, or cancel it")
+        self._latest = None
+        self._runner.start(RunPlan(dict(volumes), bundle, device, self._replaceable(volumes, bundle)))
+
+    def segment(
+        self, first: Any = None, second: Any = None, bundle: str | Bundle = STARTER_BUNDLE, device: str = "auto"
+    ) -> CaseNodes:
+        """Segment one or two volume nodes and wait for the result, for scripts.
+
+        ``first`` and ``second`` are the model's first and second modality. Returns the new nodes. Raises the typed
+        error that ended the run (`CrossModalSegLib.errors`).
+        """
+        model = bundle if isinstance(bundle, Bundle) else self.bundle(bundle)
+        pair = zip(model.modalities, (first, second), strict=True)
+        self.start({modality: node for modality, node in pair if node is not None}, model, device)
+        while self.status.state is not RunState.IDLE:
+            self._worker.wait(_POLL_SECONDS)
+        if self._latest is None:
+            raise self.status.error or InputError("cancelled", "the run was cancelled", "segment again")
+        return self._latest
+
+    def cancel(self) -> None:
+        """Stop the run that is going on, if any; the scene stays as it was."""
+        self._runner.cancel()
+
+    def close(self) -> None:
+        """Stop everything and end the worker: the scene or the program is about to go."""
+        self._estimator.forget()
+        self._runner.cancel()
+        self._worker.close()
+
+    # --- results
+
+    def cases(self) -> list[CaseNodes]:
+        """The results in the scene, oldest first, also those of a scene that was saved and loaded."""
+        return find_cases(self.scene)
+
+    def corrected_cases(self, volumes: Mapping[str, Any], bundle: Bundle) -> list[CaseNodes]:
+        """Earlier results of the same scans and model that have been corrected by hand."""
+        return [case for case in self._earlier(volumes, bundle) if case.is_corrected()]
+
+    def save_correction(self, case: CaseNodes, folder: str | Path, author: str = "") -> SavedCase:
+        """Put the scans of ``case`` and its segmentations, as they are now, into the site folder."""
+        return self._open_site(Path(folder)).save_correction(site.corrected_case(case, self._bundle_of(case)), author)
+
+    def add_unlabelled(self, volumes: Mapping[str, Any], bundle: Bundle, folder: str | Path) -> SavedCase:
+        """Put scans without labels into the site folder, for training that learns from them too."""
+        _refuse_unusable(volumes)
+        return self._open_site(Path(folder)).add_unlabelled(site.unlabelled_case(volumes, bundle))
+
+    def _note_result(self, case: CaseNodes) -> None:
+        self._latest = case
+
+    def _earlier(self, volumes: Mapping[str, Any], bundle: Bundle) -> list[CaseNodes]:
+        return [case for case in self.cases() if case.is_of(volumes, bundle)]
+
+    def _replaceable(self, volumes: Mapping[str, Any], bundle: Bundle) -> CaseNodes | None:
+        earlier = [case for case in self._earlier(volumes, bundle) if not case.is_corrected()]
+        return earlier[-1] if earlier else None
+
+    def _bundle_of(self, case: CaseNodes) -> Bundle:
+        bundle = self.bundle(case.bundle_name)
+        if bundle.sha256 != case.bundle_sha256:
+            raise CrossModalSegError(
+                "bundle-changed",
+                f"{case.bundle_name} is not the model that made this result",
+                "segment again with the model that is installed now",
+            )
+        return bundle
+
+
+def _refuse_unusable(volumes: Mapping[str, Any]) -> None:
+    if not volumes:
+        raise InputError("no-scan", "no scan is chosen", "choose at least one scan")
+    if len({node.GetID() for node in volumes.values()}) < len(volumes):
+        name = next(iter(volumes.values())).GetName()
+        raise InputError("same-scan", f"{name} is chosen twice", "choose two scans, or leave one empty")

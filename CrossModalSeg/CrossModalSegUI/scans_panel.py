@@ -1,0 +1,103 @@
+"""The scans section and the preflight card: which volume is which modality, and what to be careful about."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from CrossModalSegLib.bundle import Bundle
+from CrossModalSegUI.inputs import Check, Note, Remedy
+
+_COLOURS = {"error": "#b00020", "warning": "#b26a00", "info": "#3c5a78"}
+_SIGNS = {"error": "✖", "warning": "⚠", "info": "ℹ"}
+
+
+class ScansPanel:
+    """Shows the names of the modalities and the notes; ``on_remedy`` is called with what the user wants done."""
+
+    def __init__(self, ui: Any, on_remedy: Callable[[Remedy], None]):
+        self._ui, self._on_remedy = ui, on_remedy
+        self._rows: list[Any] = []
+        ui.swapButton.clicked.connect(lambda *_args: on_remedy("swap"))
+
+    def show_modalities(self, bundle: Bundle | None) -> None:
+        names = bundle.modalities if bundle else (_("First scan"), _("Second scan"))
+        labels = (self._ui.firstLabel, self._ui.secondLabel)
+        for label, name in zip(labels, names, strict=True):
+            label.text = name
+            aliases = bundle.modality_aliases.get(name, []) if bundle else []
+            label.toolTip = _("also: {names}").format(names=", ".join(aliases)) if aliases else ""
+
+    def show_check(self, check: Check | None) -> None:
+        """The facts and the notes of the preflight; None while it is not known yet."""
+        self._ui.preflightSection.visible = check is not None and bool(check.transforms)
+        self._ui.preflightLabel.text = _facts(check) if check else ""
+        self._clear()
+        for note in check.notes if check else ():
+            self._add(note)
+
+    def show_preview(self, text: str | None) -> None:
+        """The row with which an alignment is kept or undone; None hides it."""
+        self._ui.previewRow.visible = text is not None
+        self._ui.previewLabel.text = text or ""
+
+    def _clear(self) -> None:
+        for row in self._rows:
+            self._ui.notesArea.layout().removeWidget(row)
+            row.hide()
+            row.deleteLater()
+        self._rows = []
+
+    def _add(self, note: Note) -> None:
+        row = qt.QWidget()
+        layout = qt.QHBoxLayout(row)
+        layout.setContentsMargins(0, 0, 0, 0)
+        label = qt.QLabel(_note_text(note))
+        label.wordWrap = True
+        layout.addWidget(label, 1)
+        if note.remedy:
+            button = qt.QPushButton(remedy_words(note.remedy))
+            button.objectName = f"remedy-{note.remedy}"
+            button.clicked.connect(lambda *_args, remedy=note.remedy: self._on_remedy(remedy))
+            layout.addWidget(button, 0)
+        self._ui.notesArea.layout().addWidget(row)
+        self._rows.append(row)
+
+
+def remedy_words(remedy: Remedy) -> str:
+    """What stands on the button."""
+    return {
+        "swap": _("Swap"),
+        "clear-second": _("Leave the second empty"),
+        "harden-first": _("Harden a copy"),
+        "harden-second": _("Harden a copy"),
+        "refine": _("Align…"),
+    }[remedy]
+
+
+def _note_text(note: Note) -> str:
+    colour, sign = _COLOURS[note.severity], _SIGNS[note.severity]
+    return f'<span style="color:{colour}">{sign} {escape(note.message)}</span> {escape(_sentence(note.hint))}'
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _facts(check: Check) -> str:
+    """One line per scan, and how much of one the other covers."""
+    if check.preflight is None:
+        return ""
+    lines = []
+    for facts in check.preflight.volumes:
+        size = " × ".join(str(n) for n in facts.shape_ijk)
+        spacing = " × ".join(f"{length:.2g}" for length in facts.spacing_mm)
+        tilt = _("tilted by {degrees:.0f}°").format(degrees=facts.obliquity_degrees)
+        transform = check.transforms[facts.modality]
+        lines.append(f"<b>{escape(facts.modality)}</b>: {size}, {spacing} mm, {tilt}, {escape(_(transform))}")
+    overlap = check.preflight.field_of_view_overlap_percent
+    if overlap is not None:
+        lines.append(_("Overlap of the fields of view: {percent:.0f} %").format(percent=overlap))
+    return "<br>".join(lines)
