@@ -24,6 +24,7 @@ WITHOUT_TORCH = {
     "label_translation",
     "modality_guess",
     "preflight",
+    "resampling",
     "segmentation_io",
     "volume",
 }

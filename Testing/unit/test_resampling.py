@@ -1,9 +1,10 @@
 """Labels onto another grid: the nearest voxel's value, nothing mixed, nothing made up outside."""
 
 import numpy as np
+import pytest
 
 from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.resampling import resample_labels
+from CrossModalSegLib.resampling import labels_at, resample_labels, samples_at
 from CrossModalSegLib.volume import Volume
 from Testing.volumes import grid_around, points_of, random_grid, stored_otherwise
 
@@ -37,3 +38,57 @@ def test_the_48_storages_of_a_label_map_are_one():
     for stored in stored_otherwise(Volume(labels, grid, "labels")):
         again = resample_labels(stored.array.astype(np.uint8), stored.grid, grid)
         assert np.array_equal(again, labels)
+
+
+def test_eight_voxels_vote_with_their_trilinear_weights():
+    labels = np.full((2, 2, 2), 5, np.uint16)
+    labels[0, 0, 0], labels[0, 0, 1] = 1, 300
+    # (i, j, k) = (0.4, 0.1, 0.2): label 1 weighs 0.6 * 0.9 * 0.8 = 0.432, 300 weighs 0.4 * 0.9 * 0.8 = 0.288, 5 the rest
+    assert labels_at(labels, np.array([0.4, 0.1, 0.2])) == 1
+    assert labels_at(labels, np.array([0.6, 0.1, 0.2])) == 300
+    assert labels_at(labels, np.array([0.4, 0.3, 0.4])) == 5  # 1 - 0.7 * 0.6 = 0.58
+    assert labels_at(labels, np.array([0.4, 0.1, 0.2])).dtype == np.uint16
+
+
+def test_many_small_shares_of_one_label_outweigh_a_larger_single_one():
+    labels = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 7]]], np.uint8)
+    # At (0.4, 0.55, 0.5) no voxel weighs more than 0.6 * 0.55 * 0.5 = 0.165, but both 7s together 0.275.
+    assert labels_at(labels, np.array([0.4, 0.55, 0.5])) == 7
+
+
+def test_labels_beyond_the_outer_edges_are_background_and_up_to_them_the_outer_voxel_s():
+    labels = np.full((2, 3, 4), 9, np.uint8)
+    inside = np.array([[-0.5, 0, 0], [3.5, 2.5, 1.5], [1, 1, -0.49]])
+    outside = np.array([[-0.51, 0, 0], [3.51, 2, 1], [0, 2.6, 0], [0, 0, 1e9]])
+    assert labels_at(labels, inside).tolist() == [9, 9, 9]
+    assert labels_at(labels, outside).tolist() == [0, 0, 0, 0]
+
+
+def test_at_voxel_centres_the_labels_are_those_of_the_voxels():
+    labels = np.random.default_rng(0).integers(0, 50, (4, 5, 6)).astype(np.uint8)
+    k, j, i = np.indices(labels.shape)
+    assert np.array_equal(labels_at(labels, np.stack([i, j, k], axis=-1)), labels)
+
+
+def test_a_smooth_boundary_stays_smooth_where_nearest_voxels_make_steps():
+    coarse = grid_around((0, 0, 0), (30, 30, 30), (3.0, 3.0, 3.0))
+    fine = grid_around((0, 0, 0), (80, 80, 80), (1.0, 1.0, 1.0))
+    ball = (np.linalg.norm(points_of(coarse), axis=-1) < 20).astype(np.uint8)
+    truth = np.linalg.norm(points_of(fine), axis=-1) < 20
+    index = points_of(fine) @ coarse.ras_to_ijk[:3, :3].T + coarse.ras_to_ijk[:3, 3]
+    wrong = (labels_at(ball, index) > 0) != truth
+    wrong_by_nearest = (resample_labels(ball, coarse, fine) > 0) != truth
+    assert wrong.sum() < 0.8 * wrong_by_nearest.sum()
+
+
+def test_a_ramp_is_sampled_exactly_and_integers_are_rounded():
+    k, j, i = np.indices((5, 6, 7))
+    ramp = 2.0 * i - 3.0 * j + 5.0 * k
+    points = np.random.default_rng(0).uniform(0, 4, (3, 4, 3))
+    expected = points @ np.array([2.0, -3.0, 5.0])
+    assert samples_at(ramp, points) == pytest.approx(expected)
+    assert np.array_equal(samples_at(ramp.astype(np.int16), points), np.rint(expected))
+
+
+def test_samples_beyond_the_outer_edges_are_zero():
+    assert samples_at(np.full((2, 2, 2), 7.0), np.array([[1.4, 0, 0], [1.6, 0, 0]])).tolist() == [7.0, 0.0]
