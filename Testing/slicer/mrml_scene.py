@@ -11,8 +11,9 @@ import pytest
 def slicer_logics(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Slicer's scene, application logic and module logics; one of each for all tests, as in the application.
 
-    ``.scene`` is the vtkMRMLScene, ``.application`` the application logic; ``.colors``, ``.segmentations``,
-    ``.subject_hierarchy``, ``.terminologies``, ``.volumes`` are the modules' logics. Skips where slicer-core is missing.
+    ``.scene`` is the vtkMRMLScene, ``.application`` the application logic; ``.colors``, ``.markups``,
+    ``.segmentations``, ``.subject_hierarchy``, ``.terminologies``, ``.transforms``, ``.volumes`` are the modules'
+    logics; ``.remote_io`` and ``.data_io`` read and write scene files. Skips where slicer-core is missing.
     """
     slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: pip install slicer-core")
     import vtk
@@ -28,20 +29,37 @@ def slicer_logics(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         scene=scene,
         application=application,
         colors=application.GetColorLogic(),
+        markups=slicer.vtkSlicerMarkupsLogic(),
         segmentations=slicer.vtkSlicerSegmentationsModuleLogic(),
         subject_hierarchy=slicer.vtkSlicerSubjectHierarchyModuleLogic(),
         terminologies=slicer.vtkSlicerTerminologiesModuleLogic(),
+        transforms=slicer.vtkSlicerTransformLogic(),
         volumes=slicer.vtkSlicerVolumesLogic(),
     )
     names = {"segmentations": "Segmentations", "subject_hierarchy": "SubjectHierarchy", "volumes": "Volumes"}
-    names |= {"colors": "Colors", "terminologies": "Terminologies"}
+    names |= {"colors": "Colors", "terminologies": "Terminologies", "transforms": "Transforms", "markups": "Markups"}
     for attribute, module in names.items():
         logic = getattr(logics, attribute)
         logic.SetMRMLScene(scene)
         logic.SetMRMLApplicationLogic(application)
         application.SetModuleLogic(module, logic)
     logics.colors.AddDefaultColorNodes()
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+    logics.remote_io, logics.data_io = _scene_files(slicer, application, tmp_path_factory.mktemp("cache"))
     return logics
+
+
+def _scene_files(slicer: object, application: object, cache: Path) -> tuple[object, object]:
+    """The logics that read and write scene files, with what they have loaded in the folder ``cache``."""
+    scene = application.GetMRMLScene()
+    remote_io, data_io = slicer.vtkMRMLRemoteIOLogic(), slicer.vtkDataIOManagerLogic()
+    for logic in (remote_io, data_io):
+        logic.SetMRMLScene(scene)
+        logic.SetMRMLApplicationLogic(application)
+    remote_io.GetCacheManager().SetRemoteCacheDirectory(str(cache))
+    data_io.SetAndObserveDataIOManager(remote_io.GetDataIOManager())
+    remote_io.AddDataIOToScene()
+    return remote_io, data_io
 
 
 @pytest.fixture
@@ -50,6 +68,13 @@ def mrml_scene(slicer_logics: SimpleNamespace) -> Iterator[object]:
     slicer_logics.scene.Clear(0)
     yield slicer_logics.scene
     slicer_logics.scene.Clear(0)
+
+
+def save_and_reload(scene: object, path: Path) -> None:
+    """Write ``scene`` to the bundle ``path`` (.mrb), empty it, and read it again."""
+    assert scene.WriteToMRB(str(path)), f"Slicer could not write {path}"
+    scene.Clear(0)
+    assert scene.ReadFromMRB(str(path)), f"Slicer could not read {path}"
 
 
 @pytest.fixture(scope="session")
