@@ -7,7 +7,7 @@ from PySide6 import QtGui, QtWidgets
 from PySide6.QtCore import Signal
 
 from .node_combo_box import qMRMLNodeComboBox
-from .stored_property import stored
+from .stored_property import slot_for, stored
 
 
 class qMRMLWidget(QtWidgets.QWidget):
@@ -65,7 +65,20 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     segmentationNodeSelectorVisible = stored(bool, "segmentationNodeSelectorVisible", True)
     sourceVolumeNodeSelectorVisible = stored(bool, "sourceVolumeNodeSelectorVisible", True)
     switchToSegmentationsButtonVisible = stored(bool, "switchToSegmentationsButtonVisible", True)
-    addRemoveSegmentButtonsVisible = stored(bool, "addRemoveSegmentButtonsVisible", True)
+    unorderedEffectsVisible = stored(bool, "unorderedEffectsVisible", True)
+    effectColumnCount = stored(int, "effectColumnCount", 2)
+    jumpToSelectedSegmentEnabled = stored(bool, "jumpToSelectedSegmentEnabled", False)
+    defaultTerminologyEntry = stored(str, "defaultTerminologyEntry", "")
+    defaultTerminologyEntrySettingsKey = stored(str, "defaultTerminologyEntrySettingsKey", "")
+
+    setMaximumNumberOfUndoStates = slot_for("maximumNumberOfUndoStates")
+    setUndoEnabled = slot_for("undoEnabled")
+    setReadOnly = slot_for("readOnly")
+    setAutoShowSourceVolumeNode = slot_for("autoShowSourceVolumeNode")
+    setSegmentationNodeSelectorVisible = slot_for("segmentationNodeSelectorVisible")
+    setSourceVolumeNodeSelectorVisible = slot_for("sourceVolumeNodeSelectorVisible")
+    setSwitchToSegmentationsButtonVisible = slot_for("switchToSegmentationsButtonVisible")
+    setEffectColumnCount = slot_for("effectColumnCount")
 
     def __init__(self, parent: QtWidgets.QWidget | None = None):
         super().__init__(parent)
@@ -133,6 +146,13 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def currentSegmentID(self) -> str:
         return (self._node and self._node.GetSelectedSegmentID()) or ""
+
+    def setEffectNameOrder(self, names: list[str]) -> None:
+        """Shows these effects first (and only these where ``unorderedEffectsVisible`` is false)."""
+        self.__dict__["_order"] = tuple(names)
+
+    def effectNameOrder(self) -> tuple[str, ...]:
+        return self.__dict__.get("_order", ())
 
     def availableEffectNames(self) -> tuple[str, ...]:
         return self.EFFECTS

@@ -31,3 +31,12 @@ def forwarded(kind: Any, name: str, part: str) -> QtCore.Property:
         getattr(widget, part).setProperty(name, value)
 
     return QtCore.Property(kind, read, write)
+
+
+def slot_for(name: str) -> Callable[[Any, Any], None]:
+    """The slot that sets a property. Where a class has none, PythonQt only knows the attribute."""
+
+    def write(widget: Any, value: Any) -> None:
+        widget.setProperty(name, value)
+
+    return write
