@@ -14,6 +14,8 @@ from CrossModalSegLib.network import FUSIONS
 from CrossModalSegLib.preprocess import IntensityRule
 from CrossModalSegLib.synthesis import SynthesisConfig
 
+CSC_FORMS = ("aligned", "affinity")
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -45,6 +47,22 @@ class OptimisationConfig:
 
 
 @dataclass(frozen=True)
+class SemiSupervisedConfig:
+    """How cases without labels are learnt from; acts where the data have any. The equations are in ``losses.py``."""
+
+    batch: int = 1  # unlabelled cases per step; 0 leaves them out
+    ramp: float = 0.4  # first part of the iterations, over which the weights below rise
+    pseudo_label: float = 1.0
+    csc: float = 0.1
+    csc_form: str = "aligned"  # "affinity": that form for aligned pairs too
+    cac: float = 0.3
+    confidence: float = 0.8  # lowest probability at which the teacher is believed
+    teacher: float = 0.99  # highest decay of the teacher's moving average
+    cut_out: float = 0.5  # how often boxes are cut out of a modality that the student sees
+    copy_paste: float = 0.0  # how often labelled and unlabelled patches exchange a box
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """Everything that a training is defined by."""
 
@@ -62,6 +80,7 @@ class TrainingConfig:
     intensity: Mapping[str, IntensityRule] = field(default_factory=dict)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: OptimisationConfig = field(default_factory=OptimisationConfig)
+    semi_supervised: SemiSupervisedConfig = field(default_factory=SemiSupervisedConfig)
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
 
     def __post_init__(self) -> None:
@@ -122,6 +141,22 @@ def _contradictions(config: TrainingConfig) -> Iterator[str]:
         yield f"training.learning_rate: must be above 0, not {config.training.learning_rate:g}"
     if config.training.workers < 0:
         yield f"training.workers: must be at least 0, not {config.training.workers}"
+    if not 0 <= config.synthesis.scaling < 1:
+        yield f"synthesis.scaling: must be at least 0 and below 1, not {config.synthesis.scaling:g}"
+    yield from _semi_supervised_problems(config.semi_supervised, config.training.batch)
+
+
+def _semi_supervised_problems(options: SemiSupervisedConfig, labelled: int) -> Iterator[str]:
+    for name in ("batch", "pseudo_label", "csc", "cac"):
+        if not getattr(options, name) >= 0:
+            yield f"semi_supervised.{name}: must be at least 0, not {getattr(options, name):g}"
+    for name in ("ramp", "confidence", "teacher", "cut_out", "copy_paste"):
+        if not 0 <= getattr(options, name) <= 1:
+            yield f"semi_supervised.{name}: must be between 0 and 1, not {getattr(options, name):g}"
+    if options.csc_form not in CSC_FORMS:
+        yield f'semi_supervised.csc_form: must be one of {", ".join(CSC_FORMS)}, not "{options.csc_form}"'
+    if options.copy_paste > 0 and options.batch not in (0, labelled):
+        yield f"semi_supervised.copy_paste: needs semi_supervised.batch {options.batch} and training.batch {labelled} equal"
 
 
 def _network_problems(network: NetworkConfig, patch: tuple[int, ...], loss_stride: int) -> Iterator[str]:

@@ -3,7 +3,8 @@
 A datalist is a JSON file ``{"training": [{"T1w": ..., "T2w": ..., "label": ...}, ...], "validation": [...]}`` with one
 entry per modality (either may be missing), ``label`` for both modalities or ``label_T1w`` and ``label_T2w`` where each
 has its own, and paths relative to the list or to a given root. An entry with a label alone is a label map to synthesise
-pairs from. A folder holds label maps, or one folder per case with files named like those entries.
+pairs from. One without any label, or in the list ``unlabelled``, is learnt from without one. A folder holds label maps,
+or one folder per case with files named like those entries.
 """
 
 import json
@@ -16,22 +17,26 @@ from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.volume import WRITABLE
 
 SUFFIXES = (*WRITABLE, ".mhd")
+PARTS = ("training", "validation", "unlabelled")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One case: volumes by modality (none: synthesise them) and label maps by modality."""
+    """One case: volumes by modality (none: synthesise them) and label maps by modality (none: unlabelled). ``aligned``
+    says that the scans of a pair show the same place at the same position."""
 
     volumes: Mapping[str, Path]
     labels: Mapping[str, Path]
+    aligned: bool = True
 
 
 @dataclass(frozen=True)
 class Datalist:
-    """The cases to train on and those to validate with."""
+    """The labelled cases to train on, those to validate with, and those to learn from without labels."""
 
     training: tuple[Entry, ...]
     validation: tuple[Entry, ...]
+    unlabelled: tuple[Entry, ...] = ()
 
 
 def read_datalist(path: Path, modalities: Sequence[str], root: Path | None = None) -> Datalist:
@@ -45,19 +50,23 @@ def read_datalist(path: Path, modalities: Sequence[str], root: Path | None = Non
     else:
         lists, base = _read_json(path), root or path.parent
     problems: list[str] = []
-    training = [_entry(item, base, modalities, f"training[{n}]", problems) for n, item in enumerate(lists["training"])]
-    held = [
-        _entry(item, base, modalities, f"validation[{n}]", problems)
-        for n, item in enumerate(lists.get("validation", []))
-    ]
+    read = {
+        name: [_entry(item, base, modalities, f"{name}[{n}]", problems) for n, item in enumerate(lists.get(name, []))]
+        for name in PARTS
+    }
+    training = [entry for entry in read["training"] if entry.labels]
+    unlabelled = [entry for entry in read["training"] if not entry.labels] + read["unlabelled"]
+    held = read["validation"]
+    problems += [f"validation[{n}]: no label" for n, entry in enumerate(held) if entry.volumes and not entry.labels]
+    problems += [f"unlabelled[{n}]: has a label" for n, entry in enumerate(read["unlabelled"]) if entry.labels]
     if not training:
-        problems.append("no training case")
+        problems.append("no training case with a label")
     if problems:
         raise DataError("datalist", f"{path}: {'; '.join(problems)}", "correct these entries")
     if not held and len(training) > 2:
         held = training[::10]
         training = [entry for n, entry in enumerate(training) if n % 10]
-    return Datalist(tuple(training), tuple(held))
+    return Datalist(tuple(training), tuple(held), tuple(unlabelled))
 
 
 def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -69,8 +78,10 @@ def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
         raise DataError("datalist", f"{path} is not JSON: {error}", "correct the file") from error
     if not isinstance(content, dict) or not isinstance(content.get("training"), list):
         raise DataError("datalist", f'{path} has no list "training"', "see docs/training.md")
-    if not isinstance(content.setdefault("validation", []), list):
-        raise DataError("datalist", f'{path}: "validation" is no list', "see docs/training.md")
+    content["unlabelled"] = content.get("unlabelled", content.get("unlabeled", []))
+    for name in PARTS[1:]:
+        if not isinstance(content.setdefault(name, []), list):
+            raise DataError("datalist", f'{path}: "{name}" is no list', "see docs/training.md")
     return content
 
 
@@ -98,14 +109,19 @@ def _entry(item: Any, base: Path, modalities: Sequence[str], where: str, problem
     if not isinstance(item, dict):
         problems.append(f"{where}: expected an object, found {item!r}")
         return Entry({}, {})
-    paths = {name: base / str(value) for name, value in item.items()}
+    aligned = item.get("aligned", True)
+    if not isinstance(aligned, bool):
+        problems.append(f"{where}: aligned must be true or false, not {aligned!r}")
+    paths = {name: base / str(value) for name, value in item.items() if name != "aligned"}
     volumes = {name: paths[name] for name in modalities if name in paths}
     shared = paths.get("label")
     own = {name: paths.get(f"label_{name}", shared) for name in (volumes or modalities)}
     labels = {name: path for name, path in own.items() if path is not None}
-    if len(labels) < len(own):
+    if len(labels) < len(own) and (labels or not volumes):
         problems.append(f"{where}: no label for {', '.join(name for name in own if name not in labels)}")
     known = {*modalities, "label", *(f"label_{name}" for name in modalities)}
     problems += [f'{where}: unknown name "{name}"' for name in paths if name not in known]
     problems += [f"{where}: no such file {path}" for path in paths.values() if not path.exists()]
-    return Entry(volumes, labels)
+    if "aligned" not in item:  # each scan was labelled by itself: the patient may have moved in between
+        aligned = len(set(labels.values())) < 2
+    return Entry(volumes, labels, bool(aligned))

@@ -2,11 +2,11 @@
 
 Symbols: F_a, F_b features of the deepest level after MIA, (B, C, D, H, W); P_m the student's class probabilities for
 modality m, Q_m the teacher's, (B, K, D, H, W) with K classes, class 0 the background; w a voxel's weight, 1 where the
-teacher is confident and 0 elsewhere; t the step. Equations, numbered for this project:
+teacher is confident and the modalities cover, 0 elsewhere; t the step. Equations, numbered for this project:
 
 1.  L_sup     = Dice + cross-entropy of P_m against the labels of m
 2.  L_CSC     = ½ [CE(S, I) + CE(Sᵀ, I)],  S = V_a V_bᵀ / τ,  V_m = rows of pool(F_m) of length 1
-3.  L_CSC'    = mean over i ≠ j of (E_a − E_b)²_ij,  E_m = U_m U_mᵀ,  U_m = rows of F_m of length 1
+3.  L_CSC'    = mean over channels i of |row i of E_a − E_b|²,  E_m = U_m U_mᵀ,  U_m = rows of F_m of length 1
 4.  L_CAC     = mean over m of 1 − mean over samples and foreground classes of 2 Σ w P_m Q_o / Σ w (P_m² + Q_o²), o ≠ m
 5.  L_pseudo  = Dice + cross-entropy of P_m against argmax Q_m where w = 1
 6.  λ(t)      = λ_max · exp(−5 (1 − t / T)²)
@@ -74,26 +74,26 @@ def channel_affinity_consistency(features_a: Tensor, features_b: Tensor) -> Tens
     """
     with torch.autocast(features_a.device.type, enabled=False):
         difference = _affinity(features_a) - _affinity(features_b)  # (B, C, C), 0 on the diagonal
-    channels = difference.shape[1]
-    return difference.square().sum(dim=(1, 2)).mean() / max(1, channels * (channels - 1))
+    return difference.square().sum(dim=2).mean()
 
 
-def contrastive_anatomical_consistency(directions: Sequence[tuple[Tensor, Tensor]], confidence: float) -> Tensor:
+def contrastive_anatomical_consistency(directions: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """L_CAC (equation 4): what the student sees in one modality is what the teacher sees in the other.
 
     Parameters
     ----------
     directions
-        For each direction (student's logits for modality m, teacher's probabilities Q_o for the other), both
-        (B, K, ...) on one grid, of one patient and with one geometric augmentation. No gradient goes into Q_o.
-    confidence
-        Voxels where the teacher's highest probability is below this do not count.
+        For each direction (student's logits for modality m, teacher's probabilities Q_o for the other, weights w): the
+        first two (B, K, ...), the last (B, ...), on one grid, of one patient and with one geometric augmentation. No
+        gradient goes into Q_o.
 
     The mean is over all samples and foreground classes; a class that is the most likely one nowhere in either of the two
     is skipped. With squares below the fraction line, equal probabilities give 0, certain or not. Nothing to compare gives 0.
     """
-    dice, counted = zip(*(_soft_dice(logits, other, confidence) for logits, other in directions), strict=True)
-    distances = [_mean_where(1 - d, c) for d, c in zip(dice, counted, strict=True)]
+    distances = []
+    for logits, other, weights in directions:
+        dice, counted = _soft_dice(logits, other, weights)
+        distances.append(_mean_where(1 - dice, counted))
     return torch.stack(distances).mean()
 
 
@@ -140,12 +140,12 @@ def _affinity(features: Tensor) -> Tensor:
     return rows @ rows.transpose(1, 2)
 
 
-def _soft_dice(logits: Tensor, other: Tensor, confidence: float) -> tuple[Tensor, Tensor]:
+def _soft_dice(logits: Tensor, other: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Dice (B, K − 1) of every sample and foreground class, and which of them occur."""
     with torch.autocast(logits.device.type, enabled=False):
         student = logits.float().softmax(dim=1).flatten(2)  # P (B, K, N)
         teacher = other.detach().float().flatten(2)  # Q (B, K, N)
-        weights = (teacher.amax(dim=1, keepdim=True) >= confidence).float()  # w (B, 1, N)
+        weights = weights.float().flatten(1).unsqueeze(1)  # w (B, 1, N)
         overlap = (weights * student * teacher).sum(dim=2)  # (B, K)
         size = (weights * (student.square() + teacher.square())).sum(dim=2)  # (B, K)
         met = (_most_likely(student) | _most_likely(teacher)) & weights.bool()  # (B, K, N)

@@ -180,6 +180,7 @@ class CrossModalNetwork(nn.Module):
         if fusion not in FUSIONS:
             raise ValueError(f'fusion must be "bottleneck" or "gated", not "{fusion}"')
         channels = tuple(channels)
+        self.cell = stem_stride  # voxels per feature cell and axis
         self.stride = stem_stride * 2 ** (len(channels) - 1)  # grid sizes must be multiples of this
         self.shared = share_convolutions
         copies, norms = (1, MODALITIES) if share_convolutions else (MODALITIES, 1)

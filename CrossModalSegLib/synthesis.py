@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from CrossModalSegLib import acquisition, deformation
 from CrossModalSegLib.deformation import chance, uniform
 from CrossModalSegLib.preprocess import IntensityRule, network_input, position_channels
+from CrossModalSegLib.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -59,31 +60,6 @@ class SynthesisConfig:
     noise: float = 0.06
     gamma: float = 0.4
     oversampling: float = 1.0  # image grid relative to the label grid: partial volume at its cost
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One training pair: ``volumes`` (2, 2, D, H, W), ``position`` (3, D, H, W), ``labels`` (2, D, H, W) channels,
-    ``presence`` (2,) bool."""
-
-    volumes: Tensor
-    position: Tensor
-    labels: Tensor
-    presence: Tensor
-
-    @staticmethod
-    def stack(samples: Sequence["Sample"]) -> "Sample":
-        """One batch: every tensor gets a leading dimension B."""
-        return Sample(*(torch.stack(tensors) for tensors in zip(*(s.tensors for s in samples), strict=True)))
-
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Volumes, position, labels, presence."""
-        return self.volumes, self.position, self.labels, self.presence
-
-    def to(self, device: torch.device) -> "Sample":
-        """The same sample on another device."""
-        return Sample(*(tensor.to(device) for tensor in self.tensors))
 
 
 @dataclass(frozen=True)
@@ -163,7 +139,8 @@ class PairSynthesizer:
             if presence[modality]:
                 scan = Scan(modality, coordinates[modality], removed)
                 volumes[modality], labels[modality] = self._scan(source.array, scan, target_mm, generator)
-        return Sample(volumes, position, labels, torch.tensor(presence, device=self.device))
+        aligned = torch.tensor(coordinates[1] is coordinates[0], device=self.device)
+        return Sample(volumes, position, labels, torch.tensor(presence, device=self.device), aligned)
 
     def source(self, array: Tensor, spacing_mm: float) -> "LabelSource":
         """A label map (K, J, I) of label values, world-aligned, made ready for ``sample``."""
@@ -211,19 +188,21 @@ class PairSynthesizer:
         return position_channels(first, view.patch, torch.full((3,), view.spacing_mm, device=self.device))
 
     def _coordinates(self, source: "LabelSource", view: "View", generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Coordinate fields (3, D, H, W) of the first and of the second modality, in voxels of the map."""
+        """Coordinate fields (3, D, H, W) of the first and of the second modality, in voxels of the map; one and the same
+        where the second is not displaced."""
         c = self.config
         elastic = deformation.random_elastic(view.patch, c.elastic_knots, c.elastic, generator)
         positions = deformation.patch_positions(view.patch, view.spacing_mm, self.device)
         first = deformation.apply_affine(view.affine, positions, view.centre) + elastic
-        second = first
         if chance(c.displacement_probability, generator):
             angles = uniform(-c.displacement_rotation, c.displacement_rotation, (3,), generator)
             shift = uniform(-c.displacement, c.displacement, (3,), generator)
             moved = deformation.apply_affine(deformation.rotation_matrix(angles), positions, shift)
             own_elastic = deformation.random_elastic(view.patch, c.elastic_knots, c.displacement_elastic, generator)
             second = deformation.apply_affine(view.affine, moved, view.centre) + elastic + own_elastic
-        return first / source.spacing_mm, second / source.spacing_mm
+            return first / source.spacing_mm, second / source.spacing_mm
+        first = first / source.spacing_mm
+        return first, first
 
     def _removed(self, generator: torch.Generator) -> Tensor:
         """Bool per label value: what brain extraction takes away in this pair."""

@@ -15,15 +15,9 @@ from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 from CrossModalSegLib.resampling import resample_labels
 from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.sources import (
-    CaseSource,
-    MixedSource,
-    SampleSource,
-    SynthesisSource,
-    TrainingCase,
-    training_case,
-)
+from CrossModalSegLib.sources import CaseSource, MixedSource, SampleSource, SynthesisSource, UnlabelledSource
 from CrossModalSegLib.synthesis import PairSynthesizer
+from CrossModalSegLib.training_case import TrainingCase, training_case
 from CrossModalSegLib.volume import read_volume
 
 MOST_LABELS = 255  # labels and channels are uint8 while training
@@ -79,11 +73,20 @@ def build_source(
     return sources[0] if sources else None
 
 
+def build_unlabelled_source(
+    entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap
+) -> UnlabelledSource | None:
+    """The source of unlabelled samples; None where there are no such entries, or none are asked for."""
+    if not entries or config.semi_supervised.batch == 0:
+        return None
+    return UnlabelledSource([_case(entry, config, label_map) for entry in entries], config)
+
+
 def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap) -> TrainingCase:
     slots = {config.modalities.index(name): name for name in entry.volumes}
     volumes = {slot: read_volume(entry.volumes[name], name) for slot, name in slots.items()}
-    labels = {slot: read_segmentation(entry.labels[name])[:2] for slot, name in slots.items()}
-    return training_case(volumes, labels, label_map.channels, config.spacing)
+    labels = {slot: read_segmentation(entry.labels[name])[:2] for slot, name in slots.items() if name in entry.labels}
+    return training_case(volumes, labels, label_map.channels, config.spacing, entry.aligned)
 
 
 def _synthesis(

@@ -24,7 +24,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser(
         "train",
         help="train a model from scratch",
-        description="Trains a model on labelled cases, or on pairs synthesised from label maps.",
+        description="Trains a model on cases with and without labels, or on pairs synthesised from label maps.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -38,34 +38,39 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Train and publish; returns 0. Raises CrossModalSegError for bad input."""
+    from CrossModalSegLib.checkpoint import read_curve
     from CrossModalSegLib.config import TrainingConfig, read_config
     from CrossModalSegLib.datalist import read_datalist
     from CrossModalSegLib.inference import choose_device
     from CrossModalSegLib.trained_bundle import publish_trained
-    from CrossModalSegLib.training import read_curve, train
-    from CrossModalSegLib.training_data import build_source, choose_label_map
+    from CrossModalSegLib.training import train
+    from CrossModalSegLib.training_data import build_source, build_unlabelled_source, choose_label_map
 
     config = read_config(args.config) if args.config else TrainingConfig()
     datalist = read_datalist(args.data, config.modalities, args.root)
     _refuse_other_content(args.output, args.resume)
     device = choose_device(args.device)
     label_map = choose_label_map(config, datalist.training)
+    without = f"{len(datalist.unlabelled)} cases without labels, " if datalist.unlabelled else ""
     print(
-        f"{len(datalist.training)} training and {len(datalist.validation)} validation cases, "
+        f"{len(datalist.training)} training and {len(datalist.validation)} validation cases, {without}"
         f"{len(label_map.structures)} structures, {config.training.iterations} iterations on {device}",
         file=sys.stderr,
     )
     training = build_source(datalist.training, config, label_map, device)
     validation = build_source(datalist.validation, config, label_map, device)
+    unlabelled = build_unlabelled_source(datalist.unlabelled, config, label_map)
     assert training is not None  # read_datalist refuses an empty list
     _make_folder(args.output)
     started = time.monotonic()
     with _ProgressBar(config.training.iterations) as bar:
-        weights = train(config, len(label_map.channels), training, validation, args.output, device, bar.show)
+        classes = len(label_map.channels)
+        weights = train(config, classes, training, validation, args.output, device, bar.show, unlabelled)
     curve = read_curve(args.output)
     facts = {
         "training cases": len(datalist.training),
         "validation cases": len(datalist.validation),
+        "unlabelled cases": len(datalist.unlabelled) if unlabelled else 0,
         "iterations": config.training.iterations,
         "hours of this run": round((time.monotonic() - started) / 3600, 2),
         "device": str(device),

@@ -15,8 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from CrossModalSegLib.batches import StepBatch
+from CrossModalSegLib.checkpoint import TrainingState
 from CrossModalSegLib.config import read_config
-from CrossModalSegLib.synthesis import PairSynthesizer, Sample
+from CrossModalSegLib.objective import Objective
+from CrossModalSegLib.samples import Sample
+from CrossModalSegLib.synthesis import PairSynthesizer
 from CrossModalSegLib.training import build_network, train_step
 
 CONFIG = Path(__file__).resolve().parents[2] / "training_cli" / "configs" / "brain-mr-pair.toml"
@@ -42,12 +46,10 @@ def main() -> None:
         return synthesizer.sample(source, config.patch, config.spacing, seed)
 
     network = build_network(config, CLASSES).to(device)
-    optimiser = torch.optim.AdamW(network.parameters())
-    batch = Sample.stack([draw(0)])
+    state = TrainingState(network, {}, torch.optim.AdamW(network.parameters()))
+    objective, batch = Objective(network, config), StepBatch(Sample.stack([draw(0)]), None)
     synthesis = seconds(draw, args.repeats, device)
-    step = seconds(
-        lambda n: train_step(network, optimiser, batch, config.training.loss_stride, n), args.repeats, device
-    )
+    step = seconds(lambda _: train_step(objective, state, batch, config), args.repeats, device)
     print(f"{args.device}, {args.threads} threads, patch {config.patch}, both modalities")
     print(f"synthesis {synthesis:.3f} s a pair, training {step:.3f} s a step, ratio {synthesis / step:.2f}")
 

@@ -8,6 +8,7 @@ import pytest
 from CrossModalSegLib.config import (
     NetworkConfig,
     OptimisationConfig,
+    SemiSupervisedConfig,
     TrainingConfig,
     config_from_tables,
     config_to_tables,
@@ -43,6 +44,10 @@ share_convolutions = true
 iterations = 10
 learning_rate = 1
 
+[semi_supervised]
+csc_form = "affinity"
+cac = 1
+
 [synthesis]
 groups = [[1, 2], [3]]
 merge = { 25 = 2, 57 = 41 }
@@ -76,6 +81,7 @@ def test_every_table_is_read_with_its_types(tmp_path):
         intensity={"CT": IntensityRule("window", -150.0, 250.5)},
         network=NetworkConfig((8, 16, 32), 1, "bottleneck", True),
         training=OptimisationConfig(iterations=10, learning_rate=1.0),
+        semi_supervised=SemiSupervisedConfig(csc_form="affinity", cac=1.0),
         synthesis=SynthesisConfig(
             groups=((1, 2), (3,)),
             merge={25: 2, 57: 41},
@@ -161,9 +167,10 @@ def test_contradictions_are_reported_at_once_and_beside_unknown_names():
             "patch": [32, 32, 30],
             "network": {"fusion": "late"},
             "training": {"iterations": 0, "batch": 0, "workers": -1, "learning_rate": 0},
+            "semi_supervised": {"batch": 2, "cac": -1, "confidence": 1.5, "csc_form": "both", "copy_paste": 0.5},
             "intensity": {"CT": {"rule": "window"}},
             "modality_aliases": {"FLAIR": ["T2"]},
-            "synthesis": {"contrast": [{"modality": "PD", "probability": 1, "means": {}}]},
+            "synthesis": {"scaling": 1.2, "contrast": [{"modality": "PD", "probability": 1, "means": {}}]},
         }
     )
     for said in (
@@ -177,6 +184,11 @@ def test_contradictions_are_reported_at_once_and_beside_unknown_names():
         "training.batch: must be at least 1, not 0",
         "training.workers: must be at least 0, not -1",
         "training.learning_rate: must be above 0, not 0",
+        "semi_supervised.cac: must be at least 0, not -1",
+        "semi_supervised.confidence: must be between 0 and 1, not 1.5",
+        'semi_supervised.csc_form: must be one of aligned, affinity, not "both"',
+        "semi_supervised.copy_paste: needs semi_supervised.batch 2 and training.batch 0 equal",
+        "synthesis.scaling: must be at least 0 and below 1, not 1.2",
         'intensity.CT: there is no modality "CT"',
         'modality_aliases.FLAIR: there is no modality "FLAIR"',
         'synthesis.contrast[0]: there is no modality "PD"',

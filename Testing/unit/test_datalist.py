@@ -78,6 +78,73 @@ def test_paths_are_relative_to_the_list_or_to_a_given_root_or_absolute(folder):
     assert "no such file" in refusal(write_list(elsewhere, training=[{"label": "seg.nii.gz"}])).message
 
 
+# cases without labels
+
+
+@pytest.mark.parametrize("key", ["unlabelled", "unlabeled"])
+def test_cases_without_labels_are_listed_by_themselves(folder, key):
+    case = {"T1w": "t1.nii.gz", "label": "seg.nii.gz"}
+    more = {key: [{"T1w": "t1.nii.gz", "T2w": "t2.nii.gz"}, {"T2w": "t2.nii.gz"}]}
+    datalist = read_datalist(write_list(folder, training=[case], **more), MODALITIES)
+    assert len(datalist.training) == 1
+    both = {"T1w": folder / "t1.nii.gz", "T2w": folder / "t2.nii.gz"}
+    assert datalist.unlabelled == (Entry(both, {}), Entry({"T2w": folder / "t2.nii.gz"}, {}))
+
+
+def test_training_cases_without_any_label_are_learnt_from_without(folder):
+    cases = [
+        {"T1w": "t1.nii.gz"},
+        {"T1w": "t1.nii.gz", "label": "seg.nii.gz"},
+        {"T1w": "t1.nii.gz", "T2w": "t2.nii.gz"},
+    ]
+    datalist = read_datalist(write_list(folder, training=cases), MODALITIES)
+    assert [sorted(entry.volumes) for entry in datalist.training] == [["T1w"]]
+    assert [sorted(entry.volumes) for entry in datalist.unlabelled] == [["T1w"], ["T1w", "T2w"]]
+
+
+def test_no_case_without_labels_is_held_back(folder):
+    cases = [{"T1w": "t1.nii.gz"}] * 20 + [{"T1w": "t1.nii.gz", "label": "seg.nii.gz"}] * 2
+    datalist = read_datalist(write_list(folder, training=cases), MODALITIES)
+    assert (len(datalist.training), len(datalist.validation), len(datalist.unlabelled)) == (2, 0, 20)
+
+
+def test_a_label_where_there_is_to_be_none_and_none_where_there_must_be_one_are_refused(folder):
+    path = write_list(
+        folder,
+        training=[{"T1w": "t1.nii.gz", "label": "seg.nii.gz"}],
+        validation=[{"T1w": "t1.nii.gz"}],
+        unlabelled=[{"T1w": "t1.nii.gz", "label": "seg.nii.gz"}, {"T3w": "t1.nii.gz"}],
+    )
+    message = refusal(path).message
+    assert "validation[0]: no label" in message
+    assert "unlabelled[0]: has a label" in message
+    assert 'unlabelled[1]: unknown name "T3w"' in message
+
+
+def test_a_list_with_nothing_but_unlabelled_cases_is_refused(folder):
+    assert "no training case with a label" in refusal(write_list(folder, training=[{"T1w": "t1.nii.gz"}])).message
+
+
+# pairs that are displaced
+
+
+def test_a_pair_is_aligned_unless_each_scan_has_a_label_of_its_own_or_the_list_says_so(folder):
+    scans = {"T1w": "t1.nii.gz", "T2w": "t2.nii.gz"}
+    own = {**scans, "label_T1w": "seg1.nii.gz", "label_T2w": "seg2.nii.gz"}
+    shared = {**scans, "label": "seg.nii.gz"}
+    cases = [shared, own, {**shared, "aligned": False}, {**own, "aligned": True}, {**scans, "aligned": False}]
+    datalist = read_datalist(write_list(folder, training=cases, validation=[shared]), MODALITIES)
+    assert [entry.aligned for entry in datalist.training] == [True, False, False, True]
+    assert [entry.aligned for entry in datalist.unlabelled] == [False]
+
+
+def test_aligned_is_true_or_false(folder):
+    case = {"T1w": "t1.nii.gz", "label": "seg.nii.gz", "aligned": "yes"}
+    assert (
+        "training[0]: aligned must be true or false, not 'yes'" in refusal(write_list(folder, training=[case])).message
+    )
+
+
 # what is held back for validation
 
 

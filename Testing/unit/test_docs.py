@@ -9,7 +9,7 @@ import pytest
 
 import CrossModalSegLib
 from CrossModalSegLib.cli import COMMANDS
-from CrossModalSegLib.config import NetworkConfig, OptimisationConfig, TrainingConfig
+from CrossModalSegLib.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.preflight import Finding, Preflight, VolumeFacts
 from CrossModalSegLib.preprocess import IntensityRule
 from CrossModalSegLib.synthesis import ContrastPrior, SynthesisConfig
@@ -22,7 +22,15 @@ DOCUMENTS = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE_ROW = re.compile(r"^\| (`[a-z0-9-]+`(?:, `[a-z0-9-]+`)*) \|", re.MULTILINE)
-CONFIGURATION = [TrainingConfig, NetworkConfig, OptimisationConfig, SynthesisConfig, IntensityRule, ContrastPrior]
+CONFIGURATION = [
+    TrainingConfig,
+    NetworkConfig,
+    OptimisationConfig,
+    SemiSupervisedConfig,
+    SynthesisConfig,
+    IntensityRule,
+    ContrastPrior,
+]
 KEYS = [(kind, field) for kind in CONFIGURATION for field in dataclasses.fields(kind)]
 
 

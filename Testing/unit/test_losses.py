@@ -167,26 +167,37 @@ def probabilities(*values: float) -> torch.Tensor:
     return torch.stack([1 - p, p]).view(1, 2, -1, 1, 1)
 
 
+def everywhere(like: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(like[:, 0])
+
+
+def anatomy(*pairs: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """L_CAC where every voxel counts."""
+    return contrastive_anatomical_consistency([(student, other, everywhere(other)) for student, other in pairs])
+
+
 def test_two_voxels_by_hand_for_the_anatomy():
     # 2 * (1/4 * 1) / (1/16 + 1/4 + 1) = 8/21. The other direction agrees and costs nothing.
     one = (two_voxels(1 / 4, 1 / 2), probabilities(1.0, 0.0))
     other = (two_voxels(1 / 4, 3 / 4), probabilities(1 / 4, 3 / 4))
-    assert contrastive_anatomical_consistency([one], 0.7).item() == pytest.approx(13 / 21)
-    assert contrastive_anatomical_consistency([one, other], 0.7).item() == pytest.approx(13 / 42, abs=1e-6)
+    assert anatomy(one).item() == pytest.approx(13 / 21)
+    assert anatomy(one, other).item() == pytest.approx(13 / 42, abs=1e-6)
 
 
-@pytest.mark.parametrize("confidence", [0.0, 0.5])
-def test_equal_predictions_cost_nothing_however_uncertain(confidence):
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_equal_predictions_cost_nothing_however_uncertain_and_wherever_they_count(share):
     logits = random(2, 4, 3, 3, 3)
-    pair = (logits, logits.softmax(1))
-    assert contrastive_anatomical_consistency([pair, pair], confidence).item() == pytest.approx(0, abs=1e-6)
+    weights = torch.rand((2, 3, 3, 3), generator=torch.Generator().manual_seed(1)) < share
+    direction = (logits, logits.softmax(1), weights)
+    assert contrastive_anatomical_consistency([direction, direction]).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_voxels_the_teacher_doubts_do_not_count():
-    # The first voxel contradicts, but the teacher gives it 0.6 only. The second agrees: 2 * 0.9 * 1 / (0.81 + 1).
+def test_voxels_without_weight_do_not_count():
+    # The first voxel contradicts. The second agrees: 2 * 0.9 * 1 / (0.81 + 1).
     pair = (two_voxels(0.01, 0.9), probabilities(0.6, 1.0))
-    assert contrastive_anatomical_consistency([pair], 0.9).item() == pytest.approx(1 - 1.8 / 1.81, abs=1e-6)
-    assert contrastive_anatomical_consistency([pair], 0.5).item() > 0.1
+    second = torch.tensor([False, True]).view(1, 2, 1, 1)
+    assert contrastive_anatomical_consistency([(*pair, second)]).item() == pytest.approx(1 - 1.8 / 1.81, abs=1e-6)
+    assert anatomy(pair).item() > 0.1
 
 
 def test_a_class_that_is_in_neither_is_skipped_and_one_that_is_in_either_is_not():
@@ -194,12 +205,12 @@ def test_a_class_that_is_in_neither_is_skipped_and_one_that_is_in_either_is_not(
         return torch.nn.functional.one_hot(torch.tensor(labels), 4).T.view(1, 4, -1, 1, 1).float()
 
     student, teacher = 50 * one_hot(1, 1, 0, 0), one_hot(1, 1, 2, 0)  # class 1 agrees, 2 is the teacher's, 3 nobody's
-    assert contrastive_anatomical_consistency([(student, teacher)], 0.9).item() == pytest.approx(0.5, abs=1e-4)
+    assert anatomy((student, teacher)).item() == pytest.approx(0.5, abs=1e-4)
 
 
 def test_nothing_to_compare_gives_zero_that_can_be_derived():
     logits = (random(1, 3, 2, 2, 2)).requires_grad_()
-    loss = contrastive_anatomical_consistency([(logits, torch.full((1, 3, 2, 2, 2), 1 / 3))], 0.9)
+    loss = contrastive_anatomical_consistency([(logits, torch.full((1, 3, 2, 2, 2), 1 / 3), torch.zeros(1, 2, 2, 2))])
     loss.backward()
     assert loss.item() == 0
     assert (logits.grad == 0).all()
@@ -207,15 +218,15 @@ def test_nothing_to_compare_gives_zero_that_can_be_derived():
 
 def test_no_gradient_goes_into_the_teacher():
     student, teacher = random(1, 3, 2, 2, 2).requires_grad_(), random(1, 3, 2, 2, 2, seed=1).requires_grad_()
-    contrastive_anatomical_consistency([(student, teacher.softmax(1))], 0.0).backward()
+    anatomy((student, teacher.softmax(1))).backward()
     assert student.grad.abs().max() > 0
     assert teacher.grad is None
 
 
 def test_each_sample_counts_by_itself_for_the_anatomy():
     student, teacher = 3 * random(3, 3, 4, 4, 4), (3 * random(3, 3, 4, 4, 4, seed=1)).softmax(1)
-    alone = [contrastive_anatomical_consistency([(student[n : n + 1], teacher[n : n + 1])], 0.0) for n in range(3)]
-    together = contrastive_anatomical_consistency([(student, teacher)], 0.0)
+    alone = [anatomy((student[n : n + 1], teacher[n : n + 1])) for n in range(3)]
+    together = anatomy((student, teacher))
     assert together.item() == pytest.approx(torch.stack(alone).mean().item(), rel=1e-5)
 
 
@@ -249,7 +260,7 @@ EVERY_LOSS = {
     "supervised": lambda a, _: supervised_loss(a, a.argmax(1)),
     "semantic": channel_semantic_consistency,
     "affinity": channel_affinity_consistency,
-    "anatomy": lambda a, b: contrastive_anatomical_consistency([(a, b.softmax(1))], 0.0),
+    "anatomy": lambda a, b: anatomy((a, b.softmax(1))),
     "pseudo": lambda a, b: pseudo_label_loss(a, b.argmax(1), torch.ones_like(b[:, 0])),
 }
 
@@ -261,10 +272,10 @@ def test_nan_is_never_replaced_by_a_number(loss):
     assert loss(a, b).isnan()
 
 
-def test_nan_of_the_teacher_is_not_hidden_by_its_confidence():
+def test_nan_of_the_teacher_is_not_hidden_by_a_weight_of_zero():
     a, b = random(1, 3, 4, 4, 4), random(1, 3, 4, 4, 4, seed=1)
     b[0, 0, 1, 1, 1] = math.nan
-    assert contrastive_anatomical_consistency([(a, b.softmax(1))], 0.9).isnan()
+    assert contrastive_anatomical_consistency([(a, b.softmax(1), torch.zeros(1, 4, 4, 4))]).isnan()
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS.values(), ids=EVERY_LOSS)

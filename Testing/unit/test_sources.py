@@ -7,20 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from CrossModalSegLib.config import NetworkConfig, TrainingConfig
+from CrossModalSegLib.case_patch import sample_linear
+from CrossModalSegLib.config import NetworkConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.datalist import read_datalist
 from CrossModalSegLib.errors import ConfigError, DataError
-from CrossModalSegLib.preprocess import IntensityRule
-from CrossModalSegLib.sources import (
-    CaseSource,
-    MixedSource,
-    SynthesisSource,
-    TrainingCase,
-    sample_linear,
-    training_case,
-)
-from CrossModalSegLib.synthesis import Sample, SynthesisConfig
-from CrossModalSegLib.training_data import build_source, choose_label_map
+from CrossModalSegLib.preprocess import IntensityRule, normalise
+from CrossModalSegLib.samples import Sample
+from CrossModalSegLib.sources import CaseSource, MixedSource, SynthesisSource, UnlabelledSource
+from CrossModalSegLib.synthesis import SynthesisConfig
+from CrossModalSegLib.training_case import TrainingCase, training_case
+from CrossModalSegLib.training_data import build_source, build_unlabelled_source, choose_label_map
 from CrossModalSegLib.volume import Volume, write_volume
 from Testing.volumes import grid_around, points_of, rotation
 
@@ -32,12 +28,19 @@ CONFIG = TrainingConfig(
     patch=(16, 16, 16),
     network=NetworkConfig(channels=(4, 8)),
     intensity={name: IntensityRule("window", 0, 1) for name in ("A", "B")},  # intensities as they are
-    synthesis=SynthesisConfig(single_probability=0, noise=0, bias=0, gamma=0, elastic=3.0),
+    synthesis=SynthesisConfig(single_probability=0, displacement_probability=0, noise=0, bias=0, gamma=0, elastic=3.0),
 )
 
 
 def with_synthesis(**changes) -> TrainingConfig:
     return replace(CONFIG, synthesis=replace(CONFIG.synthesis, **changes))
+
+
+def with_semi(**changes) -> TrainingConfig:
+    return replace(CONFIG, semi_supervised=replace(CONFIG.semi_supervised, **changes))
+
+
+NO_CUT_OUT = SemiSupervisedConfig(cut_out=0)
 
 
 def ball(points: np.ndarray) -> np.ndarray:
@@ -159,6 +162,160 @@ def test_position_channels_say_where_a_voxel_lies_in_the_case():
             places.append(place)
     assert len(places) > 2
     assert torch.allclose(torch.stack(places).mean(0), torch.tensor([2.0, -4.0, 6.0]), atol=1.5)
+
+
+# displaced pairs
+
+
+def test_a_displaced_second_modality_keeps_its_labels_and_the_pair_is_not_aligned():
+    source = CaseSource([ball_case()], with_synthesis(displacement_probability=1))
+    overlaps = []
+    for seed in SEEDS:
+        sample = source.sample(seed)
+        assert not sample.aligned
+        first, second = sample.labels == 1
+        overlaps.append(overlap(first, second))
+        for (image, _), labels in zip(sample.volumes, sample.labels, strict=True):
+            assert (labels[image > 0.999] == 1).all()
+            assert ((image > 0.5) == (labels == 1)).float().mean() > 0.97
+    assert min(overlaps) < 0.8
+
+
+def test_a_displacement_lies_within_its_bounds():
+    config = with_synthesis(
+        displacement_probability=1, displacement=4, displacement_rotation=0, displacement_elastic=0, rotation=0, shear=0,
+        scaling=0, elastic=0
+    )  # fmt: skip
+    source = CaseSource([ball_case()], replace(config, patch=(32, 32, 32)))
+    shifts = []
+    for seed in range(20):
+        first, second = source.sample(seed).labels == 1
+        if min(first.sum(), second.sum()) > 800:  # nearly the whole ball of 12 mm
+            centres = [mask.nonzero().float().mean(0) * config.spacing for mask in (first, second)]
+            shifts.append(centres[0] - centres[1])
+    shifts = torch.stack(shifts)
+    assert len(shifts) > 5
+    assert shifts.abs().max() < 5
+    assert (shifts.abs().amax(0) > 1).all()
+
+
+def test_a_pair_is_aligned_where_the_case_is_and_no_displacement_is_drawn():
+    assert CaseSource([ball_case()], CONFIG).sample(0).aligned
+    assert not CaseSource([replace(ball_case(), aligned=False)], CONFIG).sample(0).aligned
+    assert {
+        bool(CaseSource([ball_case()], with_synthesis(displacement_probability=0.5)).sample(n).aligned) for n in SEEDS
+    } == {
+        True,
+        False,
+    }
+
+
+# sides
+
+
+def sided_case() -> TrainingCase:
+    """Left of the middle labelled 1, right of it 2; brighter towards the right."""
+    case = ball_case()
+    labels = torch.ones_like(case.labels)
+    labels[..., 14:] = 2
+    return replace(case, labels=labels, images=torch.linspace(0, 1, 28).expand(2, 28, 28, 28).contiguous())
+
+
+@pytest.mark.parametrize("displaced", [0.0, 1.0])
+def test_left_stays_left_in_every_sample(displaced):
+    config = with_synthesis(displacement_probability=displaced, rotation=15, scaling=0.3, shear=0.05)
+    labelled, unlabelled = CaseSource([sided_case()], config), UnlabelledSource([sided_case()], config)
+    met = 0
+    for seed in range(30):
+        sample, views = labelled.sample(seed), unlabelled.sample(seed)
+        for labels in sample.labels:
+            left, right = ((labels == value).nonzero().float() for value in (1, 2))
+            if min(len(left), len(right)) > 200:
+                met += 1
+                assert left[:, 2].mean() < right[:, 2].mean()
+        for image, covered in (*views.weak, *views.strong):
+            place = covered.nonzero().float()[:, 2]
+            assert torch.corrcoef(torch.stack([image[covered > 0], place]))[0, 1] > 0.5
+    assert met > 20
+
+
+# samples without labels
+
+
+def test_both_views_of_an_unlabelled_sample_have_one_geometry():
+    source = UnlabelledSource([ball_case()], with_semi(cut_out=0))
+    for seed in SEEDS:
+        sample = source.sample(seed)
+        assert torch.equal(sample.weak, sample.strong)  # nothing varies here but the geometry
+        assert torch.equal(sample.weak[0], sample.weak[1])
+        assert sample.aligned
+
+
+def test_intensities_vary_in_the_strong_view_only():
+    quiet, loud = (
+        UnlabelledSource([ball_case()], replace(with_synthesis(noise=n, bias=n, gamma=n), semi_supervised=NO_CUT_OUT))
+        for n in (0.0, 0.3)
+    )
+    for seed in SEEDS:
+        assert torch.equal(quiet.sample(seed).weak, loud.sample(seed).weak)
+        assert torch.equal(loud.sample(seed).strong[:, 1], loud.sample(seed).weak[:, 1])
+        assert not torch.allclose(loud.sample(seed).strong[:, 0], loud.sample(seed).weak[:, 0], atol=1e-3)
+
+
+def test_boxes_are_cut_out_of_the_strong_view_and_differ_between_modalities():
+    source = UnlabelledSource([ball_case()], with_semi(cut_out=1.0))
+    for seed in SEEDS:
+        sample = source.sample(seed)
+        changed = sample.strong[:, 0] != sample.weak[:, 0]
+        assert (changed.float().mean((1, 2, 3)) < 0.25).all()
+        assert changed.any()
+        assert not torch.equal(changed[0], changed[1])
+        assert torch.equal(sample.strong[:, 1], sample.weak[:, 1])
+
+
+def test_the_labels_of_an_unlabelled_case_make_no_difference():
+    case = ball_case()
+    other = replace(case, labels=torch.randint(0, 9, case.labels.shape, dtype=torch.uint8))
+    for seed in SEEDS:
+        one, two = (UnlabelledSource([c], with_synthesis(noise=0.1)).sample(seed) for c in (case, other))
+        assert all(torch.equal(a, b) for a, b in zip(one.tensors, two.tensors, strict=True))
+
+
+def test_the_teacher_sees_what_the_case_has_and_the_student_now_and_then_less():
+    source = UnlabelledSource([ball_case()], with_synthesis(single_probability=0.5))
+    samples = [source.sample(seed) for seed in range(30)]
+    assert all(sample.presence.tolist() == [True, True] for sample in samples)
+    assert {tuple(sample.shown.tolist()) for sample in samples} == {(True, True), (True, False), (False, True)}
+    single = UnlabelledSource([ball_case((False, True))], with_synthesis(single_probability=0.5)).sample(0)
+    assert single.presence.tolist() == single.shown.tolist() == [False, True]
+
+
+def test_unlabelled_patches_lie_inside_the_case():
+    # 28 voxels and a patch of 16 leave room for 12; nothing is bent, and an eighth of the patch may stick out.
+    config = with_synthesis(rotation=0, scaling=0, shear=0, elastic=0)
+    source = UnlabelledSource([ball_case()], config)
+    outside = [1 - source.sample(seed).weak[0, 1].mean().item() for seed in range(30)]
+    assert max(outside) <= 1 - (14 / 16) ** 3 + 1e-6
+    large = UnlabelledSource([ball_case()], replace(config, patch=(40, 40, 40))).sample(0).weak[0, 1]
+    assert large.sum() == 28**3  # a small case is whole in a large patch
+
+
+# intensities
+
+
+def test_intensities_are_normalised_by_the_whole_scan_as_in_inference():
+    """A patch of a dim part stays dim: its own percentiles do not stretch it."""
+    case = ball_case()
+    ramp = torch.linspace(0, 100, 28).expand(2, 28, 28, 28).contiguous()
+    dim = torch.zeros_like(case.labels)
+    dim[:, 5, 5, 5] = 1
+    config = replace(CONFIG, intensity={}, patch=(8, 8, 8))
+    whole = normalise(ramp[0], torch.ones(28, 28, 28, dtype=torch.bool), IntensityRule())
+    source = CaseSource([replace(case, images=ramp, labels=dim)], config)
+    for seed in SEEDS:
+        sample = source.sample(seed)
+        if sample.labels.any():
+            assert sample.volumes[0, 0].max() < whole[0, 0, 20]
 
 
 # linear sampling
@@ -309,6 +466,21 @@ def test_cases_and_label_maps_of_one_list_alternate(tmp_path):
     assert isinstance(source, MixedSource)
     assert [type(part) for part in source.sources] == [SynthesisSource, CaseSource]
     assert source.sample(0).volumes.shape == source.sample(1).volumes.shape
+
+
+def test_cases_without_labels_give_a_source_of_their_own_and_no_label_file_is_read(tmp_path):
+    write_case(tmp_path / "one")
+    write_case(tmp_path / "two")
+    for name in "AB":
+        (tmp_path / "two" / f"label_{name}.nii.gz").unlink()
+    datalist = read_datalist(tmp_path, CONFIG.modalities)
+    label_map = choose_label_map(CONFIG, datalist.training)
+    source = build_unlabelled_source(datalist.unlabelled, CONFIG, label_map)
+    assert isinstance(source, UnlabelledSource)
+    assert len(source.cases) == 1
+    assert source.sample(0).presence.tolist() == [True, True]
+    assert build_unlabelled_source([], CONFIG, label_map) is None
+    assert build_unlabelled_source(datalist.unlabelled, with_semi(batch=0), label_map) is None
 
 
 def test_no_entries_give_no_source(tmp_path):

@@ -8,7 +8,8 @@ import torch
 
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.preprocess import IntensityRule
-from CrossModalSegLib.synthesis import ContrastPrior, LabelSource, PairSynthesizer, Sample, SynthesisConfig
+from CrossModalSegLib.samples import Sample
+from CrossModalSegLib.synthesis import ContrastPrior, LabelSource, PairSynthesizer, SynthesisConfig
 from CrossModalSegLib.training_data import world_aligned
 from Testing.volumes import grid_around
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from CrossModalSegLib.bundle import load_bundle
 from CrossModalSegLib.cli import main
@@ -157,22 +158,38 @@ def test_resuming_a_finished_training_publishes_the_same_weights(trained, capsys
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.slow
-def test_cases_with_volumes_train_a_bundle_too(tmp_path, capsys):
-    for number in range(2):
-        case = tmp_path / "maps" / f"case{number}"
+def write_cases(folder: Path, count: int, unlabelled: int = 0) -> None:
+    """Cases with both scans; the last ones have no labels."""
+    for number in range(count):
+        case = folder / f"case{number}"
         case.mkdir(parents=True)
         grid = grid_around((number, 0, 0), (26, 24, 22), (2, 2, 2))
         labels = halves(points_of(grid))
         noise = np.random.default_rng(number).random(labels.shape)
         write_volume(case / "T1w.nii.gz", (labels + 5 * noise).astype(np.float32), grid)
         write_volume(case / "T2w.nii.gz", (50 - labels + 5 * noise).astype(np.float32), grid)
-        write_volume(case / "label.nii.gz", labels.astype(np.float32), grid)
+        if number < count - unlabelled:
+            write_volume(case / "label.nii.gz", labels.astype(np.float32), grid)
+
+
+@pytest.mark.slow
+def test_cases_with_volumes_train_a_bundle_too(tmp_path, capsys):
+    write_cases(tmp_path / "maps", 2)
     (tmp_path / "tiny.toml").write_text(CONFIG)
     assert train(tmp_path) == 0
     assert load_bundle(tmp_path / "run" / "tiny").label_map.channels == (0, LEFT, RIGHT)
-    assert "2 training and 0 validation cases" in capsys.readouterr().err
+    assert "2 training and 0 validation cases, 2 structures" in capsys.readouterr().err
     assert "No validation cases were given." in (tmp_path / "run" / "tiny" / "docs" / "README.md").read_text()
+
+
+def test_cases_without_labels_take_part_and_are_counted(tmp_path, capsys):
+    write_cases(tmp_path / "maps", 3, unlabelled=2)
+    (tmp_path / "tiny.toml").write_text(CONFIG)
+    assert train(tmp_path) == 0
+    assert "1 training and 0 validation cases, 2 cases without labels" in capsys.readouterr().err
+    training = load_bundle(tmp_path / "run" / "tiny").metadata["crossmodalseg"]["training"]
+    assert training["unlabelled cases"] == 2
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["teacher"] is not None
 
 
 # bad input

@@ -7,58 +7,36 @@ import pytest
 import torch
 
 from CrossModalSegLib import training
-from CrossModalSegLib.config import NetworkConfig, OptimisationConfig, TrainingConfig
+from CrossModalSegLib.batches import StepBatch
+from CrossModalSegLib.checkpoint import TrainingState, read_curve
+from CrossModalSegLib.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.losses import supervised_loss
-from CrossModalSegLib.synthesis import Sample
+from CrossModalSegLib.objective import Objective
+from CrossModalSegLib.samples import Sample
+from CrossModalSegLib.teacher import autocast
 from CrossModalSegLib.training import (
     VALIDATION_SEED,
     Progress,
-    autocast,
     averaged_weights,
     build_network,
     learning_rate,
-    thin_out,
     train,
     train_step,
-    update_average,
     validate,
 )
+from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
 CPU = torch.device("cpu")
-PATCH = (8, 8, 8)
 OPTIONS = OptimisationConfig(
     iterations=6, batch=1, learning_rate=0.01, warmup=1, decay=0.5, average=0.9, checkpoint_minutes=0, validate_every=3
 )
 CONFIG = TrainingConfig(patch=PATCH, network=NetworkConfig((4, 8), stem_stride=1), training=OPTIONS)
 
 
-class Halves:
-    """Bright in one half of each patch, where the label is 1; the seed says which half."""
-
-    def __init__(self, presence=(True, True)):
-        self.presence = presence
-        self.seeds: list[int] = []
-
-    device = torch.device("cpu")
-
-    def sample(self, seed: int) -> Sample:
-        self.seeds.append(seed)
-        generator = torch.Generator().manual_seed(seed)
-        labels = torch.zeros((2, *PATCH), dtype=torch.uint8)
-        axis, side = (
-            int(torch.randint(0, 3, (), generator=generator)),
-            int(torch.randint(0, 2, (), generator=generator)),
-        )
-        labels.narrow(1 + axis, 4 * side, 4).fill_(1)
-        intensity = labels + 0.1 * torch.randn((2, *PATCH), generator=generator)
-        volumes = torch.stack([intensity, torch.ones_like(intensity)], dim=1)  # (M, 2, D, H, W)
-        return Sample(volumes, torch.zeros((3, *PATCH)), labels, torch.tensor(self.presence))
-
-
-def run(folder, config=CONFIG, source=None, validation=None, classes=2, report=lambda _: None):
+def run(folder, config=CONFIG, source=None, validation=None, classes=2, report=lambda _: None, unlabelled=None):
     folder.mkdir(exist_ok=True)
-    return train(config, classes, source or Halves(), validation, folder, CPU, report)
+    return train(config, classes, source or LabelledHalves(), validation, folder, CPU, report, unlabelled)
 
 
 def with_options(**changes) -> TrainingConfig:
@@ -71,7 +49,7 @@ def with_options(**changes) -> TrainingConfig:
 def test_the_loss_falls_on_a_trivial_task(tmp_path):
     seen: list[Progress] = []
     config = with_options(iterations=30, learning_rate=0.02, checkpoint_minutes=60)
-    run(tmp_path, config, validation=Halves(), report=seen.append)
+    run(tmp_path, config, validation=LabelledHalves(), report=seen.append)
     assert [progress.step for progress in seen] == list(range(1, 31))
     assert sum(p.loss for p in seen[-5:]) / 5 < 0.6 * seen[0].loss
     assert seen[-1].mean_dice > 0.9
@@ -79,10 +57,10 @@ def test_the_loss_falls_on_a_trivial_task(tmp_path):
 
 
 def test_validation_comes_every_so_many_steps_and_at_the_end(tmp_path):
-    validation = Halves()
+    validation = LabelledHalves()
     seen: list[Progress] = []
     run(tmp_path, with_options(iterations=5, validate_every=2, validation_samples=2), None, validation, 3, seen.append)
-    curve = training.read_curve(tmp_path)
+    curve = read_curve(tmp_path)
     assert [point["step"] for point in curve] == [2, 4, 5]
     assert [point["loss"] for point in curve] == [seen[step - 1].loss for step in (2, 4, 5)]
     assert all(len(point["dice"]) == 2 for point in curve)  # without background
@@ -91,10 +69,10 @@ def test_validation_comes_every_so_many_steps_and_at_the_end(tmp_path):
 
 
 def test_every_step_draws_samples_of_its_own_seeds(tmp_path):
-    source = Halves()
+    source = LabelledHalves()
     run(tmp_path, with_options(iterations=3, batch=2), source)
     assert source.seeds == [0, 1, 2, 3, 4, 5]
-    other = Halves()
+    other = LabelledHalves()
     run(tmp_path / "other", with_options(iterations=3, batch=2, seed=1), other)
     assert not set(source.seeds) & set(other.seeds)
 
@@ -111,27 +89,68 @@ def test_the_mean_dice_leaves_out_classes_that_do_not_occur():
     assert Progress(1, 1, 0.0, 0.0, 0.0, [0.5, math.nan, 1.0]).mean_dice == 0.75
 
 
+# learning without labels
+
+
+def test_unlabelled_samples_are_learnt_from_beside_labelled_ones(tmp_path):
+    seen: list[Progress] = []
+    unlabelled = UnlabelledHalves()
+    config = with_options(iterations=40, learning_rate=0.02, checkpoint_minutes=60)
+    run(tmp_path, config, validation=LabelledHalves(), report=seen.append, unlabelled=unlabelled)
+    assert len(unlabelled.seeds) == 40
+    assert all(set(p.parts) == {"supervised", "pseudo_label", "csc", "cac"} for p in seen)
+    assert seen[-1].mean_dice > 0.9
+    assert seen[-1].parts["cac"] < 0.2
+
+
+def test_no_unlabelled_sample_is_drawn_where_none_is_asked_for(tmp_path):
+    unlabelled, config = UnlabelledHalves(), replace(CONFIG, semi_supervised=SemiSupervisedConfig(batch=0))
+    weights = run(tmp_path / "a", config, unlabelled=unlabelled)
+    without = run(tmp_path / "b")
+    assert unlabelled.seeds == []
+    assert all(torch.equal(weights[name], without[name]) for name in weights)
+
+
+class PoisonedWeakView(UnlabelledHalves):
+    """NaN in what the teacher is given."""
+
+    def sample(self, seed):
+        sample = super().sample(seed)
+        sample.weak[:] = math.nan
+        return sample
+
+
+def test_nan_in_what_the_teacher_is_given_stops_the_training(tmp_path):
+    with pytest.raises(TrainingError, match="nan at step 0"):
+        run(tmp_path, unlabelled=PoisonedWeakView())
+
+
 # one step
+
+
+def step_of(network: torch.nn.Module, batch: Sample, rate: float) -> float:
+    """One supervised step by plain gradient descent; returns the loss."""
+    state = TrainingState(network, {}, torch.optim.SGD(network.parameters(), lr=rate))
+    return train_step(Objective(network, CONFIG), state, StepBatch(batch, None), CONFIG)[0]
 
 
 def test_the_loss_of_a_step_is_the_mean_over_the_modalities_that_are_there():
     network = build_network(CONFIG, 2)
-    frozen = torch.optim.SGD(network.parameters(), lr=0.0)
-    batch = Sample.stack([Halves((True, False)).sample(0), Halves().sample(1)])
+    batch = Sample.stack([LabelledHalves((True, False)).sample(0), LabelledHalves().sample(1)])
     with autocast(CPU), torch.no_grad():
         logits = network(batch.volumes, batch.position, batch.presence)
         first = supervised_loss(logits[0], batch.labels[:, 0])
         second = supervised_loss(logits[1][1:], batch.labels[1:, 1])  # only the second sample has it
-    assert train_step(network, frozen, batch, 1, 0) == pytest.approx(float((first + second) / 2), abs=1e-4)
+    assert step_of(network, batch, 0.0) == pytest.approx(float((first + second) / 2), abs=1e-4)
     batch.labels[0, 1] = 1 - batch.labels[0, 1]
-    assert train_step(network, frozen, batch, 1, 0) == pytest.approx(float((first + second) / 2), abs=1e-4)
+    assert step_of(network, batch, 0.0) == pytest.approx(float((first + second) / 2), abs=1e-4)
 
 
 def test_a_batch_without_one_modality_trains_the_other():
     network = build_network(CONFIG, 2)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    batch = Sample.stack([Halves((False, True)).sample(0)])
-    loss = train_step(network, torch.optim.SGD(network.parameters(), lr=0.1), batch, 1, 0)
+    batch = Sample.stack([LabelledHalves((False, True)).sample(0)])
+    loss = step_of(network, batch, 0.1)
     assert math.isfinite(loss)
     after = network.state_dict()
     changed = {name[: len("encoders.0")] for name in before if not torch.equal(before[name], after[name])}
@@ -144,49 +163,9 @@ def test_the_gradient_is_clipped_to_a_length_of_one():
     with torch.no_grad():
         network.heads[0].weight *= 1000
         before = torch.cat([p.detach().clone().flatten() for p in network.parameters()])
-    train_step(network, torch.optim.SGD(network.parameters(), lr=1.0), Sample.stack([Halves().sample(0)]), 1, 0)
+    step_of(network, Sample.stack([LabelledHalves().sample(0)]), 1.0)
     after = torch.cat([p.detach().flatten() for p in network.parameters()])
     assert (after - before).norm().item() == pytest.approx(1.0, rel=1e-2)
-
-
-# thinning out
-
-
-def block_numbers(cells: tuple[int, int, int], block: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (1, block³, d, h, w) that hold the labels (1, D, H, W) of their block: every voxel has its own number."""
-    shape = [n * block for n in cells]
-    labels = torch.arange(math.prod(shape)).view(1, *shape)
-    split = labels.view(1, cells[0], block, cells[1], block, cells[2], block)
-    return split.permute(0, 2, 4, 6, 1, 3, 5).reshape(1, block**3, *cells), labels
-
-
-def copying_head(features: torch.Tensor, block: int) -> torch.Tensor:
-    """Each cell's features as its block of voxels: (1, D, H, W)."""
-    _, _, d, h, w = features.shape
-    split = features.view(1, block, block, block, d, h, w).permute(0, 4, 1, 5, 2, 6, 3)
-    return split.reshape(1, d * block, h * block, w * block)
-
-
-@pytest.mark.parametrize("block", [1, 2])
-@pytest.mark.parametrize("cells", [(4, 4, 4), (5, 4, 6)])
-@pytest.mark.parametrize("stride", [1, 2, 3])
-def test_thinning_out_keeps_each_feature_cell_with_its_block_of_labels(block, cells, stride):
-    features, labels = block_numbers(cells, block)
-    assert torch.equal(copying_head(features, block), labels)
-    for phase in range(6):
-        thin_features, thin_labels = thin_out(features, labels, stride, phase)
-        assert torch.equal(copying_head(thin_features, block), thin_labels)
-
-
-def test_thinning_out_by_two_leaves_an_eighth_and_every_cell_has_its_turn():
-    features, labels = block_numbers((4, 4, 4), 2)
-    met = set()
-    for phase in range(60):
-        thin_features, thin_labels = thin_out(features, labels, 2, phase)
-        assert thin_features.shape == (1, 8, 2, 2, 2)
-        assert thin_labels.shape == (1, 4, 4, 4)
-        met.update(thin_labels.flatten().tolist())
-    assert len(met) == labels.numel()
 
 
 # learning rate, average
@@ -211,26 +190,14 @@ def test_no_warmup_and_no_decay_are_possible():
     assert [learning_rate(options, step) for step in range(10)] == [1.0] * 10
 
 
-def test_the_average_follows_its_formula():
-    network = torch.nn.Linear(1, 1, bias=False)
-    with torch.no_grad():
-        network.weight.fill_(8.0)
-        average = {"weight": torch.tensor([[4.0]])}
-        update_average(average, network, 0.75)
-        assert average["weight"].item() == 0.75 * 4 + 0.25 * 8
-        assert network.weight.item() == 8.0
-        update_average(average, network, 0.0)
-        assert average["weight"].item() == 8.0
-
-
 def test_the_average_of_a_training_is_the_mean_of_its_weights_while_it_is_young(tmp_path, monkeypatch):
     """With the decay 1 - 1 / (step + 1), the average of the first steps is their plain mean."""
     weights = []
     step = training.train_step
 
-    def recorded(network, *rest, **named):
-        loss = step(network, *rest, **named)
-        weights.append({name: value.clone() for name, value in network.state_dict().items()})
+    def recorded(objective, *rest):
+        loss = step(objective, *rest)
+        weights.append({name: value.clone() for name, value in objective.network.state_dict().items()})
         return loss
 
     monkeypatch.setattr(training, "train_step", recorded)
@@ -269,7 +236,7 @@ class SaysOne(torch.nn.Module):
 @pytest.mark.parametrize("presence", [(True, True), (True, False)])
 def test_validation_dice_by_hand(presence):
     # Half of the voxels are 1 and all are called 1: 2 * 1/2 / (1 + 1/2). Classes 2 and 3 do not occur.
-    dice = validate(SaysOne(), Halves(presence), 3, 4, CPU)
+    dice = validate(SaysOne(), LabelledHalves(presence), 3, 4, CPU)
     assert dice[0] == pytest.approx(2 / 3)
     assert math.isnan(dice[1])
     assert math.isnan(dice[2])
@@ -290,17 +257,38 @@ def interrupt_at(step: int):
     return report
 
 
-def test_a_training_that_was_stopped_and_resumed_gives_the_same_weights(tmp_path):
-    config = with_options(batch=2)
-    whole = run(tmp_path / "whole", config, validation=Halves())
+SEMI = SemiSupervisedConfig(batch=2, ramp=0.5, confidence=0.5, copy_paste=0.5)
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_training_that_was_stopped_and_resumed_gives_the_same_weights(tmp_path, streams):
+    config = replace(with_options(batch=2), semi_supervised=SEMI)
+    given = {"validation": LabelledHalves(), "unlabelled": UnlabelledHalves() if streams == 2 else None}
+    whole = run(tmp_path / "whole", config, **given)
     with pytest.raises(Interrupted):
-        run(tmp_path / "parts", config, validation=Halves(), report=interrupt_at(4))
+        run(tmp_path / "parts", config, **given, report=interrupt_at(4))
     steps: list[int] = []
-    parts = run(tmp_path / "parts", config, validation=Halves(), report=lambda progress: steps.append(progress.step))
+    parts = run(tmp_path / "parts", config, **given, report=lambda progress: steps.append(progress.step))
     assert steps == [4, 5, 6]  # step 4 was not yet saved when it was interrupted
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    assert training.read_curve(tmp_path / "whole") == training.read_curve(tmp_path / "parts")
+    assert read_curve(tmp_path / "whole") == read_curve(tmp_path / "parts")
+    saved = [torch.load(tmp_path / run / "checkpoint.pt", weights_only=True) for run in ("whole", "parts")]
+    for name, value in (saved[0]["teacher"] or {}).items():
+        assert torch.equal(value, saved[1]["teacher"][name])
+    assert (saved[0]["teacher"] is None) == (streams == 1)
+
+
+def test_unlabelled_samples_may_join_a_training_that_goes_on(tmp_path):
+    """The teacher then starts from the weights of the checkpoint."""
+    with pytest.raises(Interrupted):
+        run(tmp_path, report=interrupt_at(4))
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    config = replace(CONFIG, semi_supervised=SemiSupervisedConfig(teacher=1.0))  # and hardly moves in three steps
+    run(tmp_path, config, unlabelled=UnlabelledHalves())
+    teacher = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["teacher"]
+    distance = max(float((teacher[n] - saved["network"][n]).abs().max()) for n in teacher)
+    assert 0 < distance < 0.05
 
 
 def test_the_same_seed_gives_the_same_training_and_another_seed_another(tmp_path):
@@ -312,7 +300,7 @@ def test_the_same_seed_gives_the_same_training_and_another_seed_another(tmp_path
 
 def test_a_finished_training_is_not_trained_further(tmp_path):
     weights = run(tmp_path)
-    source = Halves()
+    source = LabelledHalves()
     again = run(tmp_path, source=source)
     assert source.seeds == []
     assert all(torch.equal(weights[name], again[name]) for name in weights)
@@ -322,7 +310,7 @@ def test_checkpoints_are_written_after_the_minutes_asked_for(tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, with_options(checkpoint_minutes=60), report=interrupt_at(5))
     assert not (tmp_path / "checkpoint.pt").exists()
-    assert training.read_curve(tmp_path) == []
+    assert read_curve(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -350,7 +338,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     assert caught.value.code == "checkpoint-unreadable"
 
 
-class Poisoned(Halves):
+class Poisoned(LabelledHalves):
     """NaN in the sample of seed 3."""
 
     device = torch.device("cpu")

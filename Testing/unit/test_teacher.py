@@ -1,0 +1,107 @@
+"""The teacher follows the student, says how sure it is, and is never taught."""
+
+import math
+
+import pytest
+import torch
+
+from CrossModalSegLib.network import CrossModalNetwork
+from CrossModalSegLib.samples import UnlabelledSample
+from CrossModalSegLib.teacher import Teacher, update_average
+from CrossModalSegLib.thinning import Thinning
+from Testing.halves import UnlabelledHalves
+
+EVERYTHING = Thinning(1, (0, 0, 0))
+
+
+def network(seed: int = 0, stem: int = 1) -> CrossModalNetwork:
+    torch.manual_seed(seed)
+    return CrossModalNetwork(3, (4, 8), stem)
+
+
+def batch(*samples: UnlabelledSample) -> UnlabelledSample:
+    return UnlabelledSample.stack(samples or [UnlabelledHalves().sample(n) for n in range(2)])
+
+
+def test_a_teacher_starts_as_its_student_and_follows_by_the_decay_of_the_step():
+    student, other = network(0), network(1)
+    teacher = Teacher(student, 0.9)
+    assert all(torch.equal(a, b) for a, b in zip(student.parameters(), teacher.network.parameters(), strict=True))
+    before = teacher.network.heads[0].weight.clone()
+    teacher.follow(other, step=3)  # decay 1 - 1/4
+    expected = 0.75 * before + 0.25 * other.heads[0].weight
+    assert torch.allclose(teacher.network.heads[0].weight, expected, atol=1e-7)
+    teacher.follow(other, step=0)  # decay 0
+    assert torch.allclose(teacher.network.heads[0].weight, other.heads[0].weight, atol=1e-7)
+
+
+def test_following_leaves_the_student_as_it_is():
+    student, other = network(0), network(1)
+    before = other.heads[0].weight.clone()
+    Teacher(student, 0.9).follow(other, step=5)
+    assert torch.equal(other.heads[0].weight, before)
+
+
+def test_the_average_follows_its_formula():
+    linear = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        linear.weight.fill_(8.0)
+    average = {"weight": torch.tensor([[4.0]])}
+    update_average(average, linear, 0.75)
+    assert average["weight"].item() == 0.75 * 4 + 0.25 * 8
+    assert linear.weight.item() == 8.0
+    update_average(average, linear, 0.0)
+    assert average["weight"].item() == 8.0
+
+
+def test_what_a_teacher_sees_has_no_gradient_and_is_the_probability_of_its_network():
+    teacher, given = Teacher(network(), 0.9), batch()
+    seen = teacher.look(given, EVERYTHING, 0.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = teacher.network(given.weak, given.position, given.presence)
+    for of_m, expected in zip(seen, logits, strict=True):
+        assert not of_m.probabilities.requires_grad
+        assert torch.allclose(of_m.probabilities, expected.float().softmax(1), atol=1e-6)
+        assert torch.equal(of_m.labels, expected.argmax(1))
+        assert not of_m.known.any()
+
+
+def test_only_what_is_covered_and_probable_enough_counts():
+    teacher, given = Teacher(network(), 0.9), batch()
+    given.weak[0, 1, 1, :, :, :3] = 0  # the second modality of the first sample does not cover this
+    seen = teacher.look(given, EVERYTHING, 0.4)
+    highest = seen[1].probabilities.amax(1)
+    assert 0.1 < (highest >= 0.4).float().mean() < 0.9
+    expected = (highest >= 0.4).float()
+    expected[0, :, :, :3] = 0
+    assert torch.equal(seen[1].weights, expected)
+
+
+@pytest.mark.parametrize("stem", [1, 2])
+def test_a_thinned_out_look_is_a_part_of_the_whole_one(stem):
+    teacher, given = Teacher(network(stem=stem), 0.9), batch()
+    thinning = Thinning(2, (1, 0, 1))
+    whole, part = (teacher.look(given, chosen, 0.4)[0] for chosen in (EVERYTHING, thinning))
+    assert torch.allclose(part.probabilities, thinning.voxels(whole.probabilities, stem), atol=1e-6)
+    assert torch.equal(part.weights, thinning.voxels(whole.weights, stem))
+
+
+def test_a_modality_that_no_sample_has_is_not_seen():
+    seen = Teacher(network(), 0.9).look(batch(UnlabelledHalves((False, True)).sample(0)), EVERYTHING, 0.5)
+    assert seen[0] is None
+    assert seen[1] is not None
+
+
+def test_a_look_at_one_sample_does_not_depend_on_the_others():
+    teacher, samples = Teacher(network(), 0.9), [UnlabelledHalves().sample(n) for n in range(3)]
+    together = teacher.look(batch(*samples), EVERYTHING, 0.0)[0].probabilities
+    alone = torch.cat([teacher.look(batch(sample), EVERYTHING, 0.0)[0].probabilities for sample in samples])
+    assert torch.allclose(together, alone, atol=1e-2)  # bfloat16
+
+
+def test_nan_is_not_taken_for_a_doubt():
+    given = batch()
+    given.weak[0, 0] = math.nan
+    weights = Teacher(network(), 0.9).look(given, EVERYTHING, 0.9)[0].weights
+    assert weights[0].isnan().any()
+    assert not weights[1].isnan().any()
