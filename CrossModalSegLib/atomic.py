@@ -35,7 +35,7 @@ def staged_folder(target: str | Path, overwrite: bool = False, marker: str = "re
         with _output_errors(target):
             _flush_tree(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _swap_in(staging, target)
+            _swap_in(staging, target, overwrite)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -83,10 +83,13 @@ def _check_replaceable(target: Path, overwrite: bool, marker: str) -> None:
         )
 
 
-def _swap_in(staging: Path, target: Path) -> None:
-    """Rename ``staging`` to ``target``; what was there is put back if that fails, else removed."""
-    if not target.exists():
-        staging.rename(target)
+def _swap_in(staging: Path, target: Path, overwrite: bool) -> None:
+    """Rename ``staging`` to ``target``; with ``overwrite``, what was there is put back if that fails, else removed.
+
+    Without it, what somebody else has put there meanwhile stays: OutputError ``output-exists``.
+    """
+    if not (overwrite and target.exists()):
+        _rename_to_new(staging, target)
     else:
         earlier = _hidden_sibling(target)
         target.rename(earlier)
@@ -97,6 +100,17 @@ def _swap_in(staging: Path, target: Path) -> None:
             raise
         shutil.rmtree(earlier, ignore_errors=True)  # the new result is in place: what is left is only litter
     _flush_folder(target.parent)
+
+
+def _rename_to_new(staging: Path, target: Path) -> None:
+    if target.is_dir() and not any(target.iterdir()):
+        target.rmdir()
+    try:
+        staging.rename(target)
+    except OSError as error:
+        if target.exists():
+            raise OutputError("output-exists", f"{target} appeared meanwhile", "choose another folder") from error
+        raise
 
 
 def _nearest_existing_folder(folder: Path) -> Path:

@@ -161,3 +161,14 @@ def test_everything_is_flushed_to_the_disk_before_the_rename(tmp_path, monkeypat
         (staging / "sub" / "b.txt").write_text("b")
     assert sorted(done[:2]) == ["a.txt", "b.txt"]
     assert done[2:] == ["rename"]
+
+
+def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
+    staged = staged_folder(tmp_path / "result")
+    (staged.__enter__() / "report.json").write_text("mine")
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result" / "report.json").write_text("theirs")
+    with pytest.raises(OutputError, match="output-exists"):
+        staged.__exit__(None, None, None)
+    assert (tmp_path / "result" / "report.json").read_text() == "theirs"
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]

@@ -18,6 +18,7 @@ WITHOUT_TORCH = {
     "bundle",
     "bundle_library",
     "bundle_metadata",
+    "case_store",
     "dicom",
     "geometry",
     "grid",

@@ -1,0 +1,158 @@
+"""A site's cases: whole or not there, never overwritten, and nothing in them that names a patient."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from CrossModalSegLib import case_store
+from CrossModalSegLib.case_store import CaseFiles, CaseStore, volume_sha256
+from CrossModalSegLib.errors import DataError, LabelError, OutputError
+from CrossModalSegLib.labels import LabelMap, Structure
+from CrossModalSegLib.segmentation_io import read_segmentation
+from CrossModalSegLib.volume import read_volume
+from Testing.volumes import grid_around, ramp, random_grid, sampled
+
+LABELS = LabelMap((Structure(2, "tissue", (0, 0, 255)), Structure(17, "ball", (0, 255, 0))))
+BUNDLE = {"name": "model", "version": "1.0.0", "sha256": "0" * 64}
+
+
+def case(seed=1, patient="patient 0815 Miller", shift=0.0):
+    grids = {"T1w": random_grid(seed, 30.0), "T2w": random_grid(seed + 1, 30.0)}
+    volumes = {name: sampled(lambda points: ramp(points) + shift, grid, name) for name, grid in grids.items()}
+    labels = {name: (np.full(grid.shape_kji, 2, np.uint16), grid) for name, grid in grids.items()}
+    for array, _grid in labels.values():
+        array[1, 1, 1:] = 17
+    return CaseFiles(volumes, labels, LABELS, BUNDLE, patient)
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_correction_is_read_back_as_it_was(tmp_path):
+    saved = CaseStore(tmp_path / "site").save_correction(case(), "AB")
+    assert saved.revision == 1
+    assert files_of(saved.folder) == {
+        "case.json",
+        "volumes/T1w.nrrd",
+        "volumes/T2w.nrrd",
+        "revisions/0001/T1w.seg.nrrd",
+        "revisions/0001/T2w.seg.nrrd",
+        "revisions/0001/revision.json",
+    }
+    for name, volume in case().volumes.items():
+        again = read_volume(saved.folder / "volumes" / f"{name}.nrrd", name)
+        np.testing.assert_array_equal(again.array, volume.array)
+        assert again.grid.is_close(volume.grid)
+        labels, grid, label_map = read_segmentation(saved.folder / "revisions" / "0001" / f"{name}.seg.nrrd")
+        np.testing.assert_array_equal(labels, case().labels[name][0])
+        assert grid.is_close(volume.grid)
+        assert label_map == LABELS
+    facts = json.loads((saved.folder / "revisions/0001/revision.json").read_text())
+    assert (facts["author"], facts["parent"], facts["bundle"]) == ("AB", None, BUNDLE)
+    content = (saved.folder / "revisions/0001/T1w.seg.nrrd").read_bytes()
+    assert facts["sha256"]["T1w.seg.nrrd"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_later_correction_is_the_next_revision_and_the_first_stays_byte_for_byte(tmp_path):
+    store = CaseStore(tmp_path / "site")
+    first = store.save_correction(case())
+    before = {path: path.read_bytes() for path in first.folder.rglob("*") if path.is_file()}
+    second = store.save_correction(case(), "CD")
+    assert (second.id, second.revision) == (first.id, 2)
+    assert {path: path.read_bytes() for path in before} == before
+    assert json.loads((first.folder / "revisions/0002/revision.json").read_text())["parent"] == 1
+
+
+def test_other_scans_and_other_patients_are_other_cases(tmp_path):
+    store = CaseStore(tmp_path / "site")
+    ids = {store.add_unlabelled(one).id for one in (case(), case(shift=1.0), case(patient="another"), case())}
+    assert len(ids) == 3
+
+
+def test_a_case_without_labels_can_be_corrected_later(tmp_path):
+    store = CaseStore(tmp_path / "site")
+    unlabelled = store.add_unlabelled(replace(case(), labels={}))
+    assert unlabelled.revision is None
+    assert not (unlabelled.folder / "revisions").exists()
+    assert store.save_correction(case()).id == unlabelled.id
+    with pytest.raises(DataError, match="no-labels"):
+        store.save_correction(replace(case(), labels={}))
+
+
+def test_nothing_in_the_folder_names_the_patient(tmp_path):
+    CaseStore(tmp_path / "site").save_correction(case())
+    for path in (tmp_path / "site").rglob("*"):
+        assert "Miller" not in path.name
+        if path.is_file():
+            assert b"Miller" not in path.read_bytes()
+
+
+def test_the_same_patient_has_another_hash_at_another_site(tmp_path):
+    hashes = set()
+    for name in ("a", "b"):
+        saved = CaseStore(tmp_path / name).save_correction(case())
+        hashes.add(json.loads((saved.folder / "case.json").read_text())["patient"])
+    assert len(hashes) == 2
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(DataError, match="not-a-site"):
+        CaseStore(tmp_path).save_correction(case())
+    assert files_of(tmp_path) == {"letter.txt"}
+
+
+def test_cases_of_another_model_are_refused_with_the_first_difference(tmp_path):
+    CaseStore(tmp_path).save_correction(case())
+    other = LabelMap((LABELS.structures[0], Structure(18, "ball", (0, 255, 0))))
+    before = files_of(tmp_path)
+    with pytest.raises(DataError, match="17 is ball there, and 18 is ball here"):
+        CaseStore(tmp_path).save_correction(replace(case(), label_map=other))
+    assert files_of(tmp_path) == before
+
+
+def test_a_store_of_a_later_version_is_refused(tmp_path):
+    CaseStore(tmp_path).add_unlabelled(case())
+    site = json.loads((tmp_path / "site.json").read_text()) | {"store_version": 99}
+    (tmp_path / "site.json").write_text(json.dumps(site))
+    with pytest.raises(DataError, match="version 1"):
+        CaseStore(tmp_path).add_unlabelled(case())
+
+
+def test_labels_that_the_model_does_not_have_leave_no_revision(tmp_path):
+    wrong = case()
+    wrong.labels["T2w"][0][0, 0, 0] = 99
+    with pytest.raises(LabelError, match="99"):
+        CaseStore(tmp_path).save_correction(wrong)
+    assert not [path for path in tmp_path.rglob("*") if "revisions" in path.parts and path.is_file()]
+
+
+def test_what_was_not_written_as_given_is_noticed_and_not_kept(tmp_path, monkeypatch):
+    real = case_store.write_segmentation
+    monkeypatch.setattr(case_store, "write_segmentation", lambda path, labels, *rest: real(path, labels * 0, *rest))
+    with pytest.raises(OutputError, match="not-whole"):
+        CaseStore(tmp_path).save_correction(case())
+    assert not list(tmp_path.rglob("revision.json"))
+
+
+def test_all_revisions_of_those_who_save_at_once_are_there(tmp_path):
+    CaseStore(tmp_path).add_unlabelled(case())
+    with ThreadPoolExecutor(6) as pool:
+        saved = list(pool.map(lambda n: CaseStore(tmp_path).save_correction(case(), f"author {n}"), range(6)))
+    assert sorted(one.revision for one in saved) == [1, 2, 3, 4, 5, 6]
+    for one in saved:
+        facts = json.loads((one.folder / "revisions" / f"{one.revision:04d}" / "revision.json").read_text())
+        assert facts["author"] == f"author {saved.index(one)}"
+
+
+def test_the_hash_of_a_scan_depends_on_voxels_and_place_alone():
+    volume = sampled(ramp, grid_around((0, 0, 0), (4, 5, 6), (1, 2, 3)), "T1w")
+    moved = sampled(ramp, grid_around((0, 0, 1), (4, 5, 6), (1, 2, 3)), "T1w")
+    brighter = replace(volume, array=volume.array + 1)
+    assert volume_sha256(volume) == volume_sha256(replace(volume, modality="T2w", array=volume.array.copy()))
+    assert len({volume_sha256(one) for one in (volume, moved, brighter)}) == 3
