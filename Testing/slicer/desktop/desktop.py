@@ -101,11 +101,13 @@ class Desktop:
     def unload(self) -> None:
         """Ends the application: modules clean up, then the scene is cleared (a forgotten observer may show)."""
         from .module_loader import unload_module
+        from .parameter_node import release_bindings
 
         modules = list(self.app.moduleManager().modules.values())
         for module in modules:
             unload_module(module)
         self.close_scene()
+        release_bindings()
         for node in self.scene.GetNodesByClass("vtkMRMLScriptedModuleNode"):
             self.scene.RemoveNode(node)
         for module in modules:

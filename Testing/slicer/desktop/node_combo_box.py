@@ -60,7 +60,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._combo.setEnabled(scene is not None)
         if scene is not None:
             events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndBatchProcessEvent)
-            self._observations = [(scene, scene.AddObserver(event, self._scene_changed)) for event in events]
+            self._observations.extend((scene, scene.AddObserver(event, self._scene_changed)) for event in events)
         self.refill()
 
     def mrmlScene(self) -> Any:
@@ -132,7 +132,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def refill(self) -> None:
         """Lists the nodes anew and keeps the choice where it is still there."""
-        if not shiboken6.isValid(self) or self._scene is None or self._scene.IsBatchProcessing():
+        if self._scene is None or self._scene.IsBatchProcessing():
             return
         nodes = self._nodes()
         self._combo.clear()
@@ -166,12 +166,19 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self.nodeActivated.emit(self.currentNode())
 
     def _scene_changed(self, *_: Any) -> None:
-        self.refill()
+        if shiboken6.isValid(self):
+            self.refill()
+        else:
+            self._stop_observing()
 
     def _observe_names(self, nodes: list[Any]) -> None:
-        watched = {id(subject) for subject, _ in self._observations}
+        gone = [entry for entry in self._observations if entry[0] is not self._scene and entry[0] not in nodes]
+        for node, tag in gone:
+            node.RemoveObserver(tag)
+            self._observations.remove((node, tag))
+        watched = [subject for subject, _ in self._observations]
         for node in nodes:
-            if id(node) not in watched:
+            if node not in watched:
                 self._observations.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._node_changed)))
 
     def _node_changed(self, node: Any, event: str) -> None:
@@ -184,4 +191,4 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def _stop_observing(self) -> None:
         for subject, tag in self._observations:
             subject.RemoveObserver(tag)
-        self._observations = []
+        self._observations.clear()

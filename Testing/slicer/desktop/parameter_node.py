@@ -16,6 +16,9 @@ from .parameter_types import Default, ParameterType
 
 PROPERTY = "SlicerParameterName"
 
+_BOUND: list[tuple[Any, int]] = []
+"""Node and tag of each observation made for a binding; see `release_bindings`."""
+
 
 class ParameterNode:
     """What ``@parameterNodeWrapper`` adds to a class."""
@@ -79,8 +82,8 @@ class ParameterNode:
         for name, connector in connectors.items():
             connector.write(self.getValue(name))
             connector.on_changed(lambda name=name, connector=connector: self._take_from_gui(name, connector))
-        # As in Slicer, never removed: the node keeps this object, and with it the widgets that are still bound.
-        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: self._update_guis())
+        # As in Slicer, the observation is never taken back, not even by disconnectGui.
+        _BOUND.append((self.parameterNode, self.AddObserver(vtk.vtkCommand.ModifiedEvent, self._update_guis)))
         return tag
 
     def disconnectGui(self, tag: int) -> None:
@@ -92,7 +95,7 @@ class ParameterNode:
             if not self._is_updating_gui:
                 self.setValue(name, connector.read())
 
-    def _update_guis(self) -> None:
+    def _update_guis(self, *_: Any) -> None:
         if self._is_updating_gui:
             return
         self._is_updating_gui = True
@@ -118,6 +121,15 @@ class ParameterNode:
 
     def Modified(self) -> None:
         self.parameterNode.Modified()
+
+
+def release_bindings() -> None:
+    """For the end of a test. Until then all are kept: Python might collect a node's observer while the scene has the node,
+    because it does not see the scene's reference, and the next change of the node would call what is gone.
+    """
+    for node, tag in _BOUND:
+        node.RemoveObserver(tag)
+    _BOUND.clear()
 
 
 def _value_property(name: str) -> property:
