@@ -127,6 +127,7 @@ def without_desktop(installed):
         needs_desktop |= more
 
 
+@pytest.mark.slow  # loads torch and MONAI
 def test_the_installed_library_and_the_module_s_qt_free_files_import(installed, tmp_path):
     pytest.importorskip("slicer", reason="slicer-core is not installed")
     library = [path.relative_to(installed).with_suffix("") for path in (installed / "CrossModalSegLib").rglob("*.py")]
