@@ -45,6 +45,9 @@ def slicer_logics(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         application.SetModuleLogic(module, logic)
     logics.colors.AddDefaultColorNodes()
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+    crosshair = slicer.vtkMRMLCrosshairNode()
+    crosshair.SetCrosshairName("default")
+    scene.AddNode(crosshair)
     logics.remote_io, logics.data_io = _scene_files(slicer, application, tmp_path_factory.mktemp("cache"))
     return logics
 
@@ -68,6 +71,25 @@ def mrml_scene(slicer_logics: SimpleNamespace) -> Iterator[object]:
     slicer_logics.scene.Clear(0)
     yield slicer_logics.scene
     slicer_logics.scene.Clear(0)
+
+
+@pytest.fixture
+def layout_logic(mrml_scene: object) -> Iterator[object]:
+    """Slicer's vtkMRMLLayoutLogic: it adds the layout node and makes the view nodes that a layout asks for.
+
+    In the desktop the same logic stands behind the layout manager. It starts with the four-up layout.
+    """
+    import slicer
+
+    logic = slicer.vtkMRMLLayoutLogic()
+    logic.SetMRMLScene(mrml_scene)
+    logic.GetLayoutNode().SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+    yield logic
+    logic.SetMRMLScene(None)
+    for class_name in ("vtkMRMLLayoutNode", "vtkMRMLAbstractViewNode", "vtkMRMLSliceCompositeNode"):
+        nodes = mrml_scene.GetNodesByClass(class_name)
+        for number in range(nodes.GetNumberOfItems()):
+            mrml_scene.RemoveNode(nodes.GetItemAsObject(number))
 
 
 def save_and_reload(scene: object, path: Path) -> None:
