@@ -22,6 +22,7 @@ from CrossModalSegLib.inference import ModalityResult, Report, SegmentationResul
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.overview import write_overview
 from CrossModalSegLib.preflight import Preflight, examine
+from CrossModalSegLib.review import review_places
 from CrossModalSegLib.segmentation_io import NIFTI_SUFFIX, SLICER_SUFFIX, write_segmentation
 from CrossModalSegLib.volume import read_volume, write_volume
 
@@ -79,6 +80,7 @@ def case_report(
         "preflight": preflight.to_json(),
         "structures": _structures(result, bundle.label_map),
         "agreement": agreement(result, bundle.label_map),
+        "review": [place.to_json() for place in review_places(result, bundle.label_map)],
         "device": result.device,
         "fallbacks": list(result.fallbacks),
         "seconds": dict(seconds),
