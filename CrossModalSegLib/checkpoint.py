@@ -15,11 +15,14 @@ from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.teacher import Teacher
 
 NAME = "checkpoint.pt"
+HISTORY = 400
 
 
 @dataclass
 class TrainingState:
-    """All that a step changes. ``average`` are the weights that are published; ``curve`` has an entry per validation."""
+    """All that a step changes. ``average`` are the weights that are published; ``curve`` has an entry per validation;
+    ``history`` has up to ``HISTORY`` entries over the training: the last ``step``, and ``sums`` and ``counts`` of the
+    loss and of its parts by name."""
 
     network: torch.nn.Module
     average: dict[str, Tensor]
@@ -27,6 +30,18 @@ class TrainingState:
     teacher: Teacher | None = None
     step: int = 0
     curve: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def record(self, losses: dict[str, float], iterations: int) -> None:
+        """Add the losses of the step that was just done to the history."""
+        length = max(1, iterations // HISTORY)
+        if not self.history or (self.step - 1) % length == 0:
+            self.history.append({"step": self.step, "sums": {}, "counts": {}})
+        entry = self.history[-1]
+        entry["step"] = self.step
+        for name, value in losses.items():
+            entry["sums"][name] = entry["sums"].get(name, 0.0) + value
+            entry["counts"][name] = entry["counts"].get(name, 0) + 1
 
 
 def save_checkpoint(folder: Path, config: TrainingConfig, state: TrainingState) -> None:
@@ -40,6 +55,7 @@ def save_checkpoint(folder: Path, config: TrainingConfig, state: TrainingState) 
         "teacher": state.teacher.network.state_dict() if state.teacher else None,
         "step": state.step,
         "curve": state.curve,
+        "history": state.history,
     }
     torch.save(content, buffer)
     write_atomically(folder / NAME, buffer.getvalue())
@@ -68,7 +84,7 @@ def load_checkpoint(folder: Path, config: TrainingConfig, state: TrainingState) 
     state.optimiser.load_state_dict(content["optimiser"])
     if state.teacher:
         state.teacher.network.load_state_dict(content.get("teacher") or content["network"])
-    state.step, state.curve = content["step"], content["curve"]
+    state.step, state.curve, state.history = content["step"], content["curve"], content.get("history", [])
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:

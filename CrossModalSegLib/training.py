@@ -18,10 +18,12 @@ from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.losses import ema_decay
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.objective import Objective
+from CrossModalSegLib.processes import ALONE, Processes
 from CrossModalSegLib.samples import Sample
 from CrossModalSegLib.sources import SampleSource
 from CrossModalSegLib.teacher import Teacher, autocast, update_average
 from CrossModalSegLib.thinning import Thinning
+from CrossModalSegLib.training_log import TrainingLog
 
 VALIDATION_SEED = 1_000_000_007  # seeds of validation samples start here: never met in training
 
@@ -56,10 +58,13 @@ def train(
     report: Callable[[Progress], None],
     unlabelled: UnlabelledSampleSource | None = None,
     network: CrossModalNetwork | None = None,
+    log: TrainingLog | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Tensor]:
     """Trains, or goes on where ``folder/checkpoint.pt`` ends, and returns the averaged weights.
 
     ``unlabelled`` samples make the training semi-supervised. ``network`` replaces the one that ``config`` describes.
+    ``log`` is told about each step and each checkpoint. Of several ``processes`` the first one validates and writes.
     Raises TrainingError when the loss is no longer finite or the checkpoint belongs to another configuration.
     """
     options = config.training
@@ -68,31 +73,40 @@ def train(
     unlabelled = unlabelled if config.semi_supervised.batch else None
     state = _start(config, network, semi_supervised=unlabelled is not None)
     load_checkpoint(folder, config, state)
-    objective = Objective(network, config)
+    objective = processes.together(Objective(network, config), device)
 
     started, first, saved = time.monotonic(), state.step, time.monotonic()
     dice: list[float] = state.curve[-1]["dice"] if state.curve else []
-    for batch in batches(training, unlabelled, config, state.step):
+    for batch in batches(training, unlabelled, config, state.step, processes.share):
         rate = learning_rate(options, state.step)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         loss, parts = train_step(objective, state, batch.to(device), config)
+        loss = processes.mean(loss, device)
         if not math.isfinite(loss):
             raise TrainingError(
                 "loss-not-finite", f"the loss is {loss} at step {state.step}", "lower the learning rate"
             )
         follow(state, options.average)
         state.step += 1
+        state.record({"loss": loss, **parts}, options.iterations)
+        if not processes.writes:
+            continue
 
         if validation is not None and (state.step % options.validate_every == 0 or state.step == options.iterations):
             with averaged_weights(network, state.average):
                 dice = validate(network, validation, options.validation_samples, classes, device)
             state.curve.append({"step": state.step, "loss": loss, "dice": dice})
         left = (time.monotonic() - started) / (state.step - first) * (options.iterations - state.step)
-        report(Progress(state.step, options.iterations, loss, rate, left, dice, parts))
+        progress = Progress(state.step, options.iterations, loss, rate, left, dice, parts)
+        report(progress)
+        if log:
+            log.step(progress, len(state.curve))
         if time.monotonic() - saved > 60 * options.checkpoint_minutes or state.step == options.iterations:
             save_checkpoint(folder, config, state)
             saved = time.monotonic()
+            if log:
+                log.saved(state)
     return state.average
 
 

@@ -3,17 +3,29 @@
 import argparse
 import sys
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from CrossModalSegLib.errors import OutputError
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from CrossModalSegLib.bundle import Bundle
+    from CrossModalSegLib.config import TrainingConfig
+    from CrossModalSegLib.datalist import Datalist
+    from CrossModalSegLib.labels import LabelMap
+    from CrossModalSegLib.processes import Processes
+    from CrossModalSegLib.sources import SampleSource, UnlabelledSource
     from CrossModalSegLib.training import Progress
 
 EXAMPLES = """examples:
   crossmodalseg train --data cases.json --output run --config my-model.toml
   crossmodalseg train --data label-maps/ --output run --config training_cli/configs/brain-mr-pair.toml
+  torchrun --nproc-per-node=2 -m CrossModalSegLib.cli train --data cases.json --output run    (two GPUs)
 
 Progress is saved every few minutes: the same command with --resume goes on where a training was stopped. The model is
 published as OUTPUT/<name of the model>. docs/training.md describes the data and the configuration.
@@ -36,49 +48,107 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--resume", action="store_true", help="go on with the training in RUN")
 
 
+@dataclass(frozen=True)
+class _Data:
+    """What is trained on and with."""
+
+    datalist: "Datalist"
+    label_map: "LabelMap"
+    training: "SampleSource"
+    validation: "SampleSource | None"
+    unlabelled: "UnlabelledSource | None"
+
+
 def run(args: argparse.Namespace) -> int:
     """Train and publish; returns 0. Raises CrossModalSegError for bad input."""
-    from CrossModalSegLib.checkpoint import read_curve
     from CrossModalSegLib.config import TrainingConfig, read_config
-    from CrossModalSegLib.datalist import read_datalist
     from CrossModalSegLib.inference import choose_device
-    from CrossModalSegLib.trained_bundle import publish_trained
-    from CrossModalSegLib.training import train
-    from CrossModalSegLib.training_data import build_source, build_unlabelled_source, choose_label_map
+    from CrossModalSegLib.processes import processes_of_torchrun
 
     config = read_config(args.config) if args.config else TrainingConfig()
+    with processes_of_torchrun(choose_device(args.device)) as (processes, device):
+        if processes.writes:
+            _refuse_other_content(args.output, args.resume)
+        data = _load(args, config, device, processes)
+        if processes.writes:
+            _make_folder(args.output)
+        processes.wait()
+        started = time.monotonic()
+        weights = _train(args.output, config, data, device, processes)
+        if processes.writes:
+            hours = (time.monotonic() - started) / 3600
+            bundle = _publish(
+                args.output, config, data, weights, {"hours of this run": round(hours, 2), "device": str(device)}
+            )
+            print(f"published {bundle.path} ({bundle.sha256[:12]})")
+    return 0
+
+
+def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.device", processes: "Processes") -> _Data:
+    """Read all cases; say what was found."""
+    from CrossModalSegLib.datalist import read_datalist
+    from CrossModalSegLib.training_data import build_source, build_unlabelled_source, choose_label_map
+
     datalist = read_datalist(args.data, config.modalities, args.root)
-    _refuse_other_content(args.output, args.resume)
-    device = choose_device(args.device)
     label_map = choose_label_map(config, datalist.training)
-    without = f"{len(datalist.unlabelled)} cases without labels, " if datalist.unlabelled else ""
-    print(
-        f"{len(datalist.training)} training and {len(datalist.validation)} validation cases, {without}"
-        f"{len(label_map.structures)} structures, {config.training.iterations} iterations on {device}",
-        file=sys.stderr,
-    )
+    if processes.writes:
+        without = f"{len(datalist.unlabelled)} cases without labels, " if datalist.unlabelled else ""
+        several = f" in {processes.world} processes" if processes.world > 1 else ""
+        print(
+            f"{len(datalist.training)} training and {len(datalist.validation)} validation cases, {without}"
+            f"{len(label_map.structures)} structures, {config.training.iterations} iterations on {device}{several}",
+            file=sys.stderr,
+        )
     training = build_source(datalist.training, config, label_map, device)
-    validation = build_source(datalist.validation, config, label_map, device)
-    unlabelled = build_unlabelled_source(datalist.unlabelled, config, label_map)
     assert training is not None  # read_datalist refuses an empty list
-    _make_folder(args.output)
-    started = time.monotonic()
-    with _ProgressBar(config.training.iterations) as bar:
-        classes = len(label_map.channels)
-        weights = train(config, classes, training, validation, args.output, device, bar.show, unlabelled)
-    curve = read_curve(args.output)
+    validation = build_source(datalist.validation, config, label_map, device) if processes.writes else None
+    return _Data(
+        datalist, label_map, training, validation, build_unlabelled_source(datalist.unlabelled, config, label_map)
+    )
+
+
+def _train(
+    folder: Path, config: "TrainingConfig", data: _Data, device: "torch.device", processes: "Processes"
+) -> "dict[str, Tensor]":
+    from CrossModalSegLib.training import train
+    from CrossModalSegLib.training_log import TrainingLog
+
+    with _ProgressBar(config.training.iterations, processes.writes) as bar, ExitStack() as opened:
+        log = None
+        if processes.writes:
+            log = opened.enter_context(TrainingLog(folder, [structure.name for structure in data.label_map.structures]))
+            if log.missing:
+                print(log.missing, file=sys.stderr)
+        return train(
+            config,
+            len(data.label_map.channels),
+            data.training,
+            data.validation,
+            folder,
+            device,
+            bar.show,
+            data.unlabelled,
+            log=log,
+            processes=processes,
+        )
+
+
+def _publish(
+    folder: Path, config: "TrainingConfig", data: _Data, weights: "dict[str, Tensor]", run_facts: dict[str, object]
+) -> "Bundle":
+    from CrossModalSegLib.checkpoint import read_curve
+    from CrossModalSegLib.trained_bundle import publish_trained
+
+    curve = read_curve(folder)
     facts = {
-        "training cases": len(datalist.training),
-        "validation cases": len(datalist.validation),
-        "unlabelled cases": len(datalist.unlabelled) if unlabelled else 0,
+        "training cases": len(data.datalist.training),
+        "validation cases": len(data.datalist.validation),
+        "unlabelled cases": len(data.datalist.unlabelled) if data.unlabelled else 0,
         "iterations": config.training.iterations,
-        "hours of this run": round((time.monotonic() - started) / 3600, 2),
-        "device": str(device),
+        **run_facts,
     }
     dice = curve[-1]["dice"] if curve else []
-    bundle = publish_trained(args.output / config.name, config, label_map, weights, facts, dice)
-    print(f"published {bundle.path} ({bundle.sha256[:12]})")
-    return 0
+    return publish_trained(folder / config.name, config, data.label_map, weights, facts, dice)
 
 
 def _refuse_other_content(folder: Path, resume: bool) -> None:
@@ -98,11 +168,11 @@ def _make_folder(folder: Path) -> None:
 class _ProgressBar:
     """One line on stderr: steps, loss, validation Dice, time left."""
 
-    def __init__(self, iterations: int):
+    def __init__(self, iterations: int, shown: bool):
         from tqdm import tqdm
 
         layout = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"
-        self.bar = tqdm(total=iterations, file=sys.stderr, bar_format=layout, mininterval=1.0)
+        self.bar = tqdm(total=iterations, file=sys.stderr, bar_format=layout, mininterval=1.0, disable=not shown)
 
     def __enter__(self) -> Self:
         return self

@@ -35,11 +35,13 @@ def test_a_teacher_starts_as_its_student_and_follows_by_the_decay_of_the_step():
     assert torch.allclose(teacher.network.heads[0].weight, other.heads[0].weight, atol=1e-7)
 
 
-def test_following_leaves_the_student_as_it_is():
+def test_a_teacher_leaves_its_student_as_it_is():
     student, other = network(0), network(1)
-    before = other.heads[0].weight.clone()
+    before = [net.heads[0].weight.clone() for net in (student, other)]
     Teacher(student, 0.9).follow(other, step=5)
-    assert torch.equal(other.heads[0].weight, before)
+    assert torch.equal(student.heads[0].weight, before[0])
+    assert torch.equal(other.heads[0].weight, before[1])
+    assert all(parameter.requires_grad for parameter in student.parameters())
 
 
 def test_the_average_follows_its_formula():
@@ -101,7 +103,7 @@ def test_a_look_at_one_sample_does_not_depend_on_the_others():
 
 def test_nan_is_not_taken_for_a_doubt():
     given = batch()
-    given.weak[0, 0] = math.nan
+    given.weak[0, 0, 0] = math.nan  # the intensities alone
     weights = Teacher(network(), 0.9).look(given, EVERYTHING, 0.9)[0].weights
     assert weights[0].isnan().any()
     assert not weights[1].isnan().any()
