@@ -101,6 +101,7 @@ def check(bundle: Bundle, volumes: Mapping[str, Any], refinement: RigidRefinemen
             Note(one.severity, one.code, one.message, one.remedy, _remedy_for(one.code, len(volumes)))
             for one in preflight.findings
         ]
+    notes += _twice_notes(volumes)
     notes += _displacement_notes(refinement)
     notes += _missing_notes(bundle, volumes)
     notes.sort(key=lambda note: ("error", "warning", "info").index(note.severity))
@@ -133,12 +134,19 @@ def _transform_notes(bundle: Bundle, modality: str, kind: str) -> list[Note]:
     return [Note("info", "warped", message, "harden a copy to segment it where it is shown, without bending", which)]
 
 
+def _twice_notes(volumes: Mapping[str, Any]) -> list[Note]:
+    if len({node.GetID() for node in volumes.values()}) == len(volumes):
+        return []
+    message = f"{next(iter(volumes.values())).GetName()} is chosen twice."
+    return [Note("error", "same-scan", message, "choose two scans, or leave one place empty", "clear-second")]
+
+
 def _displacement_notes(refinement: RigidRefinement | None) -> list[Note]:
     if refinement is None or not refinement.is_improvement or refinement.displacement_mm < _DISPLACED_MM:
         return []
     message = (
         f"The second scan seems displaced by about {refinement.displacement_mm:.0f} mm "
-        f"({refinement.rotation_degrees:.0f} degrees) against the first."
+        f"({refinement.rotation_degrees:.0f}°) against the first."
     )
     return [Note("warning", "displaced", message, "align the second onto the first and look at the preview", "refine")]
 

@@ -17,6 +17,7 @@ from CrossModalSegLib.synthesis import ContrastPrior, SynthesisConfig
 LIBRARY = Path(CrossModalSegLib.__file__).parent
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
+MODULE_DOCUMENT = REPOSITORY / "docs" / "slicer-module.md"
 TRAINING = REPOSITORY / "docs" / "training.md"
 DOCUMENTS = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
@@ -90,6 +91,15 @@ def test_every_command_is_in_the_readme(command):
     assert f"crossmodalseg {command}" in text_of(README)
 
 
+def test_every_code_in_the_module_s_document_is_one_that_the_module_or_the_library_gives():
+    table = text_of(MODULE_DOCUMENT).split("## Troubleshooting", 1)[1].split("\n## ", 1)[0]
+    documented = {code for row in CODE_ROW.findall(table) for code in re.findall(r"`([^`]+)`", row)}
+    folders = (LIBRARY, REPOSITORY / "CrossModalSeg")
+    source = "\n".join(text_of(path) for folder in folders for path in folder.rglob("*.py"))
+    assert "worker-died" in documented
+    assert {code for code in documented if f'"{code}"' not in source} == set()
+
+
 def test_every_error_and_warning_code_in_the_readme_is_one_that_the_library_gives():
     troubleshooting = text_of(README).split("## Troubleshooting", 1)[1].split("\n## ", 1)[0]
     documented = {code for row in CODE_ROW.findall(troubleshooting) for code in re.findall(r"`([^`]+)`", row)}
@@ -119,6 +129,6 @@ def test_every_field_of_the_report_is_explained_in_the_readme():
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_python_file_named_in_a_document_exists(document):
     named = set(re.findall(r"`([\w/]+\.py)`", text_of(document)))
-    folders = ("CrossModalSegLib", "Testing", "scripts", "training_cli")
+    folders = ("CrossModalSeg", "CrossModalSegLib", "Testing", "scripts", "training_cli")
     there = [path.relative_to(REPOSITORY).as_posix() for name in folders for path in (REPOSITORY / name).rglob("*.py")]
     assert {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in there)} == set()
