@@ -25,6 +25,7 @@ WITHOUT_TORCH = {
     "label_translation",
     "modality_guess",
     "preflight",
+    "registration",
     "resampling",
     "segmentation_io",
     "volume",
