@@ -13,7 +13,7 @@ from CrossModalSegUI.voxel_map import VoxelMap
 _EDGE_POINTS = 17  # per axis, where the shape of the warped field of view is looked at
 _LARGEST_GROWTH = 10.0  # times the scan's own voxels
 _FOLDED_SHARE = 0.05  # of the field of view
-_FINE_VOXELS = 16_000_000
+_FINE_VOXELS = 8_000_000
 _FINEST = 4.0
 _SLAB_VOXELS = 1_000_000
 
@@ -22,7 +22,7 @@ def covering_grid(volume_node: Any) -> Grid:
     """A grid with right angles over the warped field of view of ``volume_node``, in world RAS mm.
 
     It is turned as the scan is on average, and spaced as finely along each axis; up to four times as finely where that
-    takes no more than 16 million voxels, so that boundaries survive being sampled twice. Raises GeometryError
+    takes no more than 8 million voxels, so that boundaries survive being sampled twice. Raises GeometryError
     ``not-invertible`` where the transform folds space, ``warped-too-large`` where the grid would have more than 10
     times the scan's voxels.
     """
