@@ -26,7 +26,7 @@ _SEGMENTING = {
     "cpu": {"reading": 0.5, "resampling": 1.0, "network": 40.0, "restoring": 6.0, "writing": 5.0},
     "cuda": {"reading": 0.5, "resampling": 1.0, "network": 3.0, "restoring": 4.0, "writing": 5.0},
 }
-_REGISTERING = {"reading": 0.5, "registering": 8.0}
+_REGISTERING = {"reading": 0.5, "registration": 8.0}
 
 _OUT_OF_MEMORY = re.compile("allocate memory|not enough memory|bad_?alloc|out of memory", re.IGNORECASE)
 
@@ -76,7 +76,7 @@ class RequestHandler:
         report = self._reporter(RunProgress(request.id, _REGISTERING, clock=self._clock))
         report("reading", 0.0)
         fixed, moving = (read_volume(path, path.stem) for path in paths)
-        return rigid_refine(fixed, moving, lambda _stage, fraction: report("registering", fraction)).to_json()
+        return rigid_refine(fixed, moving, report).to_json()
 
     def _segment(self, request: Request) -> dict[str, Any]:
         _only(request.arguments, "bundle", "inputs", "output", "device")

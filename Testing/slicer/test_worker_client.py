@@ -30,7 +30,6 @@ from CrossModalSegUI.worker_client import (
     NOT_STARTED,
     WORKER_DIED,
     WorkerClient,
-    WorkerProcess,
     default_python,
 )
 from Testing.worker_case import WorkerCase
@@ -48,7 +47,7 @@ def qt() -> types.ModuleType:
 
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     module = types.ModuleType("qt")
-    for name in ("QCoreApplication", "QEventLoop", "QProcess", "QProcessEnvironment", "QTimer"):
+    for name in ("QCoreApplication", "QProcess", "QProcessEnvironment", "QTimer"):
         setattr(module, name, getattr(QtCore, name))
     # Other tests need a QApplication, and there can be only one application object.
     module.application = widgets.QApplication.instance() or widgets.QApplication(["tests"])
@@ -75,8 +74,8 @@ def make_client(process_factory):
     """Makes clients that are closed after the test."""
     clients = []
 
-    def make(factory: Callable[[], WorkerProcess] = process_factory, **arguments) -> WorkerClient:
-        clients.append(WorkerClient(factory, **arguments))
+    def make(**arguments) -> WorkerClient:
+        clients.append(WorkerClient(process_factory, **arguments))
         return clients[-1]
 
     yield make
@@ -384,6 +383,18 @@ def test_close_kills_and_tells_nobody(client_of, qt):
     assert not client.is_busy
 
 
+def test_a_killed_process_calls_nobody_whatever_it_had_written(process_factory, qt):
+    process, calls = process_factory(), []
+    process.on_output = process.on_error_output = process.on_finished = calls.append
+    process.start(sys.executable, ["-c", "import sys; print('one'); print('two', file=sys.stderr)"], {})
+    time.sleep(0.2)  # it has written by now, and ended
+    process.kill_tree()
+    process.wait(0.2)
+    qt.application.processEvents()
+    assert not calls
+    assert not process.is_running
+
+
 LAUNCHER = """#!{python}
 import subprocess, sys
 code = subprocess.run([{python!r}, *sys.argv[1:]]).returncode
@@ -486,28 +497,25 @@ def test_the_client_loads_nothing_heavy_into_slicer():
     assert not {"torch", "monai", "numpy", "SimpleITK", "qt", "PySide6"} & loaded
 
 
-def test_without_waiting_slicers_event_loop_brings_the_events(qt, qt_worker_process, client_of):
-    client = client_of("say(progress('network') + done())", factory=qt_worker_process)
-    told = []
-    loop = qt.QEventLoop()
-
-    def listen(event: Event) -> None:
-        told.append(type(event))
-        if isinstance(event, Done | Failed):
-            loop.quit()
-
-    client.submit(PING, listen)
-    loop.exec()
-    assert told == [Progress, Done]
+@pytest.mark.parametrize("process_factory", ["qt"], indirect=True)
+def test_without_waiting_slicers_event_loop_brings_the_events(qt, client_of):
+    client = client_of("say(progress('network') + done())")
+    listener = ask(client, PING)
+    run_event_loop(qt, client)
+    assert [type(event) for event in listener.events] == [Progress, Done]
 
 
 def test_the_event_loop_also_tells_that_a_program_could_not_be_started(qt, qt_worker_process):
     client = WorkerClient(qt_worker_process, python="/no/such/program")
-    loop = qt.QEventLoop()
-    told = []
-    client.submit(PING, lambda event: (told.append(event.code), loop.quit()))
-    loop.exec()
-    assert told == [NOT_STARTED]
+    listener = ask(client, PING)
+    run_event_loop(qt, client)
+    assert listener.answer.code == NOT_STARTED
+
+
+def run_event_loop(qt: types.ModuleType, client: WorkerClient) -> None:
+    while client.is_busy:
+        qt.application.processEvents()
+        time.sleep(0.01)
 
 
 # --- the real worker
@@ -564,35 +572,37 @@ def cancel_at(stage: str, client: WorkerClient, case: WorkerCase, folder: Path) 
     assert names(folder) == before - {"out"}
 
 
+STAGES = ["", "loading model", "reading", "resampling", "network", "restoring", "writing"]
+
+
 @posix
 @pytest.mark.slow
-def test_the_real_worker_is_killed_at_20_random_moments_and_every_next_run_works(process_factory, case, tmp_path):
-    client = WorkerClient(process_factory)
-    generator = random.Random(3)
-    longest = 1.2 * seconds_of(client, case.request(tmp_path / "first"))
-    outcomes = []
+@pytest.mark.timeout(1200)
+def test_the_real_worker_is_killed_at_20_random_moments_and_every_next_run_works(make_client, case, tmp_path):
+    client = make_client()
+    moments = random.Random(3)
+    codes = []
     for number in range(20):
-        client.close()  # a cold start each time
         folder = tmp_path / str(number)
         folder.mkdir()
-        killing = time.monotonic() + generator.uniform(0, longest)
         listener = ask(client, case.request(folder / "out"))
-        while client.is_busy and time.monotonic() < killing:
-            client.wait(0.01)
-        if client.worker_pid and is_alive(client.worker_pid):
-            os.kill(client.worker_pid, signal.SIGKILL)
+        kill_at(moments.choice(STAGES), moments.uniform(0.0, 0.4), client, listener)
         finish(client)
-        outcomes.append("done" if isinstance(listener.answer, Done) else listener.answer.code)
-        whole = {"out"} if (folder / "out" / "report.json").is_file() else set()
-        assert names(folder) == whole
-        assert outcomes[-1] == WORKER_DIED or whole
-    assert set(outcomes) <= {"done", WORKER_DIED}
-    assert outcomes.count(WORKER_DIED) >= 10
+        died = isinstance(listener.answer, Failed)
+        codes += [listener.answer.code] if died else []
+        assert names(folder) == ({"out"} if (folder / "out" / "report.json").is_file() else set())
+        assert died or names(folder) == {"out"}
+    assert set(codes) == {WORKER_DIED}
+    assert len(codes) > 10
     assert isinstance(answer(client, case.request(tmp_path / "last")), Done)
-    client.close()
 
 
-def seconds_of(client: WorkerClient, request: Request) -> float:
-    started = time.monotonic()
-    assert isinstance(answer(client, request), Done)
-    return time.monotonic() - started
+def kill_at(stage: str, delay: float, client: WorkerClient, listener: Listener) -> None:
+    """Kill the worker ``delay`` seconds after it has come to ``stage`` ("": has been asked), if it is not done by then."""
+    while client.is_busy and stage and not listener.was_told(stage):
+        client.wait(0.01)
+    end = time.monotonic() + delay
+    while client.is_busy and time.monotonic() < end:
+        client.wait(0.01)
+    if client.worker_pid and client.is_busy:
+        os.kill(client.worker_pid, signal.SIGKILL)

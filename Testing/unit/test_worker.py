@@ -17,7 +17,9 @@ from CrossModalSegLib import case_output, inference, worker_requests
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Ready, Request, decode_event, encode
+from CrossModalSegLib.registration import RigidRefinement, rigid_refine
 from CrossModalSegLib.segmentation_io import read_segmentation
+from CrossModalSegLib.volume import read_volume
 from CrossModalSegLib.worker import remove_staging
 from CrossModalSegLib.worker_requests import RequestHandler, failure
 from Testing.tiny_bundle import dice, true_labels
@@ -192,6 +194,22 @@ def test_an_action_that_is_not_known_is_told_with_those_that_are(warm):
 
 def test_arguments_that_an_action_does_not_have_are_refused(warm):
     assert warm.answer(Request("a", "ping", {"loud": True})).code == "bad-request"
+
+
+def test_a_displaced_scan_is_registered_as_in_this_process(warm, case):
+    scans = [case.folder / "a.nrrd", case.folder / "b.nrrd"]
+    warm.ask(Request("a", "register", {"fixed": str(scans[0]), "moving": str(scans[1])}))
+    *progress, answer = warm.events()
+    assert list(dict.fromkeys(event.stage for event in progress)) == ["reading", "registration"]
+    expected = rigid_refine(read_volume(scans[0], "T1w"), read_volume(scans[1], "T2w"))
+    assert RigidRefinement.from_json(answer.result).translation_mm == pytest.approx(expected.translation_mm, abs=1e-6)
+    assert answer.result.keys() == expected.to_json().keys()
+
+
+def test_what_cannot_be_registered_is_told(warm, case):
+    scan = str(case.folder / "a.nrrd")
+    assert warm.answer(Request("a", "register", {"fixed": scan, "moving": "/no/such/scan.nrrd"})).code == "not-found"
+    assert warm.answer(Request("a", "register", {"fixed": scan})).code == "bad-request"
 
 
 # --- what cannot disturb it
@@ -376,6 +394,8 @@ class Handler:
 
 
 def test_the_network_stays_loaded_until_the_bundle_or_the_device_changes(case, tmp_path, monkeypatch):
+    import torch
+
     loaded = []
 
     def load_network(bundle, real=inference.load_network):
@@ -383,15 +403,18 @@ def test_the_network_stays_loaded_until_the_bundle_or_the_device_changes(case, t
         return real(bundle)
 
     def segment_case(segmenter, *_):
-        return {"bundle": segmenter.bundle.name}
+        return {"used": [segmenter.bundle.name, str(segmenter.device)]}
 
     monkeypatch.setattr(inference, "load_network", load_network)
     monkeypatch.setattr(case_output, "segment_case", segment_case)
+    devices = {"cpu": torch.device("cpu"), "cuda": torch.device("cpu:0")}  # the same to torch, another one to us
+    monkeypatch.setattr(inference, "choose_device", devices.__getitem__)
     handler = Handler()
-    for bundle in ("quick", "quick", "slow", "slow", "quick"):
-        answer = handler.answer(case.request(tmp_path / "out", bundle, device="auto" if bundle == "slow" else "cpu"))
-        assert answer.result["bundle"] == bundle
-    assert loaded == ["quick", "slow", "quick"]
+    wanted = [("quick", "cpu"), ("quick", "cpu"), ("slow", "cpu"), ("slow", "cpu"), ("slow", "cuda"), ("quick", "cpu")]
+    for bundle, device in wanted:
+        answer = handler.answer(case.request(tmp_path / "out", bundle, device=device))
+        assert answer.result["used"] == [bundle, str(devices[device])]
+    assert loaded == ["quick", "slow", "slow", "quick"]
 
 
 @pytest.mark.parametrize(
