@@ -151,11 +151,17 @@ class WorkerClient:
         return session
 
     def _notice_an_end(self) -> None:
-        """A worker that has died while nobody looked is replaced before it is asked for anything."""
+        """A worker that has died while nobody looked is not asked for anything any more."""
         deadline = self._clock() + _SECONDS_TO_NOTICE_AN_END
         self.wait(0.0)
-        while self._session and not self._session.process.is_running and self._clock() < deadline:
-            self.wait(0.1)
+        while self.is_busy and not self._is_running and self._clock() < deadline:
+            self.wait(0.1)  # for its last words to those who wait
+        if not self.is_busy and not self._is_running:
+            self.close()
+
+    @property
+    def _is_running(self) -> bool:
+        return self._session is not None and self._session.process.is_running
 
     def _on_event(self, session: "_Session", event: Event) -> None:
         if isinstance(event, Ready):

@@ -444,6 +444,22 @@ def test_a_listener_may_ask_again_when_it_is_answered(client_of):
     assert told == list("abcde")
 
 
+@posix
+def test_a_listener_may_ask_again_when_the_worker_has_died_with_its_answer(client_of):
+    client = client_of("say(done()); os._exit(1)")
+    told = []
+
+    def next_one(event: Event) -> None:
+        told.append(type(event))
+        wait_for_death(client.worker_pid)
+        if len(told) < 3:
+            client.submit(PING, next_one)
+
+    client.submit(PING, next_one)
+    finish(client)
+    assert told == [Done, Done, Done]
+
+
 def test_a_listener_may_cancel_in_the_middle_of_several_lines(client_of):
     client = client_of("say(progress('one') + progress('two') + done())")
     listener = Listener()
