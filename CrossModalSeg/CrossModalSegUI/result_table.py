@@ -15,8 +15,8 @@ _VOLUME, _SHARE = ".2f", ".3f"  # mL, and what runs from 0 to 1
 def add_table(scene: Any, report: Mapping[str, Any], name: str) -> Any:
     """Add a vtkMRMLTableNode called ``name`` with the figures of ``report`` (see `case_output.case_report`).
 
-    One row per structure, in the label map's order: structure, volume in mL and confidence (0 to 1) per modality, and
-    the Dice between the modalities where there are two. Cells are texts, empty where there is nothing to say. On an
+    One row per structure, in the label map's order: structure, volume in mL per modality, the Dice between the modalities
+    where there are two, confidence (0 to 1) per modality. Cells are texts, empty where there is nothing to say. On an
     error nothing is left in the scene.
     """
     import vtk
@@ -55,11 +55,11 @@ def _columns(report: Mapping[str, Any]) -> dict[str, list[str]]:
     columns = {"structure": [structure["name"] for structure in structures]}
     for modality in modalities:
         columns[f"{modality} volume (mL)"] = [_text(s["volume_ml"][modality], _VOLUME) for s in structures]
-    for modality in modalities:
-        columns[f"{modality} confidence"] = [_text(s["confidence"][modality], _SHARE) for s in structures]
     agreement = report.get("agreement")
     if agreement:
         columns["agreement (Dice)"] = [_text(agreement[s["name"]], _SHARE) for s in structures]
+    for modality in modalities:
+        columns[f"{modality} confidence"] = [_text(s["confidence"][modality], _SHARE) for s in structures]
     return columns
 
 

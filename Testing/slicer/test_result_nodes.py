@@ -21,6 +21,7 @@ from scene_volumes import (
 
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, LabelError, OutputError
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
+from CrossModalSegUI import segmentation_nodes
 from CrossModalSegUI.result_nodes import (
     CaseBuilder,
     add_segmentation,
@@ -203,6 +204,17 @@ def test_labels_that_do_not_fit_are_refused_and_leave_nothing_behind(mrml_scene,
     assert tree_of(mrml_scene).GetNumberOfItems() == items
 
 
+def test_a_failure_in_the_last_step_leaves_nothing_behind(mrml_scene, scan, monkeypatch):
+    def fail(*_nodes):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(segmentation_nodes, "place_beside", fail)
+    before = node_ids(mrml_scene)
+    with pytest.raises(OSError, match="disk full"):
+        add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+    assert node_ids(mrml_scene) == before
+
+
 # --- reading back what was edited
 
 
@@ -374,10 +386,10 @@ def test_an_uncertainty_of_another_shape_is_refused(mrml_scene, scan):
 
 
 TABLE = [
-    ["structure", "CT volume (mL)", "MR volume (mL)", "CT confidence", "MR confidence", "agreement (Dice)"],
-    ["liver", "1512.35", "1499.00", "0.980", "0.900", "0.950"],
+    ["structure", "CT volume (mL)", "MR volume (mL)", "agreement (Dice)", "CT confidence", "MR confidence"],
+    ["liver", "1512.35", "1499.00", "0.950", "0.980", "0.900"],
     ["spleen", "0.00", "0.00", "", "", ""],
-    ["cyst", "1.00", "2.00", "0.500", "0.667", "0.651"],
+    ["cyst", "1.00", "2.00", "0.651", "0.500", "0.667"],
 ]
 
 
@@ -537,6 +549,12 @@ def test_a_case_whose_scan_or_table_was_removed_is_still_listed(mrml_scene, pair
     assert list(found.volumes) == ["CT"]
     assert list(found.segmentations) == ["CT", "MR"]
     assert found.table is None
+
+
+def test_a_result_whose_model_s_own_was_removed_counts_as_corrected(mrml_scene, pair):
+    mrml_scene.RemoveNode(add_case(mrml_scene, pair).models["MR"])
+    (found,) = find_cases(mrml_scene)
+    assert found.is_corrected()
 
 
 def test_a_saved_and_loaded_scene_knows_its_cases_again(mrml_scene, pair, tmp_path):
