@@ -22,14 +22,12 @@ class NodeState:
         self._view_ids = _view_ids(node)
 
     def restore(self) -> None:
-        """Put them back. A node that has left its scene is let be; a volume that has left it is not shown again."""
-        scene = self.node.GetScene()
-        if scene is None:
+        """Put them back. A node that has left its scene is let be."""
+        if self.node.GetScene() is None:
             return
         was_modifying = self.node.StartModify()
         for name, value in self._values.items():
-            gone = name.endswith("ID") and value is not None and scene.GetNodeByID(value) is None
-            getattr(self.node, f"Set{name}")(None if gone else value)
+            getattr(self.node, f"Set{name}")(value)
         set_view_ids(self.node, self._view_ids)
         self.node.EndModify(was_modifying)
 
