@@ -33,7 +33,9 @@ def import_result(
 
 
 def _load(scan: PlacedScan, output: Path, modality: str) -> tuple[Any, Any]:
-    """Labels and uncertainty (K, J, I) on the node's own grid."""
+    """Labels and uncertainty (K, J, I) on the node's own grid; a scan that has been moved meanwhile takes them along."""
     labels, grid, _ = read_segmentation(output / f"{modality}_segmentation{SLICER_SUFFIX}")
     uncertainty, _ = read_image(output / f"uncertainty_{modality}.nrrd")
+    if not scan.is_warped:  # the exported voxels are the node's own
+        return labels, uncertainty
     return labels_on_node(scan.node, labels, grid), samples_on_node(scan.node, uncertainty, grid)

@@ -84,3 +84,4 @@ def fill_table(widget: Any, node: Any) -> None:
             widget.setItem(row, column, item)
     widget.verticalHeader().setVisible(False)
     widget.resizeColumnsToContents()
+    widget.resizeRowsToContents()

@@ -50,6 +50,7 @@ class ReviewPanel:
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.verticalHeader().setVisible(False)
         table.resizeColumnsToContents()
+        table.resizeRowsToContents()
         table.horizontalHeader().setStretchLastSection(True)
         self._is_filling = False
         self._render_count()

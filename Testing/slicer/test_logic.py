@@ -129,11 +129,14 @@ def test_progress_never_falls_and_the_states_come_in_their_order(mrml_scene, log
 
 
 def test_a_scan_that_is_moved_during_the_run_takes_its_result_along_and_one_that_is_bent_ends_it(mrml_scene, logic):
+    import vtk
+
     for kind, moved in (("rigid", True), ("sheared", False)):
         scan = add_head_under(mrml_scene, kind, kind, seed=3)
         logic.start({"T1w": scan}, logic.bundle("quick"))
         transform = scan.GetParentTransformNode()
-        matrix = transform.GetMatrixTransformToParent()
+        matrix = vtk.vtkMatrix4x4()
+        transform.GetMatrixTransformToParent(matrix)
         matrix.SetElement(0, 3, matrix.GetElement(0, 3) + 50.0)
         transform.SetMatrixTransformToParent(matrix)
         wait_until(logic, lambda: logic.status.state is RunState.IDLE)

@@ -6,6 +6,7 @@ They show the panel on the stand-in for Slicer's desktop: fonts and styles diffe
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def pictures(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(desktop, pictures, tmp_path):
+def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(desktop, pictures):
     panel = Panel(desktop, "brain-mr-pair")
 
     def picture(name):
@@ -47,6 +48,10 @@ def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(deskto
     panel.wait_for_end()
     picture("cancelled")
     panel.ui.segmentButton.click()
+    os.kill(panel.worker_pid(), signal.SIGKILL)
+    panel.wait_for_end()
+    picture("failed")
+    panel.ui.segmentButton.click()
     panel.wait_for_end(280)
     assert "Done" in panel.ui.statusLabel.text
     assert panel.ui.resultTable.rowCount == 32
@@ -59,5 +64,5 @@ def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(deskto
     panel.ui.scansSection.collapsed = False
     panel.ui.resultSection.collapsed = panel.ui.reviewSection.collapsed = True
     panel.ui.correctSection.collapsed = panel.ui.siteSection.collapsed = False
-    panel.ui.siteFolderEdit.text = str(tmp_path)
+    panel.ui.siteFolderEdit.text = "/data/site"
     picture("correct")

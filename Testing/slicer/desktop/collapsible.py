@@ -37,11 +37,12 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         """Hides the contents; shows them again, but for those that were hidden on their own."""
         collapsed = self.property("collapsed")
         for child in self.children():
-            if isinstance(child, QtWidgets.QWidget) and collapsed:
-                child.setProperty("_was_hidden", child.isHidden())
+            if isinstance(child, QtWidgets.QWidget) and collapsed and not child.isHidden():
+                child.setProperty("_folded", True)
                 child.setVisible(False)
-            elif isinstance(child, QtWidgets.QWidget):
-                child.setVisible(not child.property("_was_hidden"))
+            elif isinstance(child, QtWidgets.QWidget) and not collapsed and child.property("_folded"):
+                child.setProperty("_folded", False)
+                child.setVisible(True)
         self.setMaximumHeight(self._header_height() if collapsed else 16777215)
         self.updateGeometry()
 
