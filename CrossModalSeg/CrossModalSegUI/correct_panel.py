@@ -57,7 +57,7 @@ class CorrectPanel:
         node = _editor_node(self._case.segmentations[modality].GetScene())
         editor.setMRMLSegmentEditorNode(node)
         editor.setSegmentationNode(self._case.segmentations[modality])
-        editor.setSourceVolumeNode(self._case.volumes[modality])
+        editor.setSourceVolumeNode(self._case.volumes.get(modality))
         protect_neighbours(node)
 
     def _restore(self, *_args: object) -> None:

@@ -87,9 +87,11 @@ def check(bundle: Bundle, volumes: Mapping[str, Any], refinement: RigidRefinemen
     """
     notes: list[Note] = []
     scans: list[Volume] = []
-    kinds = {modality: parent_transform_kind(node) for modality, node in volumes.items()}
+    kinds: dict[str, str] = {}
     for modality, node in volumes.items():
+        kinds[modality] = "none"
         try:
+            kinds[modality] = parent_transform_kind(node)
             scans.append(world_volume(node, modality))
         except CrossModalSegError as error:
             notes.append(Note("error", error.code, f"{modality} ({node.GetName()}): {error.message}", error.hint))

@@ -24,6 +24,10 @@ def corrected_case(case: CaseNodes, bundle: Bundle) -> CaseFiles:
 
     Raises LabelError where segments overlap or are not of the model, GeometryError ``warped`` or ``volume-gone``.
     """
+    gone = [modality for modality in case.segmentations if modality not in case.volumes]
+    if gone:
+        what = f"the {gone[0]} scan of this result was removed from the scene"
+        raise GeometryError("volume-gone", what, "load it, and segment again")
     scans = unlabelled_case(case.volumes, bundle)
     labels: dict[str, tuple[Any, Grid]] = {}
     for modality, segmentation in case.segmentations.items():

@@ -201,3 +201,55 @@ def test_the_logic_uses_neither_qt_nor_torch():
 def test_the_grids_of_the_tests_are_what_they_are_said_to_be():
     assert not FIRST_GRID.is_close(SECOND_GRID)
     assert len(KINDS) >= 10
+
+
+def refinement(matrix):
+    from CrossModalSegLib.registration import RigidRefinement
+
+    return RigidRefinement(matrix, 5.0, 5.0, 4.0, 0.5, 0.8)
+
+
+@pytest.mark.parametrize("kind", ["none", "rigid", "sheared"])
+def test_an_alignment_moves_the_second_scan_in_the_world_and_can_be_undone(mrml_scene, logic, kind):
+    from scene_volumes import rigid_matrix
+
+    from CrossModalSegUI.scene_io import to_world
+
+    first, second = add_head(mrml_scene, "T1w"), add_head_under(mrml_scene, "T2w", kind, seed=7)
+    motion = rigid_matrix(np.random.default_rng(2))
+    point = np.array([3.0, 4.0, 5.0])
+    former, before = second.GetTransformNodeID(), to_world(second, point)
+    nodes = node_ids(mrml_scene)
+    preview = logic.preview_alignment(first, second, refinement(motion))
+    np.testing.assert_allclose(to_world(second, point), (motion @ [*before, 1])[:3], atol=1e-6)
+    preview.undo()
+    assert second.GetTransformNodeID() == former
+    assert node_ids(mrml_scene) == nodes
+    logic.preview_alignment(first, second, refinement(motion)).keep()
+    np.testing.assert_allclose(to_world(second, point), (motion @ [*before, 1])[:3], atol=1e-6)
+
+
+def test_a_bent_scan_is_not_aligned_but_named(mrml_scene, logic):
+    first, second = add_head(mrml_scene, "T1w"), add_head_under(mrml_scene, "T2w", "b-spline", seed=7)
+    with pytest.raises(CrossModalSegError, match=r"warped.*harden a copy"):
+        logic.preview_alignment(first, second, refinement(np.eye(4)))
+
+
+def test_a_displaced_second_scan_is_found_out_and_only_the_last_question_is_answered(mrml_scene, logic):
+    import vtk
+
+    first, second = add_head(mrml_scene, "T1w"), add_head(mrml_scene, "T2w", SECOND_GRID)
+    shift = vtk.vtkMatrix4x4()
+    shift.SetElement(1, 3, 9.0)
+    transform = mrml_scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
+    transform.SetMatrixTransformToParent(shift)
+    second.SetAndObserveTransformNodeID(transform.GetID())
+    answers = []
+    logic.estimate_displacement(first, second, lambda *answer: answers.append(("early", *answer)))
+    logic.estimate_displacement(first, second, lambda *answer: answers.append(("late", *answer)))
+    wait_until(logic, lambda: answers and not logic._worker.is_busy)
+    ((which, found, error),) = answers
+    assert (which, error) == ("late", None)
+    assert found.is_improvement
+    assert found.displacement_mm == pytest.approx(9.0, abs=1.5)
+    np.testing.assert_allclose(found.moving_to_fixed[:3, 3], [0, -9, 0], atol=2.5)
