@@ -112,7 +112,7 @@ class WorkerClient:
         return self._session.worker_pid if self._session else None
 
     def submit(self, request: Request, on_event: OnEvent) -> None:
-        """Ask for ``request``; ``on_event`` is told of it later. Raises WorkerError ``same-id``."""
+        """Ask for ``request``; ``on_event`` is told of it later. Raises WorkerError ``same-id``, ProtocolError."""
         self._notice_an_end()
         if self._session and request.id in self._session.waiting:
             raise WorkerError("same-id", f"request {request.id} is under way already", "give each request its own id")
@@ -135,10 +135,11 @@ class WorkerClient:
             self._session.process.wait(seconds)
 
     def _send(self, waiting: _Waiting) -> None:
+        data = encode(waiting.request)
         if self._session is None:
             self._session = self._start()
         self._session.waiting[waiting.request.id] = waiting
-        self._session.process.write(encode(waiting.request))
+        self._session.process.write(data)
 
     def _start(self) -> "_Session":
         library = self._library or Path(CrossModalSegLib.__file__).resolve().parents[1]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from CrossModalSegLib.errors import WorkerError
+from CrossModalSegLib.errors import ProtocolError, WorkerError
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Request
 from CrossModalSegUI import worker_client
 from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess
@@ -482,6 +482,13 @@ def test_a_request_under_way_is_not_asked_twice(client_of):
         client.submit(PING, listener)
     finish(client)
     assert listener.answer == Done("a", {})
+
+
+def test_a_request_that_cannot_be_sent_is_refused_at_once(client_of):
+    client = client_of("say(done())")
+    with pytest.raises(ProtocolError, match="not-encodable"):
+        client.submit(Request("a", "segment", {"output": Path("out")}), Listener())
+    assert not client.is_busy
 
 
 # --- how it is started
