@@ -4,7 +4,7 @@ A datalist is a JSON file ``{"training": [{"T1w": ..., "T2w": ..., "label": ...}
 entry per modality (either may be missing), ``label`` for both modalities or ``label_T1w`` and ``label_T2w`` where each
 has its own, and paths relative to the list or to a given root. An entry with a label alone is a label map to synthesise
 pairs from. One without any label, or in the list ``unlabelled``, is learnt from without one. A folder holds label maps,
-or one folder per case with files named like those entries.
+or one folder per case with files named like those entries; other layouts are those of ``LAYOUTS``.
 """
 
 import json
@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from CrossModalSegLib.challenge_layouts import Amos, Chaos, MsCmrSeg
+from CrossModalSegLib.common_layouts import Bids, Decathlon, NnunetRaw
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.volume import WRITABLE
+from CrossModalSegLib.layout import SUFFIXES, Items, Layout, Names
 
-SUFFIXES = (*WRITABLE, ".mhd")
+LAYOUTS: tuple[Layout, ...] = (Amos(), NnunetRaw(), Decathlon(), MsCmrSeg(), Chaos(), Bids())  # the first that fits
 PARTS = ("training", "validation", "unlabelled")
 
 
@@ -39,14 +41,24 @@ class Datalist:
     unlabelled: tuple[Entry, ...] = ()
 
 
-def read_datalist(path: Path, modalities: Sequence[str], root: Path | None = None) -> Datalist:
+def read_datalist(
+    path: Path,
+    modalities: Sequence[str],
+    root: Path | None = None,
+    aliases: Mapping[str, Sequence[str]] | None = None,
+) -> Datalist:
     """The cases at ``path``. Without a validation list, every tenth case is kept for validation (none below three).
 
-    Raises DataError ``not-found`` or ``datalist``, which lists all problems.
+    ``aliases`` are other names of the modalities, for layouts that have names of their own. Raises DataError
+    ``not-found``, ``layout`` or ``datalist``, which lists all problems.
     """
+    hint = "correct these entries"
     if path.is_dir():
-        lists: dict[str, list[dict[str, Any]]] = {"training": _folder_entries(path)}
+        layout = next((layout for layout in LAYOUTS if layout.recognises(path)), None)
+        lists: Items = layout.items(path, Names(modalities, aliases or {})) if layout else _folder_entries(path)
         base = path
+        if layout is None:
+            hint += f"; known are a folder per case, a folder of label maps, {', '.join(one.name for one in LAYOUTS)}"
     else:
         lists, base = _read_json(path), root or path.parent
     problems: list[str] = []
@@ -62,14 +74,14 @@ def read_datalist(path: Path, modalities: Sequence[str], root: Path | None = Non
     if not training:
         problems.append("no training case with a label")
     if problems:
-        raise DataError("datalist", f"{path}: {'; '.join(problems)}", "correct these entries")
+        raise DataError("datalist", f"{path}: {'; '.join(problems)}", hint)
     if not held and len(training) > 2:
         held = training[::10]
         training = [entry for n, entry in enumerate(training) if n % 10]
     return Datalist(tuple(training), tuple(held), tuple(unlabelled))
 
 
-def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
+def _read_json(path: Path) -> Items:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -85,11 +97,11 @@ def _read_json(path: Path) -> dict[str, list[dict[str, Any]]]:
     return content
 
 
-def _folder_entries(folder: Path) -> list[dict[str, Any]]:
+def _folder_entries(folder: Path) -> Items:
     maps = sorted(item for item in folder.iterdir() if item.is_file() and item.name.endswith(SUFFIXES))
     if maps:
-        return [{"label": item.name} for item in maps]
-    return [
+        return {"training": [{"label": item.name} for item in maps]}
+    cases = [
         {
             _stem(item.name): f"{case.name}/{item.name}"
             for item in sorted(case.iterdir())
@@ -98,6 +110,7 @@ def _folder_entries(folder: Path) -> list[dict[str, Any]]:
         for case in sorted(folder.iterdir())
         if case.is_dir()
     ]
+    return {"training": cases}
 
 
 def _stem(name: str) -> str:

@@ -12,6 +12,7 @@ from CrossModalSegLib.datalist import Entry
 from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.geometry import world_grid_of
 from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.ground_slices import is_ground, read_ground
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 from CrossModalSegLib.resampling import resample_labels
 from CrossModalSegLib.segmentation_io import read_segmentation
@@ -85,7 +86,7 @@ def build_unlabelled_source(
 def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap) -> TrainingCase:
     slots = {config.modalities.index(name): name for name in entry.volumes}
     volumes = {slot: read_volume(entry.volumes[name], name) for slot, name in slots.items()}
-    labels = {slot: read_segmentation(entry.labels[name])[:2] for slot, name in slots.items() if name in entry.labels}
+    labels = {slot: read_labels(entry.labels[name]) for slot, name in slots.items() if name in entry.labels}
     return training_case(volumes, labels, label_map.channels, config.spacing, entry.aligned)
 
 
@@ -98,12 +99,17 @@ def _synthesis(
         raise DataError("too-many-labels", f"{len(values)} values in the label maps", "merge some of them in the files")
     synthesizer = PairSynthesizer(config.synthesis, values, label_map.channels, config.modalities, config.rules, device)
     wanted = [value for value, channel in zip(values, synthesizer.target.tolist(), strict=True) if channel]
-    arrays = [world_aligned(*read_segmentation(path)[:2]) for path in paths]
+    arrays = [world_aligned(*read_labels(path)) for path in paths]
     empty = [str(path) for path, (array, _) in zip(paths, arrays, strict=True) if not np.isin(array, wanted).any()]
     if empty:
         raise DataError("no-labels", f"nothing to segment in {', '.join(empty)}", "remove them from the training data")
     maps = [synthesizer.source(torch.from_numpy(array), spacing) for array, spacing in arrays]
     return SynthesisSource(synthesizer, maps, config.patch, config.spacing)
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, Grid]:
+    """Label values (K, J, I) and their grid, from a file or from a folder of slices beside a DICOM series."""
+    return read_ground(path) if is_ground(path) else read_segmentation(path)[:2]
 
 
 def world_aligned(labels: np.ndarray, grid: Grid) -> tuple[np.ndarray, float]:
@@ -116,5 +122,5 @@ def world_aligned(labels: np.ndarray, grid: Grid) -> tuple[np.ndarray, float]:
 def _values(paths: Iterable[Path]) -> set[int]:
     found: set[int] = set()
     for path in set(paths):
-        found |= set(np.unique(np.rint(read_segmentation(path)[0])).astype(int).tolist())
+        found |= set(np.unique(np.rint(read_labels(path)[0])).astype(int).tolist())
     return found

@@ -40,7 +40,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--data", type=Path, required=True, metavar="DATALIST_OR_FOLDER")
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DATALIST_OR_FOLDER", help="known layouts: docs/training.md"
+    )
     parser.add_argument("--root", type=Path, metavar="FOLDER", help="what paths in the datalist are relative to")
     parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for checkpoint and bundle")
     parser.add_argument("--config", type=Path, metavar="CONFIG.toml")
@@ -89,7 +91,7 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
     from CrossModalSegLib.datalist import read_datalist
     from CrossModalSegLib.training_data import build_source, build_unlabelled_source, choose_label_map
 
-    datalist = read_datalist(args.data, config.modalities, args.root)
+    datalist = read_datalist(args.data, config.modalities, args.root, config.modality_aliases)
     label_map = choose_label_map(config, datalist.training)
     if processes.writes:
         without = f"{len(datalist.unlabelled)} cases without labels, " if datalist.unlabelled else ""
