@@ -1,7 +1,8 @@
 """What the panel remembers in the scene, as one typed parameter node."""
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -32,3 +33,27 @@ class CrossModalSegParameters:
     modelName: str = "brain-mr-pair"
     device: Device = Device.AUTOMATIC
     crossfade: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
+
+
+class ShownParameters(CrossModalSegParameters):
+    """The parameters in ``node`` while ``widgets``, by parameter, show them; call `disconnect` before letting go.
+
+    Slicer's wrapper leaves an observation on the node for ever. Python's garbage collection does not see that the scene
+    holds the node: once nobody else does, it takes wrapper and observation apart, and the node's next change crashes.
+    """
+
+    def __init__(self, node: Any, widgets: Mapping[str, Any]):
+        self._observations: list[int] = []
+        super().__init__(node)
+        self._connection = self.connectParametersToGui(widgets)
+
+    def AddObserver(self, event: Any, callback: Any, priority: float = -1.0) -> int:
+        """As Slicer's, until `disconnect`. At this priority it comes after the wrapper has read the new values."""
+        self._observations.append(super().AddObserver(event, callback, priority))
+        return self._observations[-1]
+
+    def disconnect(self) -> None:
+        """End the connection with the widgets and all observations."""
+        self.disconnectGui(self._connection)
+        while self._observations:
+            self.RemoveObserver(self._observations.pop())

@@ -19,7 +19,7 @@ from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.inputs import candidates
 from CrossModalSegUI.layout import TwoModalityLayout
 from CrossModalSegUI.logic import SegmentationLogic
-from CrossModalSegUI.parameters import CrossModalSegParameters
+from CrossModalSegUI.parameters import ShownParameters
 from CrossModalSegUI.result_panel import ResultPanel
 from CrossModalSegUI.review_panel import ReviewPanel
 from CrossModalSegUI.run_panel import RunPanel
@@ -51,8 +51,7 @@ class ModulePanel(VTKObservationMixin):
         widget.layout.addWidget(self._root)
         self._root.setMRMLScene(slicer.mrmlScene)
         self.ui: Any = slicer.util.childWidgetVariables(self._root)
-        self._parameters: CrossModalSegParameters | None = None
-        self._connection: Any = None
+        self._parameters: ShownParameters | None = None
         self._known_scans: frozenset[str] = frozenset()
         self._is_shown = False
         self._layout = TwoModalityLayout(slicer.mrmlScene)
@@ -136,9 +135,8 @@ class ModulePanel(VTKObservationMixin):
         if self._parameters is not None or slicer.mrmlScene.IsClosing():
             return
         self._known_scans = _scan_ids()
-        self._parameters = CrossModalSegParameters(self._parameter_node())
-        self._connection = self._parameters.connectParametersToGui(_bindings(self.ui))
-        self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self._parameters = ShownParameters(self._parameter_node(), _bindings(self.ui))
+        self._parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_parameters)
         self._setup.connect(self._parameters)
         self._result.fill(self._logic.cases())
         self._render()
@@ -151,8 +149,7 @@ class ModulePanel(VTKObservationMixin):
         self._correct.let_go()
         self._result.fill([])
         if self._parameters is not None:
-            self._parameters.disconnectGui(self._connection)
-            self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+            self._parameters.disconnect()
             self._parameters = None
         self._render()
 

@@ -402,6 +402,15 @@ def test_the_folder_is_a_setting_of_the_application_and_not_in_the_scene(desktop
     assert panel.ui.siteFolderEdit.text == str(tmp_path / "secret-place")
 
 
+def test_a_panel_that_is_left_observes_the_parameter_node_no_more(desktop, panel, pair):
+    node = desktop.scene.GetSingletonNode("CrossModalSeg", "vtkMRMLScriptedModuleNode")
+    assert node.HasObserver("ModifiedEvent")
+    desktop.exit()
+    assert not node.HasObserver("ModifiedEvent")
+    desktop.enter()
+    assert panel.ui.firstSelector.currentNode() is pair[0]
+
+
 def test_a_warped_scan_is_noted_and_a_copy_is_hardened_by_one_click(desktop, panel, pair):
     import vtk
 
