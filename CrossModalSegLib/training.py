@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -23,29 +22,9 @@ from CrossModalSegLib.samples import Sample
 from CrossModalSegLib.sources import SampleSource
 from CrossModalSegLib.teacher import Teacher, autocast, update_average
 from CrossModalSegLib.thinning import Thinning
-from CrossModalSegLib.training_log import TrainingLog
+from CrossModalSegLib.training_log import Progress, TrainingLog
 
 VALIDATION_SEED = 1_000_000_007  # seeds of validation samples start here: never met in training
-
-
-@dataclass
-class Progress:
-    """What is reported after each step; ``dice`` is the latest validation Dice per class, background left out, and
-    ``parts`` the parts of the loss by name, before weighting."""
-
-    step: int
-    iterations: int
-    loss: float
-    learning_rate: float
-    seconds_left: float
-    dice: list[float] = field(default_factory=list)
-    parts: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def mean_dice(self) -> float:
-        """Mean over the classes that occur; NaN before the first validation."""
-        known = [value for value in self.dice if not math.isnan(value)]
-        return sum(known) / len(known) if known else math.nan
 
 
 def train(

@@ -1,6 +1,7 @@
-"""What a training leaves to look at: a TensorBoard log and ``curves.png`` in the run folder."""
+"""What a training reports, and what it leaves to look at: a TensorBoard log and ``curves.png`` in the run folder."""
 
 import math
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,8 +16,6 @@ from CrossModalSegLib.checkpoint import TrainingState
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from CrossModalSegLib.training import Progress
-
 PICTURE = "curves.png"
 NAMES = {
     "loss": "total, weighted",
@@ -26,6 +25,26 @@ NAMES = {
     "csc": "L_CSC",
     "cac": "L_CAC",
 }
+
+
+@dataclass
+class Progress:
+    """What is reported after each step; ``dice`` is the latest validation Dice per class, background left out, and
+    ``parts`` the parts of the loss by name, before weighting."""
+
+    step: int
+    iterations: int
+    loss: float
+    learning_rate: float
+    seconds_left: float
+    dice: list[float] = field(default_factory=list)
+    parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def mean_dice(self) -> float:
+        """Mean over the classes that occur; NaN before the first validation."""
+        known = [value for value in self.dice if not math.isnan(value)]
+        return sum(known) / len(known) if known else math.nan
 
 
 class TrainingLog:
@@ -41,7 +60,7 @@ class TrainingLog:
         self._writer: SummaryWriter | None = None
         self._validated = -1
 
-    def step(self, progress: "Progress", validated: int) -> None:
+    def step(self, progress: Progress, validated: int) -> None:
         """After each step; ``validated`` is the number of validations so far."""
         if self.missing:
             return
@@ -62,7 +81,7 @@ class TrainingLog:
 
         return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
 
-    def _write_dice(self, writer: "SummaryWriter", progress: "Progress") -> None:
+    def _write_dice(self, writer: "SummaryWriter", progress: Progress) -> None:
         writer.add_scalar("validation Dice/mean", progress.mean_dice, progress.step)
         for name, value in zip(self.structures, progress.dice, strict=False):
             if not math.isnan(value):  # the structure was not met

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from CrossModalSegLib.labels import LabelMap
     from CrossModalSegLib.processes import Processes
     from CrossModalSegLib.sources import SampleSource, UnlabelledSource
-    from CrossModalSegLib.training import Progress
+    from CrossModalSegLib.training_log import Progress
 
 EXAMPLES = """examples:
   crossmodalseg train --data cases.json --output run --config my-model.toml

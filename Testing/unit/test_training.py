@@ -17,7 +17,6 @@ from CrossModalSegLib.samples import Sample
 from CrossModalSegLib.teacher import autocast
 from CrossModalSegLib.training import (
     VALIDATION_SEED,
-    Progress,
     averaged_weights,
     build_network,
     learning_rate,
@@ -25,6 +24,7 @@ from CrossModalSegLib.training import (
     train_step,
     validate,
 )
+from CrossModalSegLib.training_log import Progress
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
 CPU = torch.device("cpu")

@@ -8,8 +8,7 @@ import pytest
 
 from CrossModalSegLib import training_log
 from CrossModalSegLib.checkpoint import TrainingState
-from CrossModalSegLib.training import Progress
-from CrossModalSegLib.training_log import TrainingLog, draw_curves
+from CrossModalSegLib.training_log import Progress, TrainingLog, draw_curves
 
 
 def progress(step: int, dice: list[float] | None = None) -> Progress:
