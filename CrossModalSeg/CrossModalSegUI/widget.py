@@ -113,7 +113,9 @@ class ModulePanel(VTKObservationMixin):
         self._let_go()
 
     def _on_new_scene(self, _scene: Any, _event: str) -> None:
+        """Begin anew: a parameter node comes before what it refers to, and its model may be another one."""
         if self._is_shown:
+            self._let_go()
             self._take_up()
 
     def _on_nodes_changed(self, _scene: Any, _event: str) -> None:

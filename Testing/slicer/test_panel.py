@@ -411,6 +411,17 @@ def test_a_panel_that_is_left_observes_the_parameter_node_no_more(desktop, panel
     assert panel.ui.firstSelector.currentNode() is pair[0]
 
 
+def test_a_saved_scene_opens_with_its_scans_and_its_model(desktop, panel, tmp_path):
+    add_head(desktop.scene, "T1w")
+    panel.wait(lambda: panel.ui.firstSelector.currentNode() is not None)
+    assert desktop.scene.WriteToMRB(str(tmp_path / "scene.mrb"))
+    desktop.close_scene()
+    panel.choose_model("slow")
+    assert desktop.scene.ReadFromMRB(str(tmp_path / "scene.mrb"))
+    assert panel.ui.firstSelector.currentNode().GetName() == "T1w"
+    assert panel.ui.modelSelector.currentText.startswith("quick")
+
+
 def test_a_warped_scan_is_noted_and_a_copy_is_hardened_by_one_click(desktop, panel, pair):
     import vtk
 
