@@ -2,21 +2,27 @@
 
 import hashlib
 import json
+import subprocess
+import sys
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from CrossModalSegLib import case_store
 from CrossModalSegLib.case_store import CaseFiles, CaseStore, volume_sha256
-from CrossModalSegLib.errors import DataError, LabelError, OutputError
+from CrossModalSegLib.errors import DataError, GeometryError, LabelError, OutputError
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.segmentation_io import read_segmentation
 from CrossModalSegLib.volume import read_volume
 from Testing.volumes import grid_around, ramp, random_grid, sampled
 
 LABELS = LabelMap((Structure(2, "tissue", (0, 0, 255)), Structure(17, "ball", (0, 255, 0))))
+REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLE = {"name": "model", "version": "1.0.0", "sha256": "0" * 64}
 
 
@@ -100,6 +106,12 @@ def test_the_same_patient_has_another_hash_at_another_site(tmp_path):
     assert len(hashes) == 2
 
 
+def test_an_unknown_patient_has_no_hash(tmp_path):
+    """Two such cases may be of one patient or of two."""
+    saved = CaseStore(tmp_path).save_correction(case(patient=""))
+    assert json.loads((saved.folder / "case.json").read_text())["patient"] == ""
+
+
 def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(DataError, match="not-a-site"):
@@ -111,9 +123,51 @@ def test_cases_of_another_model_are_refused_with_the_first_difference(tmp_path):
     CaseStore(tmp_path).save_correction(case())
     other = LabelMap((LABELS.structures[0], Structure(18, "ball", (0, 255, 0))))
     before = files_of(tmp_path)
-    with pytest.raises(DataError, match="17 is ball there, and 18 is ball here"):
+    with pytest.raises(DataError, match='value 17 is "ball" there, and not used here'):
         CaseStore(tmp_path).save_correction(replace(case(), label_map=other))
     assert files_of(tmp_path) == before
+
+
+def test_other_colours_of_the_same_structures_are_welcome(tmp_path):
+    first = CaseStore(tmp_path).save_correction(case())
+    repainted = LabelMap(tuple(replace(one, color=(9, 9, 9)) for one in reversed(LABELS.structures)))
+    assert CaseStore(tmp_path).save_correction(replace(case(), label_map=repainted)).id == first.id
+
+
+def test_the_site_knows_its_modalities_and_learns_new_ones(tmp_path):
+    def modalities():
+        return json.loads((tmp_path / "site.json").read_text())["modalities"]
+
+    whole = case()
+    one_scan = replace(whole, volumes={"T2w": whole.volumes["T2w"]}, labels={})
+    CaseStore(tmp_path).add_unlabelled(one_scan)
+    assert modalities() == ["T2w"]
+    salt = json.loads((tmp_path / "site.json").read_text())["salt"]
+    CaseStore(tmp_path).add_unlabelled(whole)
+    assert modalities() == ["T1w", "T2w"]
+    assert json.loads((tmp_path / "site.json").read_text())["salt"] == salt
+    CaseStore(tmp_path).add_unlabelled(replace(one_scan, bundle=BUNDLE | {"modalities": ["FLAIR", "T2w"]}))
+    assert modalities() == ["FLAIR", "T1w", "T2w"]
+
+
+def test_what_desktops_leave_in_a_folder_does_not_matter(tmp_path):
+    (tmp_path / ".DS_Store").write_text("x")
+    assert CaseStore(tmp_path).save_correction(case()).revision == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"store_version": 1}'])
+def test_a_damaged_site_is_refused_and_left_alone(tmp_path, content):
+    (tmp_path / "site.json").write_text(content)
+    with pytest.raises(DataError, match="not-a-site"):
+        CaseStore(tmp_path).save_correction(case())
+    assert files_of(tmp_path) == {"site.json"}
+    assert (tmp_path / "site.json").read_text() == content
+
+
+def test_a_folder_that_cannot_be_written_is_said_so(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="cannot-write"):
+        CaseStore(tmp_path / "file" / "site").save_correction(case())
 
 
 def test_a_store_of_a_later_version_is_refused(tmp_path):
@@ -138,6 +192,57 @@ def test_what_was_not_written_as_given_is_noticed_and_not_kept(tmp_path, monkeyp
     with pytest.raises(OutputError, match="not-whole"):
         CaseStore(tmp_path).save_correction(case())
     assert not list(tmp_path.rglob("revision.json"))
+
+
+def test_scans_that_were_not_written_as_given_leave_no_case(tmp_path, monkeypatch):
+    real = case_store.write_volume
+    monkeypatch.setattr(case_store, "write_volume", lambda path, array, grid: real(path, array + 1, grid))
+    with pytest.raises(OutputError, match="not-whole"):
+        CaseStore(tmp_path).add_unlabelled(case())
+    assert files_of(tmp_path) == {"site.json"}
+
+
+def test_labels_on_another_grid_or_without_a_scan_are_refused():
+    grid = random_grid(5, 30.0)
+    with pytest.raises(GeometryError, match=r"grids-differ.*T1w"):
+        replace(case(), labels={"T1w": (np.zeros(grid.shape_kji, np.uint16), grid)})
+    with pytest.raises(DataError, match=r"no-scan.*T1w"):
+        replace(case(), volumes={"T2w": case().volumes["T2w"]})
+    with pytest.raises(DataError, match="no-scan"):
+        replace(case(), volumes={}, labels={})
+
+
+SAVES = """
+import sys, time
+from pathlib import Path
+from CrossModalSegLib.case_store import CaseStore
+from Testing.unit.test_case_store import case
+folder, number = Path(sys.argv[1]), int(sys.argv[2])
+prepared = [case(), case(shift=1.0 + number)]
+(folder / f"ready {number}").touch()
+while not (folder / "go").exists():
+    time.sleep(0.001)
+for one in prepared:
+    CaseStore(folder / "site").save_correction(one, f"author {number}")
+"""
+
+
+def test_processes_that_start_a_site_at_the_same_moment_share_it_and_lose_nothing(tmp_path):
+    """Each saves the same scans, and scans of its own."""
+    start = [sys.executable, "-W", "error", "-c", SAVES, str(tmp_path)]
+    processes = [subprocess.Popen([*start, str(n)], cwd=REPOSITORY, stderr=subprocess.PIPE) for n in range(3)]
+    while len(list(tmp_path.glob("ready *"))) < 3 and any(process.poll() is None for process in processes):
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    assert [process.communicate()[1].decode() for process in processes] == ["", "", ""]
+    revisions = list((tmp_path / "site").glob("cases/*/revisions/*"))
+    by_case = Counter(path.parts[-3] for path in revisions)
+    assert sorted(by_case.values()) == [1, 1, 1, 3]
+    patients = {json.loads(file.read_text())["patient"] for file in (tmp_path / "site").glob("cases/*/case.json")}
+    assert len(patients) == 1, "one salt, so one patient"
+    authors = {json.loads((path / "revision.json").read_text())["author"] for path in revisions}
+    assert authors == {"author 0", "author 1", "author 2"}
+    assert not list((tmp_path / "site").rglob(".*")), "no litter"
 
 
 def test_all_revisions_of_those_who_save_at_once_are_there(tmp_path):
