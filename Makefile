@@ -1,5 +1,6 @@
 # make demo   segments the sample pair with the starter bundle into demo/
-# make test   checks the code, then runs all tests
+# make test   checks the code, then runs all tests but the slow ones
+# make test-slow   runs the slow ones: whole trainings, the starter bundle, workers that are killed
 # make lint   the code checks alone
 # make test-slicer SLICER=/path/to/Slicer   runs the module's own test inside 3D Slicer
 #
@@ -17,7 +18,7 @@ LOCK := requirements/lock.txt
 INSTALLED := .venv/.installed
 SAMPLES := CrossModalSeg/Resources/SampleData
 
-.PHONY: demo test test-slicer lint clean
+.PHONY: demo test test-slow test-slicer lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/crossmodalseg segment \
@@ -25,7 +26,10 @@ demo: $(INSTALLED)
 		--bundle brain-mr-pair --output demo --overwrite
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
 
 # --testing leaves the settings of the user's Slicer alone.
 test-slicer:
