@@ -139,6 +139,7 @@ class SegmentationLogic:
         """Stop everything and end the worker: the scene or the program is about to go."""
         self._estimator.forget()
         self._runner.cancel()
+        self._worker.cancel()  # those who wait for anything else remove their files
         self._worker.close()
 
     # --- results

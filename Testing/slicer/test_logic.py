@@ -253,3 +253,10 @@ def test_a_displaced_second_scan_is_found_out_and_only_the_last_question_is_answ
     assert found.is_improvement
     assert found.displacement_mm == pytest.approx(9.0, abs=1.5)
     np.testing.assert_allclose(found.moving_to_fixed[:3, 3], [0, -9, 0], atol=2.5)
+
+
+def test_closing_in_the_middle_of_an_estimate_leaves_no_scan_behind(mrml_scene, logic, tmp_path):
+    logic.estimate_displacement(add_head(mrml_scene, "T1w"), add_head(mrml_scene, "T2w", SECOND_GRID), pytest.fail)
+    assert list(tmp_path.iterdir())
+    logic.close()
+    assert not list(tmp_path.iterdir())
