@@ -108,9 +108,11 @@ def review_places(result: SegmentationResult, label_map: LabelMap, limit: int = 
 
 
 def _opinion(name: str, item: ModalityResult, grid: Grid) -> _Opinion:
-    confidence, winner = item.probabilities.max(dim=0)
-    channels = winner.to(torch.int16).cpu().numpy()
-    return _Opinion(name, item, channels, confidence.cpu().numpy(), coverage(item.volume.grid, grid))
+    confidence = item.probabilities.amax(dim=0)
+    winner = torch.zeros_like(confidence, dtype=torch.int16)
+    for channel in reversed(range(len(item.probabilities))):  # twice as fast as argmax; of equals the first one wins
+        winner.masked_fill_(item.probabilities[channel] == confidence, channel)
+    return _Opinion(name, item, winner.cpu().numpy(), confidence.cpu().numpy(), coverage(item.volume.grid, grid))
 
 
 def _disagreements(a: _Opinion, b: _Opinion, grid: Grid, label_map: LabelMap) -> Iterator[_Region]:
@@ -179,7 +181,7 @@ def _without_sheets(points: np.ndarray, shape: tuple[int, ...], ball: Sequence[n
     for _dilation in range(2):
         reached = np.zeros(shape, dtype=bool)
         for step in ball:
-            reached[_inside(kept + step, shape)] = True
+            reached.ravel()[_flat(kept + step, shape)] = True
         reached &= mask
         kept = np.argwhere(reached)
     return reached
@@ -193,11 +195,12 @@ def _mask(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _at(values: np.ndarray, points: np.ndarray) -> np.ndarray:
     """(n,) ``values`` (D, H, W) at ``points`` (n, 3); beyond the grid those at its edge."""
-    return values[_inside(points, values.shape)]
+    return values.ravel()[_flat(points, values.shape)]
 
 
-def _inside(points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
-    return tuple(np.clip(points, 0, np.array(shape) - 1).T)
+def _flat(points: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """(n,) indices of ``points`` (n, 3) in an array of ``shape`` in one dimension, clipped to its edge."""
+    return np.ravel_multi_index(tuple(points.T), shape, mode="clip")
 
 
 def _ball(radius_mm: float, grid: Grid) -> list[np.ndarray]:
