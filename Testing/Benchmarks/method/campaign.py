@@ -1,0 +1,80 @@
+"""Run all rows of the hippocampus benchmark that have no scores yet, one after another, and print the table.
+
+    taskset -c 1 python -m Testing.Benchmarks.method.campaign
+
+Each run is a process of its own and saves its progress every few minutes: the same command goes on where it was stopped.
+Rows 4 and 5 come first, because the others use the better of their fusions. Second modality simulated; see simulate.py.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from Testing.Benchmarks.method.rows import ROWS, Run
+from Testing.Benchmarks.method.run import REPOSITORY, add_common
+from Testing.Benchmarks.method.table import write_table
+
+ORDER = ("4", "5", "9", "3", "6", "11", "7", "8", "1", "2", "10", "3b")
+MORE_LABELS = ("3", "9")
+UNPAIRED = ("u9", "u1", "u2")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Everything that is missing, then the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labelled", type=int, default=14, help="labelled patients of the main table")
+    parser.add_argument("--more-labelled", type=int, default=28, help="labelled patients of the second table")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--rows", nargs="*", choices=list(ROWS), help="only these rows")
+    add_common(parser)
+    args = parser.parse_args(argv)
+    wanted = [run for run in plan(args) if not args.rows or run.row in args.rows]
+    refuse_other_settings(wanted, args.output, args.recipe)
+    for number, run in enumerate(wanted, start=1):
+        print(f"== {number} of {len(wanted)}: {run.name}, {ROWS[run.row].title}", flush=True)
+        subprocess.run(command(run, args), cwd=REPOSITORY, check=True)
+        write_table(args.output)
+    print((args.output / "table.md").read_text(encoding="utf-8"))
+
+
+def plan(args: argparse.Namespace) -> Iterator[Run]:
+    """All runs: the main table with each seed, the second with one, the unpaired setting with one."""
+    for row in ORDER:
+        for seed in range(args.seeds):
+            yield Run(row, args.labelled, seed, args.iterations)
+    yield from (Run(row, args.more_labelled, 0, args.iterations) for row in MORE_LABELS)
+    yield from (Run(row, args.labelled, 0, args.iterations) for row in UNPAIRED)
+
+
+def command(run: Run, args: argparse.Namespace) -> list[str]:
+    """The command line of one run."""
+    options = {
+        "row": run.row,
+        "labelled": run.labelled,
+        "seed": run.seed,
+        "iterations": run.iterations,
+        "data": args.data,
+        "output": args.output,
+        "recipe": args.recipe,
+        "threads": args.threads,
+    }
+    pairs = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+    return [sys.executable, "-m", "Testing.Benchmarks.method.run", *pairs]
+
+
+def refuse_other_settings(runs: Sequence[Run], output: Path, recipe: int) -> None:
+    """Stop where scores in ``output`` belong to another recipe or length: they would end in one table."""
+    for run in runs:
+        path = output / run.name / "scores.json"
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            there = (found["configuration"]["training"]["iterations"], found["second modality"])
+            if there != (run.iterations, f"simulated, recipe {recipe}"):
+                sys.exit(f"{path} has {there[0]} iterations, {there[1]}: give another --output")
+
+
+if __name__ == "__main__":
+    main()

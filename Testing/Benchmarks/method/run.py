@@ -1,0 +1,188 @@
+"""Train and score one row of the hippocampus benchmark. Second modality simulated; see simulate.py.
+
+    python -m Testing.Benchmarks.method.run --row 9 --labelled 14 --seed 0
+
+Writes OUTPUT/<row>-<labelled>-<seed>/: checkpoint.pt, curves.png and, when it is done, scores.json. The same command goes
+on where it was stopped, and does nothing where there are scores. Scored are the final weights, once.
+"""
+
+import argparse
+import ast
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from CrossModalSegLib.atomic import write_atomically
+from CrossModalSegLib.config import TrainingConfig, config_to_tables
+from CrossModalSegLib.samples import Sample
+from CrossModalSegLib.sources import CaseSource, UnlabelledSource
+from CrossModalSegLib.training import build_network, train
+from CrossModalSegLib.training_log import Progress, TrainingLog
+from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
+from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, split_of
+from Testing.Benchmarks.method.rows import ROWS, Row, Run
+from Testing.Benchmarks.method.scoring import CONDITIONS, score
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+DATA = REPOSITORY.parent / "shared" / "data" / "hippocampus"
+OUTPUT = REPOSITORY / "runs" / "method"
+VALIDATED = ("aligned", "displaced")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """One row, one number of labelled patients, one seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", required=True, choices=list(ROWS))
+    parser.add_argument("--labelled", type=int, default=14)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fusion", choices=("bottleneck", "gated"), help="default: the better of rows 4 and 5")
+    parser.add_argument("--variant", default="", help="name of what --set changes")
+    parser.add_argument("--set", nargs="*", default=[], metavar="TABLE.KEY=VALUE", help="other configuration")
+    add_common(parser)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    changes = {name: ast.literal_eval(value) for name, _, value in (item.partition("=") for item in args.set)}
+    run = Run(args.row, args.labelled, args.seed, args.iterations, args.variant, changes)
+    carry_out(run, args.data, args.output, args.recipe, args.fusion)
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Arguments that all commands of the benchmark have."""
+    parser.add_argument("--data", type=Path, default=DATA, help="folder with images/ and labels/ of T1w crops")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--recipe", type=int, default=0, help="number of the simulated contrast")
+    parser.add_argument("--iterations", type=int, default=2000)
+    parser.add_argument("--threads", type=int, default=1)
+
+
+def carry_out(run: Run, data: Path, output: Path, recipe: int, fusion: str | None = None) -> None:
+    """Train, score, write; nothing where scores are there."""
+    folder = output / run.name
+    if (folder / "scores.json").exists():
+        print(f"{run.name}: done before")
+        return
+    row, split = ROWS[run.row], split_of(data, output / f"scans-{recipe}")
+    for patient in (*split.training, *split.validation, *split.test):
+        patient.simulate(recipe)
+    config = run.config(fusion or best_fusion(output))
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(run.seed)
+    network: Any = make_network(row, config)
+    seconds = train_row(run, row, split, config, network, folder)
+    scores = {
+        "test": {c: score(network, split.test, c, row.scans, config.patch) for c in CONDITIONS},
+        "validation": {c: score(network, split.validation, c, row.scans, config.patch) for c in VALIDATED},
+    }
+    facts = {
+        "row": run.row,
+        "title": row.title,
+        "labelled": run.labelled,
+        "seed": run.seed,
+        "variant": run.variant,
+        "second modality": f"simulated, recipe {recipe}",
+        "parameters": count(network),
+        "seconds of training since it was last started": round(seconds),
+        "configuration": config_to_tables(config),
+    }
+    write_atomically(folder / "scores.json", json.dumps({**facts, **scores}, indent=1).encode())
+    print(f"{run.name}: test, aligned, mean Dice {mean_dice(scores['test']['aligned']):.3f}")
+
+
+def train_row(run: Run, row: Row, split: Split, config: TrainingConfig, network: Any, folder: Path) -> float:
+    """Train ``network`` and leave the averaged weights in it; returns the seconds that it took."""
+    labelled = len(split.training) if row.everyone else run.labelled
+    known = chosen(split.training[:labelled], row)
+    training: Any = CaseSource([p.case(slots, True, config.spacing) for p, slots in known], config)
+    if row.network == "early fusion":
+        training = OneLabelMap(training)
+    unlabelled = None
+    if row.semi is not None:
+        rest = chosen(split.training[labelled:], row)
+        unlabelled = UnlabelledSource([p.case(slots, False, config.spacing) for p, slots in rest], config)
+    started = time.monotonic()
+    with TrainingLog(folder, ["anterior", "posterior"]) as log:
+        weights = train(
+            config, len(CHANNELS), training, None, folder, torch.device("cpu"), tell(run), unlabelled, network, log
+        )
+    network.load_state_dict(weights)
+    return time.monotonic() - started
+
+
+def chosen(patients: Sequence[Patient], row: Row) -> list[tuple[Patient, tuple[int, ...]]]:
+    """Patients and the scans that each has in training; in the unpaired setting the first or the second, in turn."""
+    if not row.unpaired:
+        return [(patient, row.scans) for patient in patients]
+    own = [(patient, (number % 2,)) for number, patient in enumerate(patients)]
+    return [(patient, slots) for patient, slots in own if slots[0] in row.scans]
+
+
+class OneLabelMap:
+    """Samples in which the first scan's labels stand for both: early fusion has one label map."""
+
+    def __init__(self, source: CaseSource):
+        self.source, self.device = source, source.device
+
+    def sample(self, seed: int) -> Sample:
+        """As the source gives it where only one scan is there."""
+        sample = self.source.sample(seed)
+        if not bool(sample.presence.all()):
+            return sample
+        return replace(sample, labels=sample.labels[:1].expand_as(sample.labels).clone())
+
+
+def make_network(row: Row, config: TrainingConfig) -> torch.nn.Module:
+    """The row's network; early fusion gets as many parameters as this one with gated fusion has."""
+    if row.network == "cross-modal":
+        return build_network(config, len(CHANNELS))
+    gated = replace(config, network=replace(config.network, fusion="gated"))
+    return EarlyFusion(
+        len(CHANNELS), count(build_network(gated, len(CHANNELS))), 1 if row.network == "early fusion" else 2
+    )
+
+
+def best_fusion(output: Path) -> str:
+    """The fusion of the better of rows 4 and 5 on the validation patients, with the fewest labels both were run with."""
+    means: dict[str, list[float]] = {}
+    for row, fusion in (("4", "bottleneck"), ("5", "gated")):
+        for path in sorted(output.glob(f"{row}-*/scores.json")):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if not found["variant"]:
+                means.setdefault(fusion, []).append(
+                    mean_dice(found["validation"]["aligned"], found["validation"]["displaced"])
+                )
+    if len(means) < 2:
+        return "gated"  # the rows that need it come after 4 and 5
+    return max(means, key=lambda fusion: sum(means[fusion]) / len(means[fusion]))
+
+
+def mean_dice(*scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> float:
+    """Mean Dice over conditions, scans, patients and structures."""
+    values = [
+        pair[0]
+        for condition in scores
+        for scan in condition.values()
+        for patient in scan.values()
+        for pair in patient.values()
+    ]
+    return sum(values) / len(values) if values else float("nan")
+
+
+def tell(run: Run) -> Any:
+    """A line on stdout every hundred steps."""
+
+    def report(progress: Progress) -> None:
+        if progress.step % 100 == 0 or progress.step == progress.iterations:
+            left = time.strftime("%H:%M:%S", time.gmtime(progress.seconds_left))
+            parts = ", ".join(f"{name} {value:.3f}" for name, value in progress.parts.items())
+            print(f"{run.name}: {progress.step}/{progress.iterations}, {parts}, {left} left", flush=True)
+
+    return report
+
+
+if __name__ == "__main__":
+    main()

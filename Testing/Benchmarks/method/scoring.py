@@ -1,0 +1,68 @@
+"""Scores of a trained network on patients, through the product's own way from scans to labels."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from CrossModalSegLib.evaluation import evaluate
+from CrossModalSegLib.inference import Attempt, predict, prepare
+from CrossModalSegLib.labels import LabelMap, Structure
+from CrossModalSegLib.native_grid import restore
+from CrossModalSegLib.preprocess import IntensityRule
+from Testing.Benchmarks.method.patients import Patient, Scan
+
+LABELS = LabelMap((Structure(1, "anterior", (200, 60, 60)), Structure(2, "posterior", (60, 160, 200))))
+CPU = torch.device("cpu")
+HERE = Attempt(CPU, CPU, "")
+
+# Which scans a patient comes with: for each its place among the two modalities.
+CONDITIONS: Mapping[str, Callable[[Patient], dict[int, Scan]]] = {
+    "aligned": lambda patient: {0: patient.first(), 1: patient.second("aligned")},
+    "displaced": lambda patient: {0: patient.first(), 1: patient.second("displaced")},
+    "T1w alone": lambda patient: {0: patient.first()},
+    "SIM alone": lambda patient: {1: patient.second("aligned")},
+}
+Scores = dict[str, dict[str, dict[str, list[float]]]]  # scan, patient, structure: Dice and NSD
+
+
+@dataclass(frozen=True)
+class Window:
+    """What inference asks a bundle for."""
+
+    patch_size: tuple[int, ...]
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    label_map: LabelMap = LABELS
+    mirror: bool = False
+    single_component: bool = False
+
+
+def score(
+    network: torch.nn.Module,
+    patients: Iterable[Patient],
+    condition: str,
+    scans: tuple[int, ...],
+    patch: tuple[int, ...],
+) -> Scores:
+    """Dice and NSD (1 mm) per scan, patient and structure, on the grids of the labels.
+
+    ``scans`` are those that the network knows; a patient's other scan is not given to it. Labels of a scan that the
+    patient comes with are scored, those of one that is missing are not.
+    """
+    network.eval()
+    window: Any = Window(patch)
+    found: Scores = {}
+    for patient in patients:
+        given = {slot: scan for slot, scan in CONDITIONS[condition](patient).items() if slot in scans}
+        if not given:
+            continue
+        volumes = {slot: scan.volume for slot, scan in given.items()}
+        model_input = prepare(volumes, window, [IntensityRule()] * 2)
+        probabilities = predict(network, model_input, window, HERE, lambda _stage, _fraction: None)  # type: ignore[arg-type]
+        for slot, scan in given.items():
+            labels, _ = restore(probabilities[slot], model_input.grid, scan.label_grid, LABELS.channels)
+            rated = evaluate(labels, scan.labels, scan.label_grid, LABELS)
+            by_patient = found.setdefault(("T1w", "SIM")[slot], {})
+            by_patient[patient.folder.name] = {one.name: [round(one.dice, 5), round(one.nsd, 5)] for one in rated}
+    return found
