@@ -47,6 +47,7 @@ def unlabelled_case(volumes: Mapping[str, Any], bundle: Bundle) -> CaseFiles:
             raise GeometryError("warped", what, "harden a copy, segment that, and save it")
     scans = {modality: world_volume(node, modality) for modality, node in volumes.items()}
     identity = {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256}
+    identity["modalities"] = list(bundle.modalities)
     return CaseFiles(scans, {}, bundle.label_map, identity, patient_key(next(iter(volumes.values()))))
 
 

@@ -54,6 +54,7 @@ class ModulePanel(VTKObservationMixin):
         self._parameters: ShownParameters | None = None
         self._known_scans: frozenset[str] = frozenset()
         self._is_shown = False
+        self._place: tuple[float, float, float] | None = None  # that the review went to in this layout
         self._layout = TwoModalityLayout(slicer.mrmlScene)
         self._run = RunPanel(self.ui)
         self._setup = CaseSetup(self.ui, logic, self._dialogs, self._render)
@@ -198,10 +199,19 @@ class ModulePanel(VTKObservationMixin):
 
     def _toggle_layout(self, is_on: bool) -> None:
         self.ui.crossfadeSlider.enabled = is_on
+        self._place = None
         if is_on:
             self._show_layout()
+            qt.QTimer.singleShot(0, self._fit_layout)
         else:
             self._layout.leave()
+
+    def _fit_layout(self) -> None:
+        """The views have their size only now; a place that was gone to meanwhile is gone to again."""
+        if self._layout.is_entered:
+            self._layout.fit()
+        if self._place is not None:
+            self._layout.jump_to(self._place)
 
     def _show_layout(self) -> None:
         case = self._result.case
@@ -213,6 +223,7 @@ class ModulePanel(VTKObservationMixin):
 
     def _jump_to(self, ras: tuple[float, float, float]) -> None:
         self.ui.layoutButton.checked = True
+        self._place = ras
         self._layout.jump_to(ras)
 
     def _shortcut(self, key: str, action: Callable[[], None]) -> Any:
