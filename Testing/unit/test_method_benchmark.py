@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from CrossModalSegLib.config import config_to_tables
 from CrossModalSegLib.objective import Objective
 from CrossModalSegLib.samples import Sample
 from CrossModalSegLib.sources import CaseSource
@@ -206,7 +207,7 @@ def scores(row: str, seed: int, dice: dict[str, float], validation: float = 0.5,
 
     test = {"aligned": of(0), "displaced": of(-0.1), "T1w alone": of(-0.2), "SIM alone": {}}
     held = {name: {"T1w": {"v": {"a": [validation, 1]}}} for name in ("aligned", "displaced")}
-    configuration = {"training": {"iterations": 10}, "network": {"fusion": "gated"}}
+    configuration = config_to_tables(Run(row, 14, seed, 10).config("gated"))
     facts = {"row": row, "title": ROWS[row].title, "labelled": 14, "seed": seed, "variant": "", "parameters": 1000}
     facts |= {"configuration": configuration, "second modality": "simulated, recipe 0"}
     return {**facts, "test": test, "validation": held, **more}
@@ -264,6 +265,8 @@ def test_scores_of_other_settings_are_not_mixed_into_one_table(tmp_path):
         refuse_other_settings([Run("9", 14, 0, 20)], tmp_path, 0)
     with pytest.raises(SystemExit, match="recipe 0"):
         refuse_other_settings([Run("9", 14, 0, 10)], tmp_path, 3)
+    with pytest.raises(SystemExit, match="another configuration"):
+        refuse_other_settings([Run("9", 14, 0, 10, changes={"training.batch": 3})], tmp_path, 0)
 
 
 @pytest.mark.slow

@@ -13,8 +13,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from CrossModalSegLib.config import config_to_tables
 from Testing.Benchmarks.method.rows import ROWS, Run
-from Testing.Benchmarks.method.run import REPOSITORY, add_common
+from Testing.Benchmarks.method.run import REPOSITORY, add_common, changes_of
 from Testing.Benchmarks.method.table import write_table
 
 ORDER = ("4", "5", "9", "3", "6", "11", "7", "8", "1", "2", "10", "3b")
@@ -42,11 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def plan(args: argparse.Namespace) -> Iterator[Run]:
     """All runs: the main table with each seed, the second with one, the unpaired setting with one."""
-    for row in ORDER:
-        for seed in range(args.seeds):
-            yield Run(row, args.labelled, seed, args.iterations)
-    yield from (Run(row, args.more_labelled, 0, args.iterations) for row in MORE_LABELS)
-    yield from (Run(row, args.labelled, 0, args.iterations) for row in UNPAIRED)
+    wanted = [(row, args.labelled, seed) for row in ORDER for seed in range(args.seeds)]
+    wanted += [(row, args.more_labelled, 0) for row in MORE_LABELS] + [(row, args.labelled, 0) for row in UNPAIRED]
+    for row, labelled, seed in wanted:
+        yield Run(row, labelled, seed, args.iterations, changes=changes_of(args.set))
 
 
 def command(run: Run, args: argparse.Namespace) -> list[str]:
@@ -62,18 +62,22 @@ def command(run: Run, args: argparse.Namespace) -> list[str]:
         "threads": args.threads,
     }
     pairs = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
-    return [sys.executable, "-m", "Testing.Benchmarks.method.run", *pairs]
+    return [sys.executable, "-m", "Testing.Benchmarks.method.run", *pairs, "--set", *args.set]
 
 
 def refuse_other_settings(runs: Sequence[Run], output: Path, recipe: int) -> None:
-    """Stop where scores in ``output`` belong to another recipe or length: they would end in one table."""
+    """Stop where scores in ``output`` belong to another recipe or configuration: they would end in one table."""
     for run in runs:
         path = output / run.name / "scores.json"
         if path.exists():
             found = json.loads(path.read_text(encoding="utf-8"))
-            there = (found["configuration"]["training"]["iterations"], found["second modality"])
-            if there != (run.iterations, f"simulated, recipe {recipe}"):
-                sys.exit(f"{path} has {there[0]} iterations, {there[1]}: give another --output")
+            config = config_to_tables(run.config(found["configuration"]["network"]["fusion"]))
+            same = json.loads(json.dumps(config)) == found["configuration"]
+            if not same or found["second modality"] != f"simulated, recipe {recipe}":
+                iterations = found["configuration"]["training"]["iterations"]
+                sys.exit(
+                    f"{path} has another configuration ({iterations} iterations, {found['second modality']}): give another --output"
+                )
 
 
 if __name__ == "__main__":

@@ -42,12 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fusion", choices=("bottleneck", "gated"), help="default: the better of rows 4 and 5")
     parser.add_argument("--variant", default="", help="name of what --set changes")
-    parser.add_argument("--set", nargs="*", default=[], metavar="TABLE.KEY=VALUE", help="other configuration")
     add_common(parser)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    changes = {name: ast.literal_eval(value) for name, _, value in (item.partition("=") for item in args.set)}
-    run = Run(args.row, args.labelled, args.seed, args.iterations, args.variant, changes)
+    run = Run(args.row, args.labelled, args.seed, args.iterations, args.variant, changes_of(args.set))
     carry_out(run, args.data, args.output, args.recipe, args.fusion)
 
 
@@ -58,6 +56,12 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=int, default=0, help="number of the simulated contrast")
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--set", nargs="*", default=[], metavar="TABLE.KEY=VALUE", help="other than in base.toml")
+
+
+def changes_of(items: Sequence[str]) -> dict[str, Any]:
+    """Entries of the configuration by dotted name, from ``--set``."""
+    return {name: ast.literal_eval(value) for name, _, value in (item.partition("=") for item in items)}
 
 
 def carry_out(run: Run, data: Path, output: Path, recipe: int, fusion: str | None = None) -> None:
