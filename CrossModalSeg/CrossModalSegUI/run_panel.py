@@ -37,7 +37,7 @@ class RunPanel:
             return escape(_("Cancelled. The scene is as it was."))
         if status.error is None:
             return ""
-        message, hint = escape(status.error.message), escape(status.error.hint)
+        message, hint = escape(status.error.message).replace("\n", "<br>"), escape(status.error.hint)
         return f'<span style="color:#b00020">✖ {message}</span><br>{hint[:1].upper()}{hint[1:]}.'
 
 

@@ -28,6 +28,7 @@ BAD_OUTPUT = "worker-output"
 
 _KEPT_ERROR_LINES = 40
 _SHOWN_ERROR_LINES = 5
+_SHOWN_WIDTH = 160  # of each; after a crash, Python ends with a line that names each of a hundred libraries
 _SECONDS_TO_NOTICE_AN_END = 2.0
 
 _log = logging.getLogger(__name__)
@@ -260,8 +261,9 @@ class _Session:
                 _log.exception("what the worker process left beside %s could not be removed", output)
 
     def last_words(self) -> str:
-        """The last lines that the process wrote to stderr, each after a line end."""
-        return "".join(f"\n{line}" for line in list(self.error_lines)[-_SHOWN_ERROR_LINES:])
+        """The last lines that the process wrote to stderr, shortened, each after a line end."""
+        lines = list(self.error_lines)[-_SHOWN_ERROR_LINES:]
+        return "".join(f"\n{line[:_SHOWN_WIDTH]}" + "…" * (len(line) > _SHOWN_WIDTH) for line in lines)
 
     def _take_output(self, data: bytes) -> None:
         *lines, self._line = (self._line + data).split(b"\n")

@@ -240,6 +240,14 @@ def test_a_crash_is_one_typed_answer_with_the_last_of_what_it_complained_about(c
     assert [n for n in range(60) if f"line {n}\n" in f"{caplog.text}\n"] == list(range(20, 60))
 
 
+def test_of_very_long_complaints_only_the_beginning_is_shown(client_of):
+    client = client_of("print('libraries: ' + 'numpy, ' * 900, file=sys.stderr); os._exit(3)")
+    message = answer(client, PING).message
+    assert "\nlibraries: numpy, " in message
+    assert len(message) < 300
+    assert message.endswith("…")
+
+
 @posix
 def test_a_process_that_somebody_kills_is_told_as_such_and_the_next_request_works(client_of):
     client = client_of("""
