@@ -29,7 +29,8 @@ class ModalityNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(modalities, channels))
 
     def forward(self, x: Tensor, modality: int) -> Tensor:
-        return F.instance_norm(x, weight=self.weight[modality], bias=self.bias[modality])
+        # group norm with one channel per group is instance norm, and several times faster on a CPU
+        return F.group_norm(x.contiguous(), x.shape[1], self.weight[modality], self.bias[modality])
 
 
 class ConvBlock(nn.Module):
@@ -193,6 +194,7 @@ class CrossModalNetwork(nn.Module):
         self.heads = nn.ModuleList(
             nn.ConvTranspose3d(channels[0], classes, stem_stride, stride=stem_stride) for _ in range(MODALITIES)
         )
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # convolutions are faster so
 
     def forward(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """Logits (B, classes, D, H, W) per modality; None for a modality that no sample of the batch has.
@@ -213,8 +215,20 @@ class CrossModalNetwork(nn.Module):
         ]
 
     def classify(self, features: Tensor, modality: int) -> Tensor:
-        """Logits from ``features`` of one modality; every feature cell is classified by itself."""
-        return self.heads[modality](features)
+        """Logits from ``features`` of one modality; every feature cell is classified by itself.
+
+        The head's transposed convolution, whose windows do not overlap, as a convolution of kernel 1 whose outputs are
+        laid out afterwards: several times faster on a CPU.
+        """
+        head, cell = self.heads[modality], self.cell
+        assert isinstance(head, nn.ConvTranspose3d) and head.bias is not None
+        inputs, classes = head.weight.shape[:2]
+        weight = head.weight.movedim(0, -1).reshape(classes * cell**3, inputs, 1, 1, 1)
+        flat = F.conv3d(features, weight, head.bias.repeat_interleave(cell**3))  # (B, K·s³, d, h, w)
+        batch, _, depth, height, width = flat.shape
+        blocks = flat.view(batch, classes, cell, cell, cell, depth, height, width)
+        blocks = blocks.permute(0, 1, 5, 2, 6, 3, 7, 4)  # (B, K, d, s, h, s, w, s)
+        return blocks.reshape(batch, classes, depth * cell, height * cell, width * cell)
 
     def features(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """Decoder features (B, C0, D/s, H/s, W/s) per modality, None where no sample has it."""

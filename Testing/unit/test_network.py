@@ -301,3 +301,18 @@ def test_mia_learns_its_weight_and_its_temperature():
         mia.gamma.fill_(1.0)
     mia(features).square().sum().backward()
     assert mia.log_temperature.grad.abs() > 0
+
+
+@pytest.mark.parametrize("stem", [1, 2])
+def test_every_feature_cell_is_classified_as_by_a_transposed_convolution(stem):
+    net = network(stem=stem)
+    features = torch.randn(2, 4, 3, 5, 4)
+    for modality, head in enumerate(net.heads):
+        assert torch.allclose(net.classify(features, modality), head(features), atol=1e-6)
+
+
+def test_the_norm_gives_every_channel_of_every_sample_mean_zero_and_deviation_one():
+    norm = ModalityNorm(3, modalities=2)
+    normalised = norm(5 + 7 * torch.randn(2, 3, 6, 6, 6), 1)
+    assert torch.allclose(normalised.mean(dim=(2, 3, 4)), torch.zeros(2, 3), atol=1e-5)
+    assert torch.allclose(normalised.var(dim=(2, 3, 4), correction=0), torch.ones(2, 3), atol=1e-4)

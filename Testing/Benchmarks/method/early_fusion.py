@@ -41,6 +41,7 @@ class EarlyFusion(nn.Module):
         super().__init__()
         self.classes, self.outputs = classes, heads
         self.unet = _unet(classes * heads, _width(classes * heads, parameters))
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def encode(self, volumes: Tensor, position: Tensor, presence: Tensor) -> Fused:  # noqa: ARG002 - nnU-Net has none
         """``volumes`` (B, M, 2, D, H, W); coverage and position are not used."""
