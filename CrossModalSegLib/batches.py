@@ -61,7 +61,7 @@ class StepDataset(Dataset[StepBatch]):
     def __getitem__(self, step: int) -> StepBatch:
         seeds = self._seeds(step, self.config.training.batch)
         labelled = Sample.stack([self.labelled.sample(seed).to(self.labelled.device) for seed in seeds])
-        if self.unlabelled is None:
+        if self.unlabelled is None or step < self.config.semi_supervised.start * len(self):
             return StepBatch(labelled, None)
         seeds = self._seeds(step, self.config.semi_supervised.batch)
         return StepBatch(

@@ -51,6 +51,7 @@ class SemiSupervisedConfig:
     """How cases without labels are learnt from; acts where the data have any. The equations are in ``losses.py``."""
 
     batch: int = 1  # unlabelled cases per step; 0 leaves them out
+    start: float = 0.0  # first part of the iterations, which is learnt from labels alone
     ramp: float = 0.4  # first part of the iterations, over which the weights below rise
     pseudo_label: float = 1.0
     csc: float = 0.1
@@ -150,7 +151,7 @@ def _semi_supervised_problems(options: SemiSupervisedConfig, labelled: int) -> I
     for name in ("batch", "pseudo_label", "csc", "cac"):
         if not getattr(options, name) >= 0:
             yield f"semi_supervised.{name}: must be at least 0, not {getattr(options, name):g}"
-    for name in ("ramp", "confidence", "teacher", "cut_out", "copy_paste"):
+    for name in ("start", "ramp", "confidence", "teacher", "cut_out", "copy_paste"):
         if not 0 <= getattr(options, name) <= 1:
             yield f"semi_supervised.{name}: must be between 0 and 1, not {getattr(options, name):g}"
     if options.csc_form not in CSC_FORMS:

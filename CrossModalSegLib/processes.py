@@ -51,6 +51,10 @@ class Processes:
         distributed.all_reduce(total)
         return float(total) / self.world
 
+    def any(self, value: bool, device: torch.device) -> bool:
+        """Whether it is true for at least one process, so that all end together."""
+        return value if self.world == 1 else self.mean(float(value), device) > 0
+
     def wait(self) -> None:
         """Go on when all have come to this line."""
         if self.world > 1:

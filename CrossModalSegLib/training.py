@@ -13,7 +13,9 @@ from torch import Tensor
 from CrossModalSegLib.batches import StepBatch, UnlabelledSampleSource, batches
 from CrossModalSegLib.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from CrossModalSegLib.config import OptimisationConfig, TrainingConfig
+from CrossModalSegLib.early_stop import EarlyStop
 from CrossModalSegLib.errors import TrainingError
+from CrossModalSegLib.forgetting import Anchor
 from CrossModalSegLib.losses import ema_decay
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.objective import Objective
@@ -39,11 +41,14 @@ def train(
     network: CrossModalNetwork | None = None,
     log: TrainingLog | None = None,
     processes: Processes = ALONE,
+    anchor: Anchor | None = None,
+    early_stop: EarlyStop | None = None,
 ) -> dict[str, Tensor]:
     """Trains, or goes on where ``folder/checkpoint.pt`` ends, and returns the averaged weights.
 
     ``unlabelled`` samples make the training semi-supervised. ``network`` replaces the one that ``config`` describes.
     ``log`` is told about each step and each checkpoint. Of several ``processes`` the first one validates and writes.
+    ``anchor`` draws the weights back after each step; ``early_stop`` may end the training after a validation.
     Raises TrainingError when the loss is no longer finite or the checkpoint belongs to another configuration.
     """
     options = config.training
@@ -56,6 +61,8 @@ def train(
 
     started, first, saved = time.monotonic(), state.step, time.monotonic()
     dice: list[float] = state.curve[-1]["dice"] if state.curve else []
+    if early_stop and early_stop.ends(state.curve):
+        return state.average
     for batch in batches(training, unlabelled, config, state.step, processes.share):
         rate = learning_rate(options, state.step)
         for group in state.optimiser.param_groups:
@@ -66,26 +73,34 @@ def train(
             raise TrainingError(
                 "loss-not-finite", f"the loss is {loss} at step {state.step}", "lower the learning rate"
             )
+        if anchor:
+            anchor.pull(network, rate)
         follow(state, options.average)
         state.step += 1
         state.record({"loss": loss, **parts}, options.iterations)
-        if not processes.writes:
-            continue
-
-        if validation is not None and (state.step % options.validate_every == 0 or state.step == options.iterations):
+        due = state.step % options.validate_every == 0 or state.step == options.iterations
+        if due and validation is not None:
             with averaged_weights(network, state.average):
                 dice = validate(network, validation, options.validation_samples, classes, device)
             state.curve.append({"step": state.step, "loss": loss, "dice": dice})
-        left = (time.monotonic() - started) / (state.step - first) * (options.iterations - state.step)
-        progress = Progress(state.step, options.iterations, loss, rate, left, dice, parts)
-        report(progress)
-        if log:
-            log.step(progress, len(state.curve))
-        if time.monotonic() - saved > 60 * options.checkpoint_minutes or state.step == options.iterations:
-            save_checkpoint(folder, config, state)
-            saved = time.monotonic()
+            if early_stop:
+                early_stop.validated(state.curve, state.average)
+        over = state.step == options.iterations
+        if due and early_stop:
+            over |= processes.any(early_stop.ends(state.curve), device)
+        if processes.writes:
+            left = (time.monotonic() - started) / (state.step - first) * (options.iterations - state.step)
+            progress = Progress(state.step, options.iterations, loss, rate, left, dice, parts)
+            report(progress)
             if log:
-                log.saved(state)
+                log.step(progress, len(state.curve))
+            if time.monotonic() - saved > 60 * options.checkpoint_minutes or over:
+                save_checkpoint(folder, config, state)
+                saved = time.monotonic()
+                if log:
+                    log.saved(state)
+        if over:
+            break
     return state.average
 
 
