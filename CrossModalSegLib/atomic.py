@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from CrossModalSegLib.errors import OutputError
@@ -68,6 +68,30 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     with staged_file(path) as staging, _output_errors(Path(path)):
         staging.write_bytes(data)
+
+
+def create_once(file: Path, content: bytes) -> None:
+    """Write ``file`` unless it is there: of two that do so at once, one is the first, and the other's is not kept.
+
+    Raises OSError where it cannot be written.
+    """
+    staged = _hidden_sibling(file)
+    try:
+        with staged.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(FileExistsError):
+            try:
+                os.link(staged, file)
+            except FileExistsError:
+                raise
+            except OSError:  # a disk without links, such as a USB stick: there it may be seen half written
+                with file.open("xb") as stream:
+                    stream.write(content)
+        _flush_folder(file.parent)
+    finally:
+        staged.unlink(missing_ok=True)
 
 
 def _check_replaceable(target: Path, overwrite: bool, marker: str) -> None:

@@ -1,117 +1,189 @@
-"""A site's own cases, in a plain folder: scans, corrected labels in revisions, and cases without labels.
+"""A site's own cases, in a plain folder: scans, labels in revisions, and cases without labels. This file writes them.
 
 ::
 
-    site.json                      store version, label map, modalities, salt
-    cases/<id>/case.json           hashes of the scans, salted hash of the patient's key
-    cases/<id>/volumes/<m>.nrrd    scans in world space (RAS mm), one per modality
-    cases/<id>/revisions/0001/     <m>.seg.nrrd per modality, revision.json
+    site.json                           store version, label map, modalities, salt
+    splits/<patient>.json               training or held-out, where a person has set it
+    cases/<id>/case.json                hashes of the scans, salted hash of the patient's key
+    cases/<id>/volumes/<m>.nrrd         scans in world space (RAS mm), one per modality
+    cases/<id>/revisions/0001/          <m>.seg.nrrd per modality, revision.json
+    cases/<id>/revisions/0001.approved.json
 
-A case that is written is not changed again: a later correction of the same scans is the next revision, and names the
-one before it. Everything is staged beside its place, read back, and renamed, so that a reader sees it whole or not at
-all, and of several that save at once none loses anything. No name, date or number of a patient is written; the id of a
-case is a hash with the site's secret salt, so that the same scans are the same case, and says nothing to others. NRRD,
-because a file that was cut short is noticed when it is read.
+A case that is written is not changed again: later labels of the same scans are the next revision, and name the one that
+they were based on. Everything is staged beside its place, read back, and renamed, so that a reader sees it whole or not
+at all, and of several that save at once none loses anything. No name, date, path or number of a patient is written; the
+id of a case is a hash with the site's secret salt, so that the same scans are the same case, and says nothing to others.
+NRRD, because a file that was cut short is noticed when it is read.
 """
 
 import hashlib
-import hmac
 import json
-import os
 import secrets
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from CrossModalSegLib.atomic import staged_folder, write_atomically
-from CrossModalSegLib.errors import DataError, GeometryError, OutputError
+from CrossModalSegLib.atomic import create_once, staged_folder, write_atomically
+from CrossModalSegLib.case_files import CaseFiles, SavedCase, volume_sha256
+from CrossModalSegLib.errors import DataError, OutputError
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.segmentation_io import SLICER_SUFFIX, read_segmentation, write_segmentation
-from CrossModalSegLib.volume import Volume, read_image, write_volume
+from CrossModalSegLib.site_cases import SiteCase, read_case, read_cases
+from CrossModalSegLib.site_folder import (
+    APPROVAL_SUFFIX,
+    CASE_FILE,
+    CASES,
+    REVISION_FILE,
+    REVISIONS,
+    SITE_FILE,
+    SPLITS,
+    STORE_VERSION,
+    VOLUMES,
+    SiteFacts,
+    Split,
+    read_site,
+    read_splits,
+    require_modality,
+)
+from CrossModalSegLib.volume import read_image, write_volume
 
-STORE_VERSION = 1
-SITE_FILE, CASE_FILE, REVISION_FILE = "site.json", "case.json", "revision.json"
+__all__ = ["CaseFiles", "CaseStore", "SavedCase", "SiteCase", "SiteFacts", "volume_sha256"]
+
+BasedOn = int | Literal["latest"] | None  # a revision; the newest there is when it is written; none of them
+
 _ID_LENGTH = 16
-_ROUNDS = 100_000  # of hashing a patient's key: such keys are short, and trying all of them shall take long
 _ATTEMPTS = 20  # at a revision number that others may take at the same time
 
 
 @dataclass(frozen=True)
-class CaseFiles:
-    """What is saved of a case.
+class _Labels:
+    """What is written beside a revision's labels; ``parent`` "latest" is found out when it is written."""
 
-    ``volumes`` are the scans by modality; ``labels`` the corrected label values (K, J, I) with their grid, empty for a
-    case without labels; ``bundle`` says which model the correction started from (name, version, sha256);
-    ``patient_key`` is anything that tells patients apart, or empty: only a salted hash of it is written.
-
-    Raises GeometryError ``grids-differ`` where labels do not lie on the grid of their scan, DataError ``no-scan`` where
-    there is none for them.
-    """
-
-    volumes: Mapping[str, Volume]
-    labels: Mapping[str, tuple[np.ndarray, Grid]]
-    label_map: LabelMap
-    bundle: Mapping[str, Any]
-    patient_key: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.volumes:
-            raise DataError("no-scan", "a case without scans", "choose the scans that belong to it")
-        for modality, (_labels, grid) in self.labels.items():
-            if modality not in self.volumes:
-                raise DataError("no-scan", f"labels of {modality} without its scan", "choose the scan as well")
-            if not grid.is_close(self.volumes[modality].grid):
-                what = f"the labels of {modality} are not on the grid of its scan"
-                raise GeometryError("grids-differ", what, "give labels on the scan's own grid")
-
-
-@dataclass(frozen=True)
-class SavedCase:
-    """Where a case went: its folder, its id, and the number of the revision that was written (None: no labels)."""
-
-    folder: Path
-    id: str
-    revision: int | None
+    kind: Literal["correction", "prediction"]
+    parent: BasedOn
+    author: str = ""
 
 
 class CaseStore:
     """The store in ``folder``, which is a store already, or empty, or not there yet.
 
-    Nothing is written before the first case is saved.
+    Nothing is written before `create` or the first case.
     """
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
 
-    def save_correction(self, case: CaseFiles, author: str = "") -> SavedCase:
-        """Write scans and labels; the same scans again become the next revision of their case.
+    # --- reading
 
-        Raises DataError ``not-a-site``, ``site-differs`` or ``no-labels``; OutputError ``cannot-write`` or ``not-whole``;
-        LabelError where labels hold values that are not in the label map.
+    def site(self) -> SiteFacts:
+        """The site's label map, modalities and salt. Raises DataError ``not-a-site``."""
+        return read_site(self.folder)
+
+    def cases(self) -> list[SiteCase]:
+        """All cases by id. Raises DataError ``damaged-cases``, which names all that cannot be read, or ``not-a-site``."""
+        cases, damaged = read_cases(self.folder, self.site(), read_splits(self.folder))
+        if damaged:
+            listed = "; ".join(error.message for error in damaged)
+            raise DataError("damaged-cases", listed, damaged[0].hint)
+        return cases
+
+    def case(self, case_id: str) -> SiteCase:
+        """One case by its id, or by a beginning that only it has. Raises DataError ``no-such-case``, ``damaged-case``."""
+        folder = self.folder / CASES
+        ids = [path.name for path in folder.glob(f"{_plain(case_id)}*") if not path.name.startswith(".")]
+        if len(ids) != 1:
+            what = f"{len(ids)} cases begin with {case_id!r}" if ids else f"no case {case_id!r} in {self.folder}"
+            raise DataError("no-such-case", what, "see the ids with crossmodalseg site list")
+        return read_case(folder / ids[0], self.site(), read_splits(self.folder))
+
+    # --- writing
+
+    def create(self, label_map: LabelMap, modalities: tuple[str, ...]) -> SiteFacts:
+        """Found the site, or find that it is there already with the same structures.
+
+        Raises DataError ``not-a-site`` (the folder holds something else), ``site-differs``, ``bad-modality``.
+        """
+        for modality in modalities:
+            require_modality(modality)
+        return self._open(label_map, modalities)
+
+    def save_correction(self, case: CaseFiles, author: str = "", based_on: BasedOn = "latest") -> SavedCase:
+        """Write scans and labels that a person stands for; the same scans again become the next revision of their case.
+
+        ``based_on`` is the revision that the person began with: None for none of them, "latest" for the newest there is.
+        Where others have corrected the same one meanwhile, both are kept, and `SavedCase.forks` says so. Of ``author``,
+        the person's initials, only a salted hash is kept.
+
+        Raises DataError ``not-a-site``, ``site-differs``, ``no-labels``, ``no-such-revision``, ``no-such-case`` or
+        ``other-scans``; OutputError ``cannot-write`` or ``not-whole``; LabelError where labels hold values that are not
+        in the label map.
         """
         if not case.labels:
             raise DataError("no-labels", "the case has no segmentation", "add it as a case without labels instead")
-        folder = self._case_folder(case)
-        revision = self._write_revision(folder, case, author)
-        return SavedCase(folder, folder.name, revision)
+        site, folder = self._case_folder(case)
+        return self._write_revision(folder, case, _Labels("correction", based_on, site.author_hash(author)))
+
+    def save_prediction(self, case: CaseFiles) -> SavedCase:
+        """Write scans and labels of a model, to be corrected by a person: they are never trained on.
+
+        Raises as `save_correction`.
+        """
+        if not case.labels:
+            raise DataError("no-labels", "the case has no segmentation", "add it as a case without labels instead")
+        _site, folder = self._case_folder(case)
+        return self._write_revision(folder, case, _Labels("prediction", None))
 
     def add_unlabelled(self, case: CaseFiles) -> SavedCase:
         """Write the scans alone; those that are there already are not written again. Raises as `save_correction`."""
-        folder = self._case_folder(case)
+        _site, folder = self._case_folder(case)
         return SavedCase(folder, folder.name, None)
 
-    def _case_folder(self, case: CaseFiles) -> Path:
+    def approve(self, case_id: str, revision: int | None = None, author: str = "") -> SiteCase:
+        """Note that a person stands for a revision (None: the newest correction); it is the one to trust from now on.
+
+        Of two who approve it, the first is noted. Raises DataError ``no-such-case``, ``no-such-revision``, or
+        ``not-corrected`` where it is a model's prediction.
+        """
+        case = self.case(case_id)
+        corrections = {one.number for one in case.revisions if not one.is_prediction}
+        number = revision if revision is not None else max(corrections, default=None)
+        if number not in corrections:
+            raise _not_approvable(case, number)
+        facts = {"author": self.site().author_hash(author), "settled": case.revisions[-1].number}
+        file = case.folder / REVISIONS / f"{number:04d}{APPROVAL_SUFFIX}"
+        with _writing(self.folder):
+            create_once(file, _json(facts))
+        return self.case(case.id)
+
+    def set_split(self, case_id: str, split: Split) -> None:
+        """Put a patient, with all cases of his or hers, into a split; "" leaves it to chance again."""
+        case = self.case(case_id)
+        file = self.folder / SPLITS / f"{case.patient or case.id}.json"
+        with _writing(self.folder):
+            if not split:
+                file.unlink(missing_ok=True)
+                return
+            file.parent.mkdir(exist_ok=True)
+            write_atomically(file, _json({"split": split}))
+
+    # --- the steps of writing
+
+    def _case_folder(self, case: CaseFiles) -> tuple[SiteFacts, Path]:
         """The folder of the case with these scans of this patient; written now where there is none."""
-        site = self._open(case)
-        patient = _salted(site["salt"], case.patient_key)
+        site = self._open(case.label_map, _modalities(case))
+        if case.case_id:
+            known = self.case(case.case_id)
+            _require_same_scans(known, case)
+            return site, known.folder
+        patient = site.patient_hash(case.patient_key)
         hashes = {modality: volume_sha256(volume) for modality, volume in sorted(case.volumes.items())}
-        folder = self.folder / "cases" / _case_id(site["salt"], patient, hashes)
+        name = site.keyed_hash(json.dumps([patient, sorted(hashes.items())]).encode())[:_ID_LENGTH]
+        folder = self.folder / CASES / name
         if not (folder / CASE_FILE).is_file():
             content = {"store_version": STORE_VERSION, "patient": patient, "volumes": hashes}
             try:
@@ -119,46 +191,42 @@ class CaseStore:
             except OutputError as error:
                 if error.code != "output-exists" or not (folder / CASE_FILE).is_file():
                     raise  # else it is the same case, which somebody else was saving at the same time
-        return folder
+        return site, folder
 
     def _write_case(self, folder: Path, case: CaseFiles, content: Mapping[str, Any]) -> None:
         with _writing(self.folder), staged_folder(folder, marker=CASE_FILE) as staging:
-            (staging / "volumes").mkdir()
+            (staging / VOLUMES).mkdir()
+            hashes = {}
             for modality, volume in case.volumes.items():
-                path = staging / "volumes" / f"{modality}.nrrd"
+                path = staging / VOLUMES / f"{modality}.nrrd"
                 write_volume(path, volume.array, volume.grid)
                 _require_same(path, *read_image(path), volume.array, volume.grid)
-            (staging / CASE_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+                hashes[f"{VOLUMES}/{path.name}"] = file_sha256(path)
+            (staging / CASE_FILE).write_bytes(_json({**content, "sha256": hashes}))
 
-    def _open(self, case: CaseFiles) -> dict[str, Any]:
+    def _open(self, label_map: LabelMap, modalities: tuple[str, ...]) -> SiteFacts:
         """The site's own facts; written now where this is its first case."""
         file = self.folder / SITE_FILE
         if not file.exists():
-            self._found(case)
-        site = _read_site(file)
-        difference = _first_difference(LabelMap.from_json(site["label_map"]), case.label_map)
+            self._found(SiteFacts(label_map, tuple(sorted(modalities)), secrets.token_hex(16)))
+        site = read_site(self.folder)
+        difference = _first_difference(site.label_map, label_map)
         if difference:
             raise DataError(
                 "site-differs",
                 f"{self.folder} holds cases with other structures: {difference}",
                 "choose another folder for the cases of this model",
             )
-        if not set(_modalities(case)) <= set(site["modalities"]):
-            site["modalities"] = sorted({*site["modalities"], *_modalities(case)})
-            write_atomically(file, json.dumps(site, indent=1))
+        if not set(modalities) <= set(site.modalities):
+            site = SiteFacts(site.label_map, tuple(sorted({*site.modalities, *modalities})), site.salt)
+            write_atomically(file, _json(site.to_json()))
         return site
 
-    def _found(self, case: CaseFiles) -> None:
-        site = {
-            "store_version": STORE_VERSION,
-            "modalities": _modalities(case),
-            "salt": secrets.token_hex(16),
-            "label_map": case.label_map.to_json(),
-        }
+    def _found(self, site: SiteFacts) -> None:
         with _writing(self.folder):
             self._refuse_other_content()
             self.folder.mkdir(parents=True, exist_ok=True)
-            _create_once(self.folder / SITE_FILE, json.dumps(site, indent=1).encode("utf-8"))
+            create_once(self.folder / SITE_FILE, _json(site.to_json()))
 
     def _refuse_other_content(self) -> None:
         """Hidden files do not count: desktops leave them everywhere, and others may be staging the site just now."""
@@ -171,92 +239,79 @@ class CaseStore:
         hint = "choose a folder that is empty, or one that cases were saved to before"
         raise DataError("not-a-site", f"{self.folder} holds something else than cases", hint)
 
-    def _write_revision(self, folder: Path, case: CaseFiles, author: str) -> int:
+    def _write_revision(self, folder: Path, case: CaseFiles, facts: _Labels) -> SavedCase:
         """Two that save at once get two numbers: who finds a number taken tries the next."""
         for _attempt in range(_ATTEMPTS):
-            earlier = sorted(int(path.name) for path in folder.glob("revisions/[0-9]*"))
+            earlier = sorted(int(path.name) for path in folder.glob(f"{REVISIONS}/[0-9]*") if path.name.isdecimal())
             number = earlier[-1] + 1 if earlier else 1
+            parent = (earlier[-1] if earlier else None) if facts.parent == "latest" else facts.parent
+            if parent is not None and parent not in earlier:
+                hint = "see the revisions with crossmodalseg site show"
+                raise DataError("no-such-revision", f"case {folder.name} has no revision {parent}", hint)
+            content = {"kind": facts.kind, "author": facts.author, "parent": parent, "bundle": dict(case.bundle)}
             try:
-                self._write_revision_as(folder, number, earlier[-1] if earlier else None, case, author)
+                self._write_revision_as(folder / REVISIONS / f"{number:04d}", case, content)
             except OutputError as error:
                 if error.code != "output-exists":
                     raise
                 continue
-            return number
+            return SavedCase(folder, folder.name, number, parent, self.case(folder.name).forks)
         raise OutputError("cannot-write", f"{folder}: many are saving this case at once", "save it again")
 
-    def _write_revision_as(self, folder: Path, number: int, parent: int | None, case: CaseFiles, author: str) -> None:
+    def _write_revision_as(self, target: Path, case: CaseFiles, content: Mapping[str, Any]) -> None:
         hashes: dict[str, str] = {}
-        with _writing(folder), staged_folder(folder / "revisions" / f"{number:04d}", marker=REVISION_FILE) as staging:
+        with _writing(target.parent.parent), staged_folder(target, marker=REVISION_FILE) as staging:
             for modality, (labels, grid) in case.labels.items():
                 path = staging / f"{modality}{SLICER_SUFFIX}"
                 write_segmentation(path, labels, grid, case.label_map)
                 read_labels, read_grid, _label_map = read_segmentation(path)
                 _require_same(path, read_labels, read_grid, labels, grid)
-                hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-            facts = {"author": author, "parent": parent, "bundle": dict(case.bundle), "sha256": hashes}
-            (staging / REVISION_FILE).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+                hashes[path.name] = file_sha256(path)
+            (staging / REVISION_FILE).write_bytes(_json({**content, "sha256": hashes}))
 
 
-def volume_sha256(volume: Volume) -> str:
-    """SHA-256 over a scan's shape, place (to 1e-4 mm) and voxels: the same scan has it, however it was stored."""
-    place = np.round(volume.grid.ijk_to_ras, 4) + 0.0  # + 0.0: no negative zeros
-    digest = hashlib.sha256(repr(volume.grid.shape_kji).encode() + place.astype("<f8").tobytes())
-    digest.update(np.ascontiguousarray(volume.array, dtype="<f4").tobytes())
-    return digest.hexdigest()
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _salted(salt: str, key: str) -> str:
-    """Hash of a patient's key, "" for an unknown patient (two such cases may be of different patients)."""
-    return hashlib.pbkdf2_hmac("sha256", key.encode(), bytes.fromhex(salt), _ROUNDS).hex() if key else ""
-
-
-def _case_id(salt: str, patient: str, hashes: Mapping[str, str]) -> str:
-    content = json.dumps([patient, sorted(hashes.items())]).encode()
-    return hmac.new(bytes.fromhex(salt), content, hashlib.sha256).hexdigest()[:_ID_LENGTH]
-
-
-def _modalities(case: CaseFiles) -> list[str]:
+def _modalities(case: CaseFiles) -> tuple[str, ...]:
     """Those of the model, where they are told, and of the scans."""
-    return sorted({*case.bundle.get("modalities", ()), *case.volumes})
+    return tuple(sorted({*case.bundle.get("modalities", ()), *case.volumes}))
 
 
-def _create_once(file: Path, content: bytes) -> None:
-    """Write ``file`` unless it is there: of two that do so at once, one is the first, and the other's is not kept."""
-    staged = file.with_name(f".{uuid.uuid4().hex[:12]}.{file.name}")
-    try:
-        with staged.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        with suppress(FileExistsError):
-            try:
-                os.link(staged, file)
-            except FileExistsError:
-                raise
-            except OSError:  # a disk without links, such as a USB stick: there it may be seen half written
-                with file.open("xb") as stream:
-                    stream.write(content)
-    finally:
-        staged.unlink(missing_ok=True)
+def _plain(case_id: str) -> str:
+    """The id as it may stand in a pattern: hexadecimal digits, nothing else; what cannot be an id matches nothing."""
+    return case_id if case_id.isalnum() else "-"
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1).encode("utf-8")
+
+
+def _not_approvable(case: SiteCase, number: int | None) -> DataError:
+    if number is None or number in {one.number for one in case.revisions}:
+        what = f"case {case.id} has no correction" if number is None else f"revision {number} is a model's prediction"
+        return DataError("not-corrected", what, "look at it, correct it and save it as a correction first")
+    hint = "see the revisions with crossmodalseg site show"
+    return DataError("no-such-revision", f"case {case.id} has no revision {number}", hint)
+
+
+def _require_same_scans(known: SiteCase, case: CaseFiles) -> None:
+    """What was loaded from the store and is saved again must be the same scans; rounding of places is allowed."""
+    is_same = set(known.volumes) == set(case.volumes)
+    for modality, volume in case.volumes.items() if is_same else ():
+        array, grid = read_image(known.volumes[modality])
+        is_same = is_same and np.array_equal(array, volume.array) and grid.is_close(volume.grid)
+    if not is_same:
+        hint = "open the case again, and change nothing but the segmentations"
+        raise DataError("other-scans", f"the scans are not those of case {known.id}", hint)
 
 
 def _require_same(path: Path, found: np.ndarray, found_grid: Grid, array: np.ndarray, grid: Grid) -> None:
     if not (np.array_equal(found, array) and found_grid.is_close(grid)):
         raise OutputError("not-whole", f"{path} does not hold what was written", "check the disk, and save again")
-
-
-def _read_site(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError("not-a-site", f"{file} cannot be read: {error}", "restore it from a backup") from error
-    if not isinstance(content, dict) or content.get("store_version") != STORE_VERSION:
-        raise DataError("not-a-site", f"{file} is not of version {STORE_VERSION} of the store", "update the software")
-    missing = {"label_map", "modalities", "salt"} - set(content)
-    if missing:
-        raise DataError("not-a-site", f"{file} has no {', '.join(sorted(missing))}", "restore it from a backup")
-    return content
 
 
 def _first_difference(there: LabelMap, here: LabelMap) -> str:

@@ -59,7 +59,8 @@ def test_a_correction_is_read_back_as_it_was(tmp_path):
         assert grid.is_close(volume.grid)
         assert label_map == LABELS
     facts = json.loads((saved.folder / "revisions/0001/revision.json").read_text())
-    assert (facts["author"], facts["parent"], facts["bundle"]) == ("AB", None, BUNDLE)
+    assert (facts["kind"], facts["parent"], facts["bundle"]) == ("correction", None, BUNDLE)
+    assert facts["author"] == CaseStore(tmp_path / "site").site().author_hash("AB")
     content = (saved.folder / "revisions/0001/T1w.seg.nrrd").read_bytes()
     assert facts["sha256"]["T1w.seg.nrrd"] == hashlib.sha256(content).hexdigest()
 
@@ -241,7 +242,8 @@ def test_processes_that_start_a_site_at_the_same_moment_share_it_and_lose_nothin
     patients = {json.loads(file.read_text())["patient"] for file in (tmp_path / "site").glob("cases/*/case.json")}
     assert len(patients) == 1, "one salt, so one patient"
     authors = {json.loads((path / "revision.json").read_text())["author"] for path in revisions}
-    assert authors == {"author 0", "author 1", "author 2"}
+    site = CaseStore(tmp_path / "site").site()
+    assert authors == {site.author_hash(f"author {number}") for number in range(3)}
     assert not list((tmp_path / "site").rglob(".*")), "no litter"
 
 
@@ -252,7 +254,7 @@ def test_all_revisions_of_those_who_save_at_once_are_there(tmp_path):
     assert sorted(one.revision for one in saved) == [1, 2, 3, 4, 5, 6]
     for one in saved:
         facts = json.loads((one.folder / "revisions" / f"{one.revision:04d}" / "revision.json").read_text())
-        assert facts["author"] == f"author {saved.index(one)}"
+        assert facts["author"] == CaseStore(tmp_path).site().author_hash(f"author {saved.index(one)}")
 
 
 def test_the_hash_of_a_scan_depends_on_voxels_and_place_alone():

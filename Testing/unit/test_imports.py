@@ -18,6 +18,7 @@ WITHOUT_TORCH = {
     "bundle",
     "bundle_library",
     "bundle_metadata",
+    "case_files",
     "case_store",
     "dicom",
     "geometry",
@@ -28,6 +29,8 @@ WITHOUT_TORCH = {
     "registration",
     "resampling",
     "segmentation_io",
+    "site_cases",
+    "site_folder",
     "volume",
 }
 MATHEMATICS = {"network", "losses"}  # torch alone; know no files

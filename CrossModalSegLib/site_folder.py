@@ -1,0 +1,115 @@
+"""What belongs to a site as a whole: its label map, modalities and secret salt, and which split each patient is in."""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.labels import LabelMap
+
+STORE_VERSION = 1
+SITE_FILE, CASE_FILE, REVISION_FILE = "site.json", "case.json", "revision.json"
+CASES, VOLUMES, REVISIONS, SPLITS, QUARANTINE = "cases", "volumes", "revisions", "splits", "quarantine"
+APPROVAL_SUFFIX = ".approved.json"  # revisions/0002.approved.json, beside the revision, which itself is never changed
+HELD_OUT_SHARE = 0.2  # of the patients
+
+Split = Literal["", "training", "held-out"]
+
+_ROUNDS = 100_000  # of hashing a patient's key: such keys are short, and trying all of them shall take long
+_AUTHOR_LENGTH = 16
+_MODALITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+()-]*")  # it becomes a part of file names
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """What all cases of a site share. ``salt`` (hex) is secret: with it, short patient numbers could be guessed."""
+
+    label_map: LabelMap
+    modalities: tuple[str, ...]
+    salt: str = field(repr=False)
+
+    def patient_hash(self, key: str) -> str:
+        """Salted hash of a patient's key, "" for an unknown patient (two such cases may be of one patient, or of two)."""
+        return hashlib.pbkdf2_hmac("sha256", key.encode(), bytes.fromhex(self.salt), _ROUNDS).hex() if key else ""
+
+    def author_hash(self, initials: str) -> str:
+        """Salted hash of an annotator's initials, however they are capitalised; "" where none are given."""
+        plain = initials.strip().casefold()
+        return self.patient_hash(f"author {plain}")[:_AUTHOR_LENGTH] if plain else ""
+
+    def keyed_hash(self, content: bytes) -> str:
+        """HMAC-SHA-256 of ``content`` with the salt: the same at this site only, and it says nothing to others."""
+        return hmac.digest(bytes.fromhex(self.salt), content, "sha256").hex()
+
+    def drawn_split(self, key: str) -> Split:
+        """The split that chance puts a patient (or a case of an unknown patient) in: always the same one."""
+        draw = int(self.keyed_hash(f"split {key}".encode())[:8], 16) / 16**8
+        return "held-out" if draw < HELD_OUT_SHARE else "training"
+
+    def to_json(self) -> dict[str, Any]:
+        """What `read_site` reads again."""
+        return {
+            "store_version": STORE_VERSION,
+            "modalities": list(self.modalities),
+            "salt": self.salt,
+            "label_map": self.label_map.to_json(),
+        }
+
+
+def read_site(folder: Path) -> SiteFacts:
+    """The facts of the site in ``folder``. Raises DataError ``not-a-site``, LabelError ``bad-label-map``."""
+    file = folder / SITE_FILE
+    if not file.exists():
+        hint = "create a site with: crossmodalseg site create"
+        raise DataError("not-a-site", f"{folder} holds no {SITE_FILE}", hint)
+    content = read_json(file, "not-a-site", "restore it from a backup")
+    if content.get("store_version") != STORE_VERSION:
+        raise DataError("not-a-site", f"{file} is not of version {STORE_VERSION} of the store", "update the software")
+    missing = {"label_map", "modalities", "salt"} - set(content)
+    if missing:
+        raise DataError("not-a-site", f"{file} has no {', '.join(sorted(missing))}", "restore it from a backup")
+    return SiteFacts(LabelMap.from_json(content["label_map"]), tuple(content["modalities"]), content["salt"])
+
+
+def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
+    """The JSON object in ``file``. Raises DataError with ``code`` where there is none."""
+    try:
+        with open(file, "rb") as stream:  # noqa: PTH123 - thousands of small files are read: a Path costs as much again
+            content = json.loads(stream.read())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(code, f"{file} cannot be read: {reason}", hint) from error
+    if not isinstance(content, dict):
+        raise DataError(code, f"{file} holds no JSON object", hint)
+    return content
+
+
+def read_splits(folder: Path) -> Mapping[str, Split]:
+    """The splits that a person has set, by patient hash, or by case id where the patient is unknown.
+
+    Each is a file of its own, so that two who set splits at once do not undo each other. Raises DataError ``bad-split``.
+    """
+    splits: dict[str, Split] = {}
+    place = folder / SPLITS
+    names = sorted(os.listdir(place)) if place.is_dir() else []  # noqa: PTH208
+    for name in names:
+        if name.endswith(".json") and not name.startswith("."):
+            hint = "correct or remove this file"
+            split = read_json(place / name, "bad-split", hint).get("split")
+            if split not in ("training", "held-out"):
+                raise DataError("bad-split", f"{place / name}: split {split!r}", hint)
+            splits[name.removesuffix(".json")] = split
+    return splits
+
+
+def require_modality(name: str) -> None:
+    """Raises DataError ``bad-modality`` where ``name`` cannot be a part of a file's name."""
+    if not _MODALITY.fullmatch(name):
+        what = f"the modality {name!r}"
+        raise DataError("bad-modality", what, "use letters, digits, spaces and . _ + - ( ), such as T1w")
