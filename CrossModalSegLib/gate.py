@@ -1,0 +1,204 @@
+"""The gate: whether a candidate model may take the place of its parent, from scores of both on the same cases.
+
+Scores are Dice in [0, 1]. Differences are candidate minus parent, paired by case; a case's modalities are averaged, and
+so are the cases of one patient, because they are no independent evidence. Two groups of cases are judged alike: the
+site's own held-out cases, on which the candidate must be better, and the bundle's frozen cases, which it must not forget.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from CrossModalSegLib.errors import ConfigError
+
+Decision = Literal["promote", "keep", "insufficient-evidence"]
+ROUNDING = 1e-9  # a fall of exactly the limit is allowed, however it was computed
+
+
+@dataclass(frozen=True)
+class GateRules:
+    """``structure_fall``, ``case_fall``: the most that the mean of a structure, or a case, may lose. ``fewest_patients``
+    and ``confidence``: how many held-out patients, and how sure the mean gain above 0 must be, to promote."""
+
+    structure_fall: float = 0.01
+    case_fall: float = 0.10
+    fewest_patients: int = 3
+    confidence: float = 0.90
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name}: must be at least 0, not {getattr(self, name):g}"
+            for name in ("structure_fall", "case_fall")
+            if not getattr(self, name) >= 0
+        ]
+        if self.fewest_patients < 2:
+            problems.append(f"fewest_patients: must be at least 2, not {self.fewest_patients}")
+        if not 0 < self.confidence < 1:
+            problems.append(f"confidence: must be between 0 and 1, not {self.confidence:g}")
+        if problems:
+            raise ConfigError("config", "; ".join(problems), "correct these entries")
+
+
+@dataclass(frozen=True)
+class PairedCase:
+    """One case as parent and candidate segment it: per modality, the Dice of each structure by name.
+
+    A structure that either side lacks, or that is not a number (NaN) on either, is not compared.
+    """
+
+    id: str
+    patient: str
+    parent: Mapping[str, Mapping[str, float]]
+    candidate: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A mean over patients: of how many, the parent's, the candidate's, and the confidence interval of the difference
+    (infinite from a single patient)."""
+
+    name: str
+    patients: int
+    parent: float
+    candidate: float
+    low: float
+    high: float
+
+    @property
+    def difference(self) -> float:
+        """Candidate minus parent."""
+        return self.candidate - self.parent
+
+
+@dataclass(frozen=True)
+class GroupChanges:
+    """All changes in one group of cases; ``mean`` is over the structures of each case, None where there is no case."""
+
+    mean: Change | None
+    structures: tuple[Change, ...]
+    cases: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision, the reasons for it in words, and the numbers behind them."""
+
+    decision: Decision
+    reasons: tuple[str, ...]
+    site: GroupChanges
+    frozen: GroupChanges
+
+
+def judge(
+    site: Sequence[PairedCase],
+    frozen: Sequence[PairedCase],
+    rules: GateRules = GateRules(),
+    contradictions: Sequence[str] = (),
+) -> Verdict:
+    """The verdict on a candidate.
+
+    ``keep`` where anything speaks against it: ``contradictions`` in the labels it was trained on, a structure or a case
+    that falls too far in either group, no gain on the site's cases. ``insufficient-evidence`` where nothing does, but
+    the held-out patients are too few, or the interval of the gain reaches 0. Else ``promote``.
+    """
+    of_site, of_frozen = compare(site, rules), compare(frozen, rules)
+    against = [*contradictions, *_falls("held-out", of_site, rules), *_falls("frozen", of_frozen, rules)]
+    if of_site.mean and of_site.mean.difference <= 0:
+        against.append(f"no gain on the held-out cases: mean Dice {_arrow(of_site.mean)}")
+    if against:
+        return Verdict("keep", tuple(against), of_site, of_frozen)
+    doubts = list(_doubts(of_site, rules))
+    if doubts:
+        return Verdict("insufficient-evidence", tuple(doubts), of_site, of_frozen)
+    assert of_site.mean is not None
+    gain = f"mean Dice on {of_site.mean.patients} held-out patients {_arrow(of_site.mean)}; nothing falls too far"
+    return Verdict("promote", (gain,), of_site, of_frozen)
+
+
+def compare(cases: Sequence[PairedCase], rules: GateRules = GateRules()) -> GroupChanges:
+    """The changes in one group of cases: over all, by structure, and by case."""
+    names = list(dict.fromkeys(name for case in cases for scores in case.parent.values() for name in scores))
+    structures = [_change(name, cases, partial(_structure, name=name), rules) for name in names]
+    return GroupChanges(
+        mean=_change("mean", cases, _whole, rules),
+        structures=tuple(change for change in structures if change),
+        cases=tuple(change for case in cases if (change := _change(case.id, [case], _whole, rules))),
+    )
+
+
+Pair = tuple[float, float]
+
+
+def _change(
+    name: str, cases: Sequence[PairedCase], pair_of: Callable[[PairedCase], Pair | None], rules: GateRules
+) -> Change | None:
+    """The change of what ``pair_of`` reads from each case; None where it reads nothing anywhere."""
+    by_patient: dict[str, list[Pair]] = {}
+    for case in cases:
+        pair = pair_of(case)
+        if pair is not None:
+            by_patient.setdefault(case.patient or case.id, []).append(pair)
+    if not by_patient:
+        return None
+    means = np.array([np.mean(pairs, axis=0) for pairs in by_patient.values()])  # (patients, 2)
+    low, high = _interval(means[:, 1] - means[:, 0], rules.confidence)
+    parent, candidate = means.mean(axis=0)
+    return Change(name, len(means), float(parent), float(candidate), low, high)
+
+
+def _interval(differences: np.ndarray, confidence: float) -> tuple[float, float]:
+    """Student's t interval of the mean."""
+    count, mean = len(differences), float(differences.mean())
+    if count < 2:
+        return -math.inf, math.inf
+    half = float(stats.t.ppf((1 + confidence) / 2, count - 1) * differences.std(ddof=1) / math.sqrt(count))
+    return mean - half, mean + half
+
+
+def _structure(case: PairedCase, name: str) -> Pair | None:
+    return _mean_pair(
+        (scores[name], case.candidate[modality][name])
+        for modality, scores in case.parent.items()
+        if name in scores and name in case.candidate.get(modality, {})
+    )
+
+
+def _whole(case: PairedCase) -> Pair | None:
+    """The mean over the structures of a case."""
+    names = dict.fromkeys(name for scores in case.parent.values() for name in scores)
+    return _mean_pair(pair for name in names if (pair := _structure(case, name)))
+
+
+def _mean_pair(pairs: Iterable[Pair]) -> Pair | None:
+    known = [pair for pair in pairs if not any(map(math.isnan, pair))]
+    if not known:
+        return None
+    parent, candidate = np.mean(known, axis=0)
+    return float(parent), float(candidate)
+
+
+def _falls(group: str, changes: GroupChanges, rules: GateRules) -> Iterable[str]:
+    for change in changes.structures:
+        if change.difference < -rules.structure_fall - ROUNDING:
+            yield f"{change.name} falls on the {group} cases: Dice {_arrow(change)}, {rules.structure_fall:g} is allowed"
+    for change in changes.cases:
+        if change.difference < -rules.case_fall - ROUNDING:
+            yield f"{group} case {change.name} falls: mean Dice {_arrow(change)}, {rules.case_fall:g} is allowed"
+
+
+def _doubts(site: GroupChanges, rules: GateRules) -> Iterable[str]:
+    patients = site.mean.patients if site.mean else 0
+    if patients < rules.fewest_patients:
+        yield f"corrected cases of {patients} patients could be held out, {rules.fewest_patients} are needed"
+    elif site.mean and site.mean.low <= 0:
+        interval = f"{site.mean.low:+.3f} to {site.mean.high:+.3f}"
+        yield f"the gain of {site.mean.difference:+.3f} may be chance: its {rules.confidence:.0%} interval is {interval}"
+
+
+def _arrow(change: Change) -> str:
+    return f"{change.parent:.3f} → {change.candidate:.3f} ({change.difference:+.3f})"

@@ -1,0 +1,76 @@
+"""Labels that contradict the model structure by structure, as they do where two structures were exchanged.
+
+A candidate trained on exchanged labels looks better than its parent on held-out cases with the same mistake, so scores
+alone cannot tell. But a correction begins with the parent's segmentation: where a corrected structure lies on another
+structure of the parent rather than on its own, in most cases, somebody mixed up the two.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+MARGIN = 0.1  # by which the Dice with the other structure must be above that with its own
+LEAST_DICE = 0.2  # with the other structure: below it, the two merely touch
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """``cases`` of the ``of`` in which the corrected structure ``value`` occurs show it where the parent sees ``other``."""
+
+    value: int
+    other: int
+    cases: tuple[str, ...]
+    of: int
+
+
+def confusion(corrected: np.ndarray, predicted: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """(n, n) Dice of each corrected structure (row) with each predicted one (column), NaN rows for those that are not
+    there. Both arrays hold label values on one grid; any that is not in ``values`` counts as background."""
+    rows, columns = _positions(corrected, values), _positions(predicted, values)
+    count = len(values) + 1
+    joint = np.bincount(rows * count + columns, minlength=count * count).reshape(count, count).astype(float)
+    sizes = joint.sum(axis=1)[1:, None] + joint.sum(axis=0)[None, 1:]
+    with np.errstate(invalid="ignore"):
+        dice = 2 * joint[1:, 1:] / sizes
+    dice[joint.sum(axis=1)[1:] == 0] = np.nan
+    return dice
+
+
+def exchanges(confusions: Mapping[str, np.ndarray], values: Sequence[int]) -> list[Exchange]:
+    """The structures that lie on another one of the parent in at least half of their cases.
+
+    ``confusions`` holds the matrix of each case by its id.
+    """
+    found = []
+    for row, value in enumerate(values):
+        there = {case: matrix[row] for case, matrix in confusions.items() if not np.isnan(matrix[row]).all()}
+        elsewhere: dict[int, list[str]] = {}
+        for case, dice in there.items():
+            best = int(np.nanargmax(dice))
+            if best != row and dice[best] >= LEAST_DICE and dice[best] > np.nan_to_num(dice[row]) + MARGIN:
+                elsewhere.setdefault(best, []).append(case)
+        for column, cases in elsewhere.items():
+            if 2 * len(cases) >= len(there):
+                found.append(Exchange(value, values[column], tuple(cases), len(there)))
+    return found
+
+
+def in_words(found: Sequence[Exchange], names: Mapping[int, str]) -> list[str]:
+    """One sentence per exchange; two structures that take each other's place are one."""
+    sentences = []
+    for one in found:
+        back = next((two for two in found if (two.value, two.other) == (one.other, one.value)), None)
+        where = f"in {len(one.cases)} of {one.of} corrected cases"
+        if back is None:
+            sentences.append(f'what is labelled "{names[one.value]}" lies on the model\'s "{names[one.other]}" {where}')
+        elif one.value < one.other:
+            sentences.append(f'"{names[one.value]}" and "{names[one.other]}" look exchanged {where}')
+    return sentences
+
+
+def _positions(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """Flat int64: 1 + position in ``values``, 0 for any other label."""
+    table = np.zeros(max(*values, int(labels.max(initial=0))) + 1, dtype=np.int64)
+    table[list(values)] = np.arange(1, len(values) + 1)
+    return table[labels.ravel()]

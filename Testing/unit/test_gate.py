@@ -1,0 +1,120 @@
+"""The gate: a better candidate is promoted, a worse one never, and too little evidence is called that."""
+
+import math
+
+import pytest
+
+from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.gate import GateRules, PairedCase, compare, judge
+
+
+def cases(*changes: dict[str, tuple[float, float]], patients: str = "") -> list[PairedCase]:
+    """One case each: (parent, candidate) per structure."""
+    return [
+        PairedCase(
+            f"case{n}",
+            patients[n : n + 1],
+            {"T1w": {name: pair[0] for name, pair in change.items()}},
+            {"T1w": {name: pair[1] for name, pair in change.items()}},
+        )
+        for n, change in enumerate(changes)
+    ]
+
+
+BETTER = cases(
+    {"left": (0.70, 0.76), "right": (0.80, 0.85)},
+    {"left": (0.72, 0.79), "right": (0.78, 0.84)},
+    {"left": (0.68, 0.75), "right": (0.82, 0.87)},
+)
+SAME = cases({"left": (0.9, 0.9), "right": (0.9, 0.9)})
+
+
+def test_a_candidate_that_is_better_everywhere_is_promoted():
+    verdict = judge(BETTER, SAME)
+    assert verdict.decision == "promote"
+    assert verdict.site.mean.parent == pytest.approx(0.75)
+    assert verdict.site.mean.candidate == pytest.approx(0.81)
+    assert "0.750 → 0.810 (+0.060)" in verdict.reasons[0]
+
+
+def test_better_on_the_mean_but_worse_in_one_structure_is_not_promoted():
+    worse = cases(*[{"left": (0.7, 0.9), "right": (0.8, 0.789)}] * 4)
+    verdict = judge(worse, [])
+    assert verdict.decision == "keep"
+    assert verdict.reasons == ("right falls on the held-out cases: Dice 0.800 → 0.789 (-0.011), 0.01 is allowed",)
+
+
+def test_a_structure_may_fall_by_exactly_what_is_allowed():
+    assert judge(cases(*[{"left": (0.7, 0.9), "right": (0.8, 0.79)}] * 4), []).decision == "promote"
+
+
+def test_one_case_that_falls_far_keeps_the_parent():
+    far = cases(*[{"left": (0.5, 0.9)}] * 5, {"left": (0.9, 0.79)})
+    assert judge(far, []).decision == "keep"
+    assert "held-out case case5 falls" in judge(far, []).reasons[0]
+
+
+def test_what_is_forgotten_on_frozen_cases_keeps_the_parent():
+    verdict = judge(BETTER, cases({"left": (0.90, 0.88), "right": (0.9, 0.95)}))
+    assert verdict.decision == "keep"
+    assert "left falls on the frozen cases" in verdict.reasons[0]
+
+
+def test_no_gain_keeps_the_parent():
+    assert judge(cases(*[{"left": (0.8, 0.8)}] * 5), []).decision == "keep"
+
+
+def test_a_contradiction_keeps_the_parent_whatever_the_scores():
+    verdict = judge(BETTER, SAME, contradictions=['"left" and "right" look exchanged'])
+    assert verdict.decision == "keep"
+    assert verdict.reasons == ('"left" and "right" look exchanged',)
+
+
+def test_too_few_patients_are_insufficient_evidence():
+    verdict = judge(BETTER[:2], SAME)
+    assert verdict.decision == "insufficient-evidence"
+    assert "2 patients could be held out, 3 are needed" in verdict.reasons[0]
+    assert judge([], SAME).decision == "insufficient-evidence"
+
+
+def test_cases_of_one_patient_are_one_piece_of_evidence():
+    one_patient = [PairedCase(case.id, "p", case.parent, case.candidate) for case in BETTER]
+    assert judge(one_patient, []).decision == "insufficient-evidence"
+
+
+def test_a_gain_that_may_be_chance_is_insufficient_evidence():
+    changes = cases(*[{"left": (0.8, after)} for after in (0.78, 0.90, 0.79)])
+    verdict = judge(changes, [], GateRules(structure_fall=0.1))
+    assert verdict.decision == "insufficient-evidence"
+    assert "may be chance" in verdict.reasons[0]
+
+
+def test_the_interval_is_students_t():
+    mean = compare(cases(*[{"left": (0.5, 0.5 + gain)} for gain in (0.1, 0.2, 0.3)]), GateRules(confidence=0.9)).mean
+    half = 2.919986 * 0.1 / math.sqrt(3)  # t(0.95, 2 degrees of freedom), standard deviation 0.1
+    assert (mean.low, mean.high) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-6)
+
+
+def test_the_interval_of_a_single_patient_is_infinite():
+    assert compare(cases({"left": (0.5, 0.6)})).mean.low == -math.inf
+
+
+def test_modalities_are_averaged_and_what_is_not_a_number_does_not_count():
+    case = PairedCase(
+        "a",
+        "",
+        {"T1w": {"left": 0.5, "right": 0.9}, "T2w": {"left": 0.7, "right": math.nan}},
+        {"T1w": {"left": 0.6, "right": math.nan}, "T2w": {"left": 0.8, "right": 0.9}},
+    )
+    changes = compare([case])
+    assert [(change.name, change.parent, change.candidate) for change in changes.structures] == [
+        ("left", pytest.approx(0.6), pytest.approx(0.7))
+    ]
+    assert changes.mean.parent == pytest.approx(0.6)
+
+
+def test_rules_that_make_no_sense_are_refused_all_at_once():
+    with pytest.raises(ConfigError) as refused:
+        GateRules(structure_fall=-1, fewest_patients=1, confidence=1.0)
+    for words in ("structure_fall", "fewest_patients", "confidence"):
+        assert words in refused.value.message
