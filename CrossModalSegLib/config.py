@@ -7,13 +7,14 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.network import FUSIONS
 from CrossModalSegLib.preprocess import IntensityRule
 from CrossModalSegLib.synthesis import SynthesisConfig
 
+Kind = TypeVar("Kind")
 CSC_FORMS = ("aligned", "affinity")
 
 
@@ -97,19 +98,28 @@ class TrainingConfig:
 
 def read_config(path: Path) -> TrainingConfig:
     """The configuration in a TOML file; unknown names and wrong types raise one ConfigError that lists them all."""
+    return config_from_tables(read_tables(path))
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The nested tables in a TOML file. Raises ConfigError ``not-found`` or ``config``."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError("not-found", f"configuration file {path}: {error.strerror}", "check the path") from error
     except ValueError as error:  # malformed TOML, or not UTF-8
         raise ConfigError("config", f"{path} is not valid TOML: {error}", "correct that line") from error
-    return config_from_tables(tables)
 
 
 def config_from_tables(tables: Mapping[str, Any]) -> TrainingConfig:
     """The configuration in nested tables, as TOML and JSON give them."""
+    return tables_to(TrainingConfig, tables)
+
+
+def tables_to(kind: type[Kind], tables: Mapping[str, Any]) -> Kind:
+    """An instance of the dataclass ``kind``. Raises one ConfigError that lists all unknown names and wrong types."""
     problems: list[str] = []
-    config = _build(TrainingConfig, tables, "", problems)
+    config = _build(kind, tables, "", problems)
     if problems:
         raise ConfigError("config", "; ".join(problems), "correct these entries")
     return config

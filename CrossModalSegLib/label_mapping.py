@@ -1,0 +1,159 @@
+"""From a bundle's label map to a site's: structures that are renamed, renumbered or new, and the heads that grow for them.
+
+A mapping is a JSON file that names, for each structure of the site, the bundle's structure that it is, or null where it
+is new; ``start`` says which of the bundle's structures a new one may begin as (background where it is left out)::
+
+    {"map": {"17": 17, "500": null}, "start": {"500": 2}}
+
+The new model has all structures of the bundle, in their order, and then the new ones. Structures of the bundle that the
+site's label map does not have are not lost: what the parent sees there takes the place of the missing labels.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from CrossModalSegLib.errors import LabelError
+from CrossModalSegLib.labels import LabelMap, Structure
+
+RARE = 2.0  # how much the logit of a new structure lies below the one that it begins as
+HINT = "see docs/site-adaptation.md, or let --propose-mapping write one"
+
+
+@dataclass(frozen=True)
+class LabelMapping:
+    """How the ``site``'s structures stand to those of the ``base``.
+
+    ``origin`` holds the base's value for each value of the site, None for a new structure; ``start`` the base's value
+    that a new structure begins as. Raises LabelError ``bad-mapping``, naming all problems.
+    """
+
+    base: LabelMap
+    site: LabelMap
+    origin: Mapping[int, int | None]
+    start: Mapping[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known, wanted = set(self.base.values), set(self.site.values)
+        problems = [f"the site's {value} is not mapped" for value in self.site.values if value not in self.origin]
+        problems += [f"the site has no {value}" for value in {*self.origin, *self.start} - wanted]
+        problems += [
+            f"the bundle has no {value}" for value in {*self.origin.values(), *self.start.values()} - known - {None}
+        ]
+        used = [value for value in self.origin.values() if value is not None]
+        problems += [f"several structures are mapped to the bundle's {v}" for v in sorted({*used}) if used.count(v) > 1]
+        problems += [f"{v} begins as another structure, but is not new" for v in self.start if self.origin.get(v)]
+        if problems:
+            raise LabelError("bad-mapping", "; ".join(problems), HINT)
+        _ = self.label_map
+
+    @property
+    def label_map(self) -> LabelMap:
+        """The new model's: values and names of the site where it has them. Raises LabelError ``bad-label-map``."""
+        return LabelMap((*(self._kept(one) for one in self.base.structures), *self.new))
+
+    @property
+    def new(self) -> tuple[Structure, ...]:
+        """The structures that the base does not have."""
+        return tuple(one for one in self.site.structures if self.origin[one.value] is None)
+
+    @property
+    def translation(self) -> dict[int, int]:
+        """The new model's value for each value of the base."""
+        pairs = zip(self.base.values, self.label_map.values, strict=False)  # the new ones come last
+        return dict(pairs)
+
+    @property
+    def is_identity(self) -> bool:
+        """Nothing is new, and every structure keeps its value."""
+        return not self.new and all(old == new for old, new in self.translation.items())
+
+    def translate(self, predicted: np.ndarray) -> np.ndarray:
+        """The parent's label values (uint16, any shape) as those of the new model."""
+        table = np.zeros(max(self.base.values) + 1, dtype=np.uint16)
+        for old, new in self.translation.items():
+            table[old] = new
+        return table[predicted]
+
+    def complete(self, corrected: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """Training labels: what was corrected, and where that is background, the structures that the site does not
+        label as the parent sees them. ``predicted`` in values of the new model, both on one grid."""
+        unlabelled = np.array([value for value in self.label_map.values if value not in self.site.values])
+        return np.where((corrected == 0) & np.isin(predicted, unlabelled), predicted, corrected).astype(np.uint16)
+
+    def grow(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The base's weights with one more output per new structure in each head: a copy of what it begins as, rarer.
+
+        ``weights`` of ``CrossModalNetwork``: ``heads.<m>.weight`` (C0, K, s, s, s) and ``heads.<m>.bias`` (K,).
+        """
+        begins = [self.base.channels.index(self.start.get(one.value, 0)) for one in self.new]
+        grown = dict(weights)
+        for name, tensor in weights.items():
+            if begins and name.startswith("heads."):
+                axis = 1 if name.endswith("weight") else 0
+                more = tensor.index_select(axis, torch.tensor(begins))
+                grown[name] = torch.cat([tensor, more if axis else more - RARE], dim=axis)
+        return grown
+
+    def in_words(self) -> list[str]:
+        """What the mapping does, one sentence per structure that is not simply kept."""
+        names = {one.value: one.name for one in self.base.structures}
+        said = []
+        for one in self.site.structures:
+            origin = self.origin[one.value]
+            if origin is None:
+                begins = f'"{names[self.start[one.value]]}"' if one.value in self.start else "background"
+                said.append(f'new structure "{one.name}" ({one.value}), whose head begins as {begins}')
+            elif (origin, names[origin]) != (one.value, one.name):
+                said.append(f'"{names[origin]}" ({origin}) becomes "{one.name}" ({one.value})')
+        missing = [names[old] for old, new in self.translation.items() if new not in self.site.values]
+        if missing:
+            said.append(f"not labelled by the site, taken from the parent's segmentation: {', '.join(missing)}")
+        return said
+
+    def _kept(self, structure: Structure) -> Structure:
+        by_origin = {origin: value for value, origin in self.origin.items() if origin is not None}
+        return self.site.by_value(by_origin[structure.value]) if structure.value in by_origin else structure
+
+    def to_json(self) -> dict[str, dict[str, int | None]]:
+        """What `read_mapping` reads again."""
+        return {
+            "map": {str(value): origin for value, origin in self.origin.items()},
+            "start": {str(value): origin for value, origin in self.start.items()},
+        }
+
+
+def propose_mapping(base: LabelMap, site: LabelMap) -> LabelMapping:
+    """By equal names, whatever their values; all other structures of the site are new."""
+    by_name = {one.name.strip().lower(): one.value for one in base.structures}
+    return LabelMapping(base, site, {one.value: by_name.get(one.name.strip().lower()) for one in site.structures})
+
+
+def same_structures(base: LabelMap, site: LabelMap) -> LabelMapping:
+    """The mapping that needs no file: every structure of the site is one of the bundle's, by value and name.
+
+    Raises LabelError ``labels-differ``.
+    """
+    names = {one.value: one.name for one in base.structures}
+    differing = [f'{one.value} "{one.name}"' for one in site.structures if names.get(one.value) != one.name]
+    if differing:
+        message = f"the bundle has no {', '.join(differing)}, which the site has"
+        raise LabelError("labels-differ", message, f"give --mapping: {HINT}")
+    return LabelMapping(base, site, {value: value for value in site.values})
+
+
+def read_mapping(path: Path, base: LabelMap, site: LabelMap) -> LabelMapping:
+    """The mapping in a JSON file. Raises LabelError ``bad-mapping``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        origin = {int(key): None if value is None else int(value) for key, value in content["map"].items()}
+        start = {int(key): int(value) for key, value in content.get("start", {}).items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{path}: {type(error).__name__} {error}"
+        raise LabelError("bad-mapping", what, 'expected {"map": {"17": 17, "500": null}}') from error
+    return LabelMapping(base, site, origin, start)
