@@ -69,21 +69,33 @@ def _moved(offsets: Tensor, options: SynthesisConfig, spacing: float, generator:
     return deformation.apply_affine(deformation.rotation_matrix(angles), offsets, shift)
 
 
-def labelled_centre(case: TrainingCase, generator: torch.Generator) -> Tensor:
-    """(3,) voxels: a labelled voxel two times out of three, else anywhere."""
+def labelled_centre(case: TrainingCase, patch: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """(3,) voxels: a labelled voxel two times out of three, else anywhere; moved so far that the patch stays inside the
+    case, give or take an eighth: what lies outside teaches nothing."""
     if chance(2 / 3, generator):
         labelled = case.labels.amax(0).nonzero()
         if len(labelled):
-            return labelled[int(torch.randint(len(labelled), (), generator=generator))].float()
-    return uniform(0, 1, (3,), generator) * (torch.tensor(case.labels.shape[1:]) - 1)
+            chosen = labelled[int(torch.randint(len(labelled), (), generator=generator))].float()
+            lowest, highest = _inside(case, patch)
+            return chosen.clamp(lowest, highest) + _jitter(patch, generator)
+    return inner_centre(case, patch, generator)
 
 
 def inner_centre(case: TrainingCase, patch: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """(3,) voxels: anywhere that keeps the patch inside the case, give or take an eighth of the patch."""
-    size, extent = torch.tensor(case.images.shape[1:]) - 1.0, torch.tensor(patch)
-    margin = torch.minimum((extent - 1) / 2, size / 2)
-    jitter = extent / 8 * uniform(-1, 1, (3,), generator)
-    return margin + uniform(0, 1, (3,), generator) * (size - 2 * margin) + jitter
+    lowest, highest = _inside(case, patch)
+    return lowest + uniform(0, 1, (3,), generator) * (highest - lowest) + _jitter(patch, generator)
+
+
+def _inside(case: TrainingCase, patch: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The centres (3,) between which the patch does not leave the case; its middle where the case is smaller."""
+    size, extent = torch.tensor(case.images.shape[1:]) - 1.0, torch.tensor(patch) - 1.0
+    margin = torch.minimum(extent, size) / 2
+    return margin, size - margin
+
+
+def _jitter(patch: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.tensor(patch) / 8 * uniform(-1, 1, (3,), generator)
 
 
 def draw_presence(case: TrainingCase, probability: float, generator: torch.Generator) -> list[bool]:

@@ -60,7 +60,7 @@ class CaseSource:
         """A patch of case number ``seed`` modulo their count, around a labelled voxel two times out of three."""
         case, config = self.cases[seed % len(self.cases)], self.config
         generator = torch.Generator().manual_seed(seed)
-        patch = draw_patch(case, labelled_centre(case, generator), config, generator)
+        patch = draw_patch(case, labelled_centre(case, config.patch, generator), config, generator)
         presence = draw_presence(case, config.synthesis.single_probability, generator)
         position = position_of(patch, config, generator)
         volumes, labels = torch.zeros((2, 2, *config.patch)), torch.zeros((2, *config.patch), dtype=torch.uint8)

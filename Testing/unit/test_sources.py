@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from CrossModalSegLib.case_patch import sample_linear
+from CrossModalSegLib.case_patch import inner_centre, labelled_centre, sample_linear
 from CrossModalSegLib.config import NetworkConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.datalist import read_datalist
 from CrossModalSegLib.errors import ConfigError, DataError
@@ -526,3 +526,27 @@ def test_more_labels_than_a_byte_holds_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="299") as caught:
         built(tmp_path)
     assert caught.value.code == "too-many-labels"
+
+
+def corner_case(size: int) -> TrainingCase:
+    """Label 1 in the first voxel of a cube."""
+    labels = torch.zeros((2, size, size, size), dtype=torch.uint8)
+    labels[:, 0, 0, 0] = 1
+    return TrainingCase(torch.zeros(labels.shape), torch.ones(labels.shape, dtype=torch.bool), labels, (True, True))
+
+
+@pytest.mark.parametrize("draw", [labelled_centre, inner_centre])
+@pytest.mark.parametrize(("size", "lowest", "highest"), [(40, 7.5, 31.5), (12, 5.5, 5.5)])
+def test_a_patch_leaves_its_case_by_an_eighth_at_most(draw, size, lowest, highest):
+    case, generator = corner_case(size), torch.Generator().manual_seed(0)
+    centres = torch.stack([draw(case, (16, 16, 16), generator) for _ in range(50)])
+    assert centres.min() >= lowest - 2
+    assert centres.max() <= highest + 2
+    assert centres.max() - centres.min() > 2  # and is not always at the same place
+
+
+def test_most_patches_are_as_near_to_a_label_as_the_border_lets_them():
+    case, generator = corner_case(40), torch.Generator().manual_seed(0)
+    centres = torch.stack([labelled_centre(case, (16, 16, 16), generator) for _ in range(60)])
+    near = (centres <= 9.5).all(dim=1).sum()  # 7.5 is as near as it gets
+    assert 30 <= near <= 50  # two out of three, and a few by chance
