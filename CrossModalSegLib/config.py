@@ -53,7 +53,7 @@ class SemiSupervisedConfig:
 
     batch: int = 1  # unlabelled cases per step; 0 leaves them out
     start: float = 0.0  # first part of the iterations, which is learnt from labels alone
-    ramp: float = 0.4  # first part of the iterations, over which the weights below rise
+    ramp: float = 0.4  # part of the iterations, after those, over which the weights below rise
     pseudo_label: float = 1.0
     csc: float = 0.1
     csc_form: str = "aligned"  # "affinity": that form for aligned pairs too

@@ -132,4 +132,5 @@ class Objective(nn.Module):
         }
 
     def _ramp(self, step: int) -> float:
-        return ramp(step, self.config.semi_supervised.ramp * self.config.training.iterations, 1.0)
+        options, iterations = self.config.semi_supervised, self.config.training.iterations
+        return ramp(step - options.start * iterations, options.ramp * iterations, 1.0)

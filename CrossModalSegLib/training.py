@@ -43,12 +43,14 @@ def train(
     processes: Processes = ALONE,
     anchor: Anchor | None = None,
     early_stop: EarlyStop | None = None,
+    until: int | None = None,
 ) -> dict[str, Tensor]:
     """Trains, or goes on where ``folder/checkpoint.pt`` ends, and returns the averaged weights.
 
     ``unlabelled`` samples make the training semi-supervised. ``network`` replaces the one that ``config`` describes.
     ``log`` is told about each step and each checkpoint. Of several ``processes`` the first one validates and writes.
-    ``anchor`` draws the weights back after each step; ``early_stop`` may end the training after a validation.
+    ``anchor`` draws the weights back after each step; ``early_stop`` may end the training after a validation; with
+    ``until`` it pauses after that step, to be gone on with later.
     Raises TrainingError when the loss is no longer finite or the checkpoint belongs to another configuration.
     """
     options = config.training
@@ -61,7 +63,7 @@ def train(
 
     started, first, saved = time.monotonic(), state.step, time.monotonic()
     dice: list[float] = state.curve[-1]["dice"] if state.curve else []
-    if early_stop and early_stop.ends(state.curve):
+    if (early_stop and early_stop.ends(state.curve)) or (until and state.step >= until):
         return state.average
     for batch in batches(training, unlabelled, config, state.step, processes.share):
         rate = learning_rate(options, state.step)
@@ -75,7 +77,7 @@ def train(
             )
         if anchor:
             anchor.pull(network, rate)
-        follow(state, options.average)
+        follow(state, config)
         state.step += 1
         state.record({"loss": loss, **parts}, options.iterations)
         due = state.step % options.validate_every == 0 or state.step == options.iterations
@@ -85,7 +87,7 @@ def train(
             state.curve.append({"step": state.step, "loss": loss, "dice": dice})
             if early_stop:
                 early_stop.validated(state.curve, state.average)
-        over = state.step == options.iterations
+        over = state.step in (options.iterations, until)
         if due and early_stop:
             over |= processes.any(early_stop.ends(state.curve), device)
         if processes.writes:
@@ -142,11 +144,15 @@ def train_step(
     return float(loss.detach()), {name: float(part.detach()) for name, part in parts.items()}
 
 
-def follow(state: TrainingState, highest_decay: float) -> None:
-    """After a step: the published average and the teacher move towards the new weights, each at its own pace."""
-    update_average(state.average, state.network, ema_decay(state.step, highest_decay))
+def follow(state: TrainingState, config: TrainingConfig) -> None:
+    """After a step: the published average and the teacher move towards the new weights, each at its own pace.
+
+    While only labels are learnt from, the teacher is the student: nobody asks it yet.
+    """
+    update_average(state.average, state.network, ema_decay(state.step, config.training.average))
     if state.teacher is not None:
-        state.teacher.follow(state.network, state.step)
+        first = math.ceil(config.semi_supervised.start * config.training.iterations)
+        state.teacher.follow(state.network, max(0, state.step - first))
 
 
 @contextmanager

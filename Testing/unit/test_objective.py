@@ -61,6 +61,14 @@ def test_the_loss_is_the_sum_of_its_parts_with_weights_that_rise(step):
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
+def test_the_weights_rise_from_where_unlabelled_samples_join():
+    setup = Setup(with_semi(start=0.2, csc=0.0, cac=0.0))
+    for step, since in ((20, 0), (45, 25), (70, 50), (99, 79)):
+        loss, parts = setup(step)
+        expected = parts["supervised"] + ramp(since, 50, 1.0) * parts["pseudo_label"]
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
 def test_without_unlabelled_samples_the_loss_is_the_supervised_one():
     setup = Setup()
     loss, parts = setup(semi_supervised=False)

@@ -34,6 +34,11 @@ OPTIONS = OptimisationConfig(
 CONFIG = TrainingConfig(patch=PATCH, network=NetworkConfig((4, 8), stem_stride=1), training=OPTIONS)
 
 
+def make(folder):
+    folder.mkdir()
+    return folder
+
+
 def run(folder, config=CONFIG, source=None, validation=None, classes=2, report=lambda _: None, unlabelled=None):
     folder.mkdir(exist_ok=True)
     return train(config, classes, source or LabelledHalves(), validation, folder, CPU, report, unlabelled)
@@ -277,6 +282,22 @@ def test_a_training_that_was_stopped_and_resumed_gives_the_same_weights(tmp_path
     for name, value in (saved[0]["teacher"] or {}).items():
         assert torch.equal(value, saved[1]["teacher"][name])
     assert (saved[0]["teacher"] is None) == (streams == 1)
+
+
+def test_a_training_that_begins_with_labels_alone_may_get_its_beginning_from_one_that_has_no_others(tmp_path):
+    config = replace(with_options(batch=2), semi_supervised=replace(SEMI, start=0.5))
+    whole = run(tmp_path / "whole", config, unlabelled=UnlabelledHalves())
+    unlabelled = UnlabelledHalves()
+    train(config, 2, LabelledHalves(), None, make(tmp_path / "parts"), CPU, lambda _: None, until=3)
+    assert torch.load(tmp_path / "parts" / "checkpoint.pt", weights_only=True)["step"] == 3
+    train(config, 2, LabelledHalves(), None, tmp_path / "parts", CPU, lambda _: None, until=3)  # nothing is left to do
+    parts = run(tmp_path / "parts", config, unlabelled=unlabelled)
+    assert len(unlabelled.seeds) == 6  # two in each of the steps 3, 4, 5
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    teachers = [
+        torch.load(tmp_path / run / "checkpoint.pt", weights_only=True)["teacher"] for run in ("whole", "parts")
+    ]
+    assert all(torch.equal(teachers[0][name], teachers[1][name]) for name in teachers[0])
 
 
 def test_unlabelled_samples_may_join_a_training_that_goes_on(tmp_path):
