@@ -117,7 +117,7 @@ def pseudo_label_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor
     return cross_entropy.sum() / weights.sum().clamp_min(1) + _mean_where(1 - dice, present)
 
 
-def ramp(step: int, steps: float, maximum: float) -> float:
+def ramp(step: float, steps: float, maximum: float) -> float:
     """λ(t) (equation 6): from nearly 0 up to ``maximum`` at ``steps``, where it stays; ``maximum`` where ``steps`` is 0."""
     progress = min(1.0, max(0.0, step / steps)) if steps > 0 else 1.0
     return maximum * math.exp(-5 * (1 - progress) ** 2)

@@ -221,7 +221,8 @@ class CrossModalNetwork(nn.Module):
         laid out afterwards: several times faster on a CPU.
         """
         head, cell = self.heads[modality], self.cell
-        assert isinstance(head, nn.ConvTranspose3d) and head.bias is not None
+        assert isinstance(head, nn.ConvTranspose3d)
+        assert head.bias is not None
         inputs, classes = head.weight.shape[:2]
         weight = head.weight.movedim(0, -1).reshape(classes * cell**3, inputs, 1, 1, 1)
         flat = F.conv3d(features, weight, head.bias.repeat_interleave(cell**3))  # (B, K·s³, d, h, w)

@@ -17,7 +17,7 @@ from Testing.Benchmarks.method.campaign import ORDER, refuse_other_settings
 from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
 from Testing.Benchmarks.method.patients import split_of
 from Testing.Benchmarks.method.rows import ROWS, Run
-from Testing.Benchmarks.method.run import OneLabelMap, best_fusion, chosen
+from Testing.Benchmarks.method.run import OneLabelMap, beginning_of, best_fusion, chosen
 from Testing.Benchmarks.method.simulate import ALIGNED, DISPLACED, contrast, simulate
 from Testing.Benchmarks.method.table import interval, per_patient, write_table
 from Testing.halves import LabelledHalves
@@ -296,3 +296,14 @@ def test_no_label_of_an_unlabelled_patient_is_read(tmp_path):
     assert patient.case((1,), True, 1.0).presence == (False, True)
     source = CaseSource([labelled], Run("9", 3, 0, 10).config("gated"))
     assert source.sample(0).volumes.shape == (2, 2, 40, 56, 40)
+
+
+def test_rows_share_their_beginning_where_they_differ_in_the_unlabelled_losses_alone():
+    def beginning(row, seed=0, **changes):
+        run = Run(row, 14, seed, 100, "-".join(changes), {k.replace("__", "."): v for k, v in changes.items()})
+        return beginning_of(run, run.config("gated"))
+
+    assert beginning("5") == beginning("6") == beginning("9") == beginning("9", semi_supervised__cac=0.5)
+    different = [beginning("5"), beginning("4"), beginning("5", seed=1), beginning("5", training__learning_rate=0.1)]
+    assert len({*different, beginning("9", semi_supervised__start=0.1)}) == 5
+    assert [row for row in ROWS if ROWS[row].begins_alike] == ["4", "5", "6", "7", "8", "9", "10"]

@@ -25,6 +25,11 @@ class Row:
     semi: Mapping[str, Any] | None = None
     everyone: bool = False
 
+    @property
+    def begins_alike(self) -> bool:
+        """Until unlabelled patients join, this row's training is that of row 4 or 5."""
+        return self.network == "cross-modal" and self.scans == (0, 1) and not (self.unpaired or self.everyone)
+
 
 TEACHER: Mapping[str, Any] = {"csc": 0.0, "cac": 0.0}
 FULL: Mapping[str, Any] = {}  # base.toml and the defaults

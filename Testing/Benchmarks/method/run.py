@@ -9,6 +9,8 @@ on where it was stopped, and does nothing where there are scores. Scored are the
 import argparse
 import ast
 import json
+import math
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,13 +22,13 @@ import torch
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.config import TrainingConfig, config_to_tables
 from CrossModalSegLib.samples import Sample
-from CrossModalSegLib.sources import CaseSource, UnlabelledSource
+from CrossModalSegLib.sources import CaseSource, SampleSource, UnlabelledSource
 from CrossModalSegLib.training import build_network, train
 from CrossModalSegLib.training_log import Progress, TrainingLog
 from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
 from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, split_of
 from Testing.Benchmarks.method.rows import ROWS, Row, Run
-from Testing.Benchmarks.method.scoring import CONDITIONS, score
+from Testing.Benchmarks.method.scoring import CONDITIONS, CPU, score
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DATA = REPOSITORY.parent / "shared" / "data" / "hippocampus"
@@ -109,10 +111,10 @@ def train_row(run: Run, row: Row, split: Split, config: TrainingConfig, network:
         rest = chosen(split.training[labelled:], row)
         unlabelled = UnlabelledSource([p.case(slots, False, config.spacing) for p, slots in rest], config)
     started = time.monotonic()
+    if row.begins_alike and not (folder / "checkpoint.pt").exists():
+        begin(run, config, training, network, folder)
     with TrainingLog(folder, ["anterior", "posterior"]) as log:
-        weights = train(
-            config, len(CHANNELS), training, None, folder, torch.device("cpu"), tell(run), unlabelled, network, log
-        )
+        weights = train(config, len(CHANNELS), training, None, folder, CPU, tell(run), unlabelled, network, log)
     network.load_state_dict(weights)
     return time.monotonic() - started
 
@@ -123,6 +125,24 @@ def chosen(patients: Sequence[Patient], row: Row) -> list[tuple[Patient, tuple[i
         return [(patient, row.scans) for patient in patients]
     own = [(patient, (number % 2,)) for number, patient in enumerate(patients)]
     return [(patient, slots) for patient, slots in own if slots[0] in row.scans]
+
+
+def begin(run: Run, config: TrainingConfig, training: SampleSource, network: Any, folder: Path) -> None:
+    """Give the run the checkpoint with which its semi-supervised part starts. Runs that differ in nothing else have it
+    in common, bit by bit, so it is trained once (and it is where a supervised run stands at that step)."""
+    beginning = folder.parent / beginning_of(run, config)
+    beginning.mkdir(exist_ok=True)
+    steps = math.ceil(config.semi_supervised.start * config.training.iterations)
+    if steps > 0:
+        train(config, len(CHANNELS), training, None, beginning, CPU, tell(run), network=network, until=steps)
+        shutil.copy(beginning / "checkpoint.pt", folder)
+
+
+def beginning_of(run: Run, config: TrainingConfig) -> str:
+    """Name of the folder of what this run has in common with those that differ in the unlabelled losses alone."""
+    alike = all(name.startswith("semi_supervised.") and name != "semi_supervised.start" for name in run.changes)
+    parts = ["beginning", config.network.fusion, str(run.labelled), str(run.seed), "" if alike else run.variant]
+    return "-".join(filter(None, parts))
 
 
 class OneLabelMap:
