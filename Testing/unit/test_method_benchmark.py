@@ -12,12 +12,14 @@ from CrossModalSegLib.objective import Objective
 from CrossModalSegLib.samples import Sample
 from CrossModalSegLib.sources import CaseSource
 from CrossModalSegLib.volume import Volume, write_volume
+from Testing.Benchmarks.method import glioma
 from Testing.Benchmarks.method import run as run_command
 from Testing.Benchmarks.method.campaign import ORDER, refuse_other_settings
 from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
+from Testing.Benchmarks.method.fitting import OneLabelMap
 from Testing.Benchmarks.method.patients import split_of
 from Testing.Benchmarks.method.rows import ROWS, Run
-from Testing.Benchmarks.method.run import OneLabelMap, beginning_of, best_fusion, chosen
+from Testing.Benchmarks.method.run import beginning_of, best_fusion, chosen
 from Testing.Benchmarks.method.simulate import ALIGNED, DISPLACED, contrast, simulate
 from Testing.Benchmarks.method.table import interval, per_patient, write_table
 from Testing.halves import LabelledHalves
@@ -307,3 +309,26 @@ def test_rows_share_their_beginning_where_they_differ_in_the_unlabelled_losses_a
     different = [beginning("5"), beginning("4"), beginning("5", seed=1), beginning("5", training__learning_rate=0.1)]
     assert len({*different, beginning("9", semi_supervised__start=0.1)}) == 5
     assert [row for row in ROWS if ROWS[row].begins_alike] == ["4", "5", "6", "7", "8", "9", "10"]
+
+
+@pytest.mark.slow
+def test_real_pairs_are_left_out_one_by_one_and_nothing_is_trained_twice(tmp_path, capsys):
+    t1, labels = t1_and_labels()
+    for name in ("a", "b", "c"):
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True)
+        for scan in ("FLAIR", "T1c"):
+            write_volume(folder / f"{scan}.nii.gz", t1.array, GRID)
+        if name != "c":
+            write_volume(folder / "labels.nii.gz", 2 * labels, GRID)
+    arguments = ["--data", tmp_path / "data", "--output", tmp_path / "runs", "--iterations", "2"]
+    glioma.main(list(map(str, arguments)))
+    printed = capsys.readouterr().out
+    assert "1-a: 2/2, supervised" in printed
+    assert "9-b: 2/2, supervised" in printed
+    assert "pseudo_label" in printed.split("9-b: 2/2")[1]  # of patient c, who has no labels
+    assert "| Dice, whole tumour | a | b | mean |" in printed
+    only_first = json.loads((tmp_path / "runs" / "1-a" / "scores.json").read_text())["scores"]
+    assert set(only_first) == {"FLAIR"}
+    glioma.main(list(map(str, arguments)))
+    assert "2/2" not in capsys.readouterr().out

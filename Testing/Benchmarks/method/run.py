@@ -13,7 +13,6 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,14 @@ import torch
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.config import TrainingConfig, config_to_tables
-from CrossModalSegLib.samples import Sample
-from CrossModalSegLib.sources import CaseSource, SampleSource, UnlabelledSource
-from CrossModalSegLib.training import build_network, train
-from CrossModalSegLib.training_log import Progress, TrainingLog
-from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
+from CrossModalSegLib.sources import SampleSource
+from CrossModalSegLib.training import train
+from CrossModalSegLib.training_log import Progress
+from Testing.Benchmarks.method.early_fusion import count
+from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
 from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, split_of
 from Testing.Benchmarks.method.rows import ROWS, Row, Run
-from Testing.Benchmarks.method.scoring import CONDITIONS, CPU, score
+from Testing.Benchmarks.method.scoring import CONDITIONS, CPU, STRUCTURES, score
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 DATA = REPOSITORY.parent / "shared" / "data" / "hippocampus"
@@ -78,7 +77,7 @@ def carry_out(run: Run, data: Path, output: Path, recipe: int, fusion: str | Non
     config = run.config(fusion or best_fusion(output))
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.seed)
-    network: Any = make_network(row, config)
+    network: Any = make_network(row, config, len(CHANNELS))
     seconds = train_row(run, row, split, config, network, folder)
     scores = {
         "test": {c: score(network, split.test, c, row.scans, config.patch) for c in CONDITIONS},
@@ -102,29 +101,17 @@ def carry_out(run: Run, data: Path, output: Path, recipe: int, fusion: str | Non
 def train_row(run: Run, row: Row, split: Split, config: TrainingConfig, network: Any, folder: Path) -> float:
     """Train ``network`` and leave the averaged weights in it; returns the seconds that it took."""
     labelled = len(split.training) if row.everyone else run.labelled
-    known = chosen(split.training[:labelled], row)
-    training: Any = CaseSource([p.case(slots, True, config.spacing) for p, slots in known], config)
-    if row.network == "early fusion":
-        training = OneLabelMap(training)
+    known = [patient.case(slots, True, config.spacing) for patient, slots in chosen(split.training[:labelled], row)]
+    source = labelled_source(row, known, config)
     unlabelled = None
     if row.semi is not None:
         rest = chosen(split.training[labelled:], row)
-        unlabelled = UnlabelledSource([p.case(slots, False, config.spacing) for p, slots in rest], config)
+        unlabelled = [patient.case(slots, False, config.spacing) for patient, slots in rest]
     started = time.monotonic()
     if row.begins_alike and not (folder / "checkpoint.pt").exists():
-        begin(run, config, training, network, folder)
-    with TrainingLog(folder, ["anterior", "posterior"]) as log:
-        weights = train(config, len(CHANNELS), training, None, folder, CPU, tell(run), unlabelled, network, log)
-    network.load_state_dict(weights)
+        begin(run, config, source, network, folder)
+    fit(config, STRUCTURES, source, unlabelled, network, folder, tell(run.name))
     return time.monotonic() - started
-
-
-def chosen(patients: Sequence[Patient], row: Row) -> list[tuple[Patient, tuple[int, ...]]]:
-    """Patients and the scans that each has in training; in the unpaired setting the first or the second, in turn."""
-    if not row.unpaired:
-        return [(patient, row.scans) for patient in patients]
-    own = [(patient, (number % 2,)) for number, patient in enumerate(patients)]
-    return [(patient, slots) for patient, slots in own if slots[0] in row.scans]
 
 
 def begin(run: Run, config: TrainingConfig, training: SampleSource, network: Any, folder: Path) -> None:
@@ -134,7 +121,7 @@ def begin(run: Run, config: TrainingConfig, training: SampleSource, network: Any
     beginning.mkdir(exist_ok=True)
     steps = math.ceil(config.semi_supervised.start * config.training.iterations)
     if steps > 0:
-        train(config, len(CHANNELS), training, None, beginning, CPU, tell(run), network=network, until=steps)
+        train(config, len(CHANNELS), training, None, beginning, CPU, tell(run.name), network=network, until=steps)
         shutil.copy(beginning / "checkpoint.pt", folder)
 
 
@@ -145,28 +132,12 @@ def beginning_of(run: Run, config: TrainingConfig) -> str:
     return "-".join(filter(None, parts))
 
 
-class OneLabelMap:
-    """Samples in which the first scan's labels stand for both: early fusion has one label map."""
-
-    def __init__(self, source: CaseSource):
-        self.source, self.device = source, source.device
-
-    def sample(self, seed: int) -> Sample:
-        """As the source gives it where only one scan is there."""
-        sample = self.source.sample(seed)
-        if not bool(sample.presence.all()):
-            return sample
-        return replace(sample, labels=sample.labels[:1].expand_as(sample.labels).clone())
-
-
-def make_network(row: Row, config: TrainingConfig) -> torch.nn.Module:
-    """The row's network; early fusion gets as many parameters as this one with gated fusion has."""
-    if row.network == "cross-modal":
-        return build_network(config, len(CHANNELS))
-    gated = replace(config, network=replace(config.network, fusion="gated"))
-    return EarlyFusion(
-        len(CHANNELS), count(build_network(gated, len(CHANNELS))), 1 if row.network == "early fusion" else 2
-    )
+def chosen(patients: Sequence[Patient], row: Row) -> list[tuple[Patient, tuple[int, ...]]]:
+    """Patients and the scans that each has in training; in the unpaired setting the first or the second, in turn."""
+    if not row.unpaired:
+        return [(patient, row.scans) for patient in patients]
+    own = [(patient, (number % 2,)) for number, patient in enumerate(patients)]
+    return [(patient, slots) for patient, slots in own if slots[0] in row.scans]
 
 
 def best_fusion(output: Path) -> str:
@@ -196,14 +167,14 @@ def mean_dice(*scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
     return sum(values) / len(values) if values else float("nan")
 
 
-def tell(run: Run) -> Any:
+def tell(name: str) -> Any:
     """A line on stdout every hundred steps."""
 
     def report(progress: Progress) -> None:
         if progress.step % 100 == 0 or progress.step == progress.iterations:
             left = time.strftime("%H:%M:%S", time.gmtime(progress.seconds_left))
             parts = ", ".join(f"{name} {value:.3f}" for name, value in progress.parts.items())
-            print(f"{run.name}: {progress.step}/{progress.iterations}, {parts}, {left} left", flush=True)
+            print(f"{name}: {progress.step}/{progress.iterations}, {parts}, {left} left", flush=True)
 
     return report
 

@@ -14,6 +14,7 @@ from CrossModalSegLib.preprocess import IntensityRule
 from Testing.Benchmarks.method.patients import Patient, Scan
 
 LABELS = LabelMap((Structure(1, "anterior", (200, 60, 60)), Structure(2, "posterior", (60, 160, 200))))
+STRUCTURES = [structure.name for structure in LABELS.structures]
 CPU = torch.device("cpu")
 HERE = Attempt(CPU, CPU, "")
 
@@ -50,19 +51,27 @@ def score(
     ``scans`` are those that the network knows; a patient's other scan is not given to it. Labels of a scan that the
     patient comes with are scored, those of one that is missing are not.
     """
-    network.eval()
-    window: Any = Window(patch)
     found: Scores = {}
     for patient in patients:
         given = {slot: scan for slot, scan in CONDITIONS[condition](patient).items() if slot in scans}
-        if not given:
-            continue
-        volumes = {slot: scan.volume for slot, scan in given.items()}
-        model_input = prepare(volumes, window, [IntensityRule()] * 2)
-        probabilities = predict(network, model_input, window, HERE, lambda _stage, _fraction: None)  # type: ignore[arg-type]
-        for slot, scan in given.items():
-            labels, _ = restore(probabilities[slot], model_input.grid, scan.label_grid, LABELS.channels)
-            rated = evaluate(labels, scan.labels, scan.label_grid, LABELS)
-            by_patient = found.setdefault(("T1w", "SIM")[slot], {})
-            by_patient[patient.folder.name] = {one.name: [round(one.dice, 5), round(one.nsd, 5)] for one in rated}
+        if given:
+            for slot, rated in rate(network, given, Window(patch)).items():
+                by_patient = found.setdefault(("T1w", "SIM")[slot], {})
+                by_patient[patient.folder.name] = rated
+    return found
+
+
+def rate(network: torch.nn.Module, scans: Mapping[int, Scan], window: Window) -> dict[int, dict[str, list[float]]]:
+    """Dice and NSD (1 mm) of each structure in each of a patient's scans, on the grid of the scan's labels."""
+    network.eval()
+    volumes = {slot: scan.volume for slot, scan in scans.items()}
+    asked: Any = window
+    model_input = prepare(volumes, asked, [IntensityRule()] * 2)
+    probabilities = predict(network, model_input, asked, HERE, lambda _stage, _fraction: None)  # type: ignore[arg-type]
+    found = {}
+    for slot, scan in scans.items():
+        channels = window.label_map.channels
+        labels, _ = restore(probabilities[slot], model_input.grid, scan.label_grid, channels)
+        rated = evaluate(labels, scan.labels, scan.label_grid, window.label_map)
+        found[slot] = {one.name: [round(one.dice, 5), round(one.nsd, 5)] for one in rated}
     return found
