@@ -179,11 +179,12 @@ def publish_bundle(
     model_card: str,
     half: bool = True,
     overwrite: bool = False,
+    more_files: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle: staged beside ``folder``, verified, then renamed into place.
 
     ``metadata`` as ``bundle_metadata`` gives it; the hashes are added here. With ``half``, floating weights are stored
-    as float16 (``read_weights`` gives float32 back). The same arguments always give the same ``sha256``.
+    as float16 (``read_weights`` gives float32 back). ``more_files`` are hashed and written beside them. The same arguments always give the same ``sha256``.
 
     Raises OutputError ``output-exists`` or BundleError ``bundle-invalid`` (metadata, or weights that are not finite or,
     with ``half``, beyond the range of float16).
@@ -194,7 +195,7 @@ def publish_bundle(
     problems = metadata_problems(metadata, hashed=False)
     if problems:
         raise _invalid(folder, "; ".join(problems))
-    files = {
+    files = dict(more_files or {}) | {
         WEIGHTS_FILE: safetensors.numpy.save(_storable(weights, half, folder)),
         INFERENCE_FILE: _json_bytes(inference_config(metadata), folder),
         MODEL_CARD_FILE: model_card.encode("utf-8"),
@@ -203,7 +204,7 @@ def publish_bundle(
     files[METADATA_FILE] = _json_bytes({**metadata, SECTION: {**metadata[SECTION], "sha256": hashes}}, folder)
     with staged_folder(folder, overwrite, marker=METADATA_FILE) as staging:
         for name, content in files.items():
-            (staging / name).parent.mkdir(exist_ok=True)
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).write_bytes(content)
         read_bundle(staging).verify()
     return read_bundle(folder)

@@ -80,15 +80,15 @@ class Attempt:
 
 
 class Segmenter:
-    """A bundle's network, loaded and ready on a device ("auto", "cpu" or "cuda").
+    """A bundle's network, loaded and ready on a device ("auto", "cpu" or "cuda"). ``network`` replaces the bundle's own.
 
     Raises BundleError ``bundle-network`` when the weights do not fit the network, DeviceError ``no-gpu``.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "auto"):
+    def __init__(self, bundle: Bundle, device: str = "auto", network: CrossModalNetwork | None = None):
         self.bundle = bundle
         self.device = choose_device(device)
-        self.network = load_network(bundle).to(self.device).eval()
+        self.network = (network or load_network(bundle)).to(self.device).eval()
         self.rules = intensity_rules(bundle)
 
     def segment(self, volumes: Mapping[str, Volume], report: Report = _silent) -> SegmentationResult:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,10 +151,14 @@ def same_structures(base: LabelMap, site: LabelMap) -> LabelMapping:
 def read_mapping(path: Path, base: LabelMap, site: LabelMap) -> LabelMapping:
     """The mapping in a JSON file. Raises LabelError ``bad-mapping``."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        origin = {int(key): None if value is None else int(value) for key, value in content["map"].items()}
-        start = {int(key): int(value) for key, value in content.get("start", {}).items()}
+        return mapping_from_json(json.loads(path.read_text(encoding="utf-8")), base, site)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{path}: {type(error).__name__} {error}"
         raise LabelError("bad-mapping", what, 'expected {"map": {"17": 17, "500": null}}') from error
+
+
+def mapping_from_json(content: Mapping[str, Any], base: LabelMap, site: LabelMap) -> LabelMapping:
+    """What `LabelMapping.to_json` gave. Raises LabelError ``bad-mapping``; KeyError and the like for other content."""
+    origin = {int(key): None if value is None else int(value) for key, value in content["map"].items()}
+    start = {int(key): int(value) for key, value in content.get("start", {}).items()}
     return LabelMapping(base, site, origin, start)

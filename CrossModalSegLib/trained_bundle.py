@@ -24,14 +24,18 @@ def publish_trained(
     dice: Sequence[float],
     card: str | None = None,
     created: str | None = None,
+    parent: str | None = None,
+    scores: Mapping[str, Any] | None = None,
+    more_files: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Publish ``weights`` as the bundle ``folder``; its training configuration goes into the metadata.
 
     ``facts`` says what it was trained on (cases, iterations, hours, device), ``dice`` is the validation Dice per
     structure in the order of the label map. ``card`` replaces the model card that would be written from them, ``created``
-    (ISO 8601) today's date.
+    (ISO 8601) today's date. ``parent`` is the SHA-256 of the bundle that it was fine-tuned from; ``scores`` are written
+    beside the validation Dice, ``more_files`` into the bundle.
     """
-    scores = {
+    validation = {
         structure.name: round(value, 4)
         for structure, value in zip(label_map.structures, dice, strict=False)
         if not math.isnan(value)  # not met in validation
@@ -54,11 +58,12 @@ def publish_trained(
         intensity={name: dataclasses.asdict(rule) for name, rule in zip(config.modalities, config.rules, strict=True)},
         network={"classes": len(label_map.channels), **dataclasses.asdict(config.network)},
         training={**facts, "configuration": _plain(config_to_tables(config))},
-        scores={"validation Dice": scores},
+        parent=parent,
+        scores={"validation Dice": validation, **(scores or {})},
     )
-    text = card or model_card(config, label_map, facts, scores)
+    text = card or model_card(config, label_map, facts, validation)
     arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in weights.items()}
-    return publish_bundle(folder, metadata, arrays, text, overwrite=True)
+    return publish_bundle(folder, metadata, arrays, text, overwrite=True, more_files=more_files)
 
 
 def model_card(

@@ -1,0 +1,238 @@
+"""``crossmodalseg finetune``: a site's corrections and unlabelled cases become a better model, judged against its parent."""
+
+import argparse
+import dataclasses
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from CrossModalSegLib.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from CrossModalSegLib.bundle import Bundle
+    from CrossModalSegLib.finetune_plan import Plan
+    from CrossModalSegLib.finetune_run import Finetuning, Outcome, Status
+    from CrossModalSegLib.label_mapping import LabelMapping
+    from CrossModalSegLib.processes import Processes
+    from CrossModalSegLib.site_data import SiteData
+
+DEFAULT_MINUTES = 30.0
+EXAMPLES = """examples:
+  crossmodalseg finetune site --dry-run            what would be done, and how long it would take
+  crossmodalseg finetune site --budget 15
+  crossmodalseg finetune site --resume             go on where it was stopped
+  torchrun --nproc-per-node=2 -m CrossModalSegLib.cli finetune site    (two GPUs)
+
+Everything goes into SITE/runs/<time>. The new model becomes one of SITE/models if it is better than its parent on cases
+that it did not learn from, and worse in nothing that matters. docs/site-adaptation.md describes all of it.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "finetune",
+        help="adapt a model to a site's corrected and unlabelled cases",
+        description="Adapts a model to a site's corrected and unlabelled cases, and compares it with its parent.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("site", type=Path, metavar="SITE", help="folder of the site's cases")
+    parser.add_argument("--base", metavar="BUNDLE", help="name or folder of the model to begin with")
+    parser.add_argument("--output", metavar="NAME", help="name of the new model")
+    parser.add_argument(
+        "--budget", type=float, metavar="MINUTES", help=f"time for everything (default {DEFAULT_MINUTES:g})"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--config", type=Path, metavar="CONFIG.toml")
+    parser.add_argument("--mapping", type=Path, metavar="MAPPING.json", help="where structures are new or renamed")
+    parser.add_argument(
+        "--propose-mapping", type=Path, metavar="FILE", help="write a mapping to correct, and do no more"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the newest unfinished run")
+    parser.add_argument("--dry-run", action="store_true", help="check and plan only; writes nothing")
+    parser.add_argument("--events", action="store_true", help="progress as lines of JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fine-tune; returns 0 whatever the verdict. Raises CrossModalSegError for bad input."""
+    from CrossModalSegLib.finetune import carry_out
+    from CrossModalSegLib.inference import choose_device
+    from CrossModalSegLib.processes import processes_of_torchrun
+
+    _refuse_contradicting(args)
+    if args.propose_mapping:
+        return _propose_mapping(args)
+    with (
+        processes_of_torchrun(choose_device(args.device)) as (processes, device),
+        _Display(args, processes.writes) as show,
+    ):
+        if args.dry_run:
+            return _dry_run(args, device, show)
+        outcome = carry_out(_prepare(args, device, show, processes))
+    if outcome is not None:
+        _tell_outcome(args, outcome)
+    return 0
+
+
+def _refuse_contradicting(args: argparse.Namespace) -> None:
+    fixed = ("output", "budget", "config", "mapping")
+    given = [f"--{name}" for name in fixed if getattr(args, name) is not None]
+    if args.resume and given:
+        what = f"--resume with {', '.join(given)}"
+        raise InputError("plan-fixed", what, "a run goes on as it was planned; start a new one to change that")
+    if args.budget is not None and not args.budget > 0:
+        raise ConfigError("config", f"--budget {args.budget:g}", "give minutes above 0")
+
+
+def _prepare(
+    args: argparse.Namespace, device: "torch.device", show: "_Display", processes: "Processes"
+) -> "Finetuning":
+    """What is needed to carry out a plan that is made now, or was made by the run that is resumed."""
+    from CrossModalSegLib.finetune import new_finetuning, planned_data
+    from CrossModalSegLib.finetune_base import base_of_plan
+    from CrossModalSegLib.finetune_plan import read_plan
+    from CrossModalSegLib.finetune_run import new_run, unfinished_run
+
+    if processes.writes and not args.resume:
+        base, mapping, plan, data = _new_plan(args)
+        folder = new_run(args.site)
+        plan.save(folder)
+    processes.wait()
+    if args.resume or not processes.writes:
+        folder = unfinished_run(args.site)
+        plan = read_plan(folder)
+        base = base_of_plan(args.site, plan.base, args.base)
+        mapping = mapping_of_plan(args.site, base, plan)
+        data = planned_data(args.site, base, mapping, plan)
+    run = new_finetuning(args.site, folder, base, mapping, plan, data, device, show.status, processes)
+    show.plan(run)
+    return run
+
+
+def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, SiteData]":
+    from CrossModalSegLib.case_store import CaseStore
+    from CrossModalSegLib.finetune import make_plan
+    from CrossModalSegLib.finetune_base import choose_base, next_name, next_version
+    from CrossModalSegLib.finetune_config import read_finetune_config
+    from CrossModalSegLib.label_mapping import read_mapping, same_structures
+
+    config = read_finetune_config(args.config)
+    store = CaseStore(args.site)
+    label_map = store.site().label_map
+    base = choose_base(args.site, args.base, store.cases())
+    if args.mapping:
+        mapping = read_mapping(args.mapping, base.label_map, label_map)
+    else:
+        mapping = same_structures(base.label_map, label_map)
+    name = args.output or next_name(args.site, base.name)
+    minutes = args.budget or DEFAULT_MINUTES
+    plan, data = make_plan(args.site, base, mapping, config, name, next_version(name, base.version), minutes)
+    return base, mapping, plan, data
+
+
+def mapping_of_plan(site: Path, base: "Bundle", plan: "Plan") -> "LabelMapping":
+    """The mapping that a run began with."""
+    from CrossModalSegLib.case_store import CaseStore
+    from CrossModalSegLib.label_mapping import mapping_from_json
+
+    return mapping_from_json(plan.mapping, base.label_map, CaseStore(site).site().label_map)
+
+
+def _propose_mapping(args: argparse.Namespace) -> int:
+    from CrossModalSegLib.atomic import write_atomically
+    from CrossModalSegLib.case_store import CaseStore
+    from CrossModalSegLib.finetune_base import choose_base
+    from CrossModalSegLib.label_mapping import propose_mapping
+
+    store = CaseStore(args.site)
+    base = choose_base(args.site, args.base, store.cases())
+    proposed = propose_mapping(base.label_map, store.site().label_map)
+    write_atomically(args.propose_mapping, json.dumps(proposed.to_json(), indent=1) + "\n")
+    print(f"wrote {args.propose_mapping}, from {base.name}: read it, correct it, and give it with --mapping")
+    for words in proposed.in_words():
+        print(f"  {words}")
+    return 0
+
+
+def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display") -> int:
+    """All of it up to the training, in a folder that is removed again."""
+    from CrossModalSegLib.finetune import make_schedule, new_finetuning, score_parent
+
+    base, mapping, plan, data = _new_plan(args)
+    with tempfile.TemporaryDirectory() as place:
+        run = new_finetuning(args.site, Path(place), base, mapping, plan, data, device, show.status)
+        show.plan(run)
+        score_parent(run)
+        schedule = make_schedule(run)
+    trainings = [f"{len(plan.folds)} trainings of {schedule.fold_steps} steps"] if plan.folds else []
+    trainings.append(f"one of {schedule.final_steps}")
+    show.line(
+        f"{' and '.join(trainings)} at {schedule.step_seconds:.2f} s per step, {schedule.case_seconds:.1f} s per scored "
+        f"case: {plan.budget_minutes:g} minutes in all"
+    )
+    return 0
+
+
+def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
+    verdict = outcome.verdict
+    if args.events:
+        facts = {"decision": verdict.decision, "reasons": verdict.reasons, "report": str(outcome.report)}
+        place = outcome.promoted or outcome.candidate
+        print(json.dumps({"event": "done", **facts, "bundle": str(place.path)}), flush=True)
+        return
+    print(f"{verdict.decision}: {'; '.join(verdict.reasons)}")
+    print(f"report {outcome.report}")
+    if outcome.promoted:
+        print(f"new model {outcome.promoted.path}")
+    else:
+        print(f"the parent stays; the candidate is kept in {outcome.candidate.path}")
+
+
+class _Display:
+    """What a person, or with --events a program, sees of the run."""
+
+    def __init__(self, args: argparse.Namespace, shown: bool):
+        from tqdm import tqdm
+
+        self.events, self.shown = args.events and shown, shown
+        self.bar = tqdm(total=100, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {postfix}", mininterval=0.5,
+                        disable=not shown or args.events)  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def plan(self, run: "Finetuning") -> None:
+        """What was found and will be done, before it begins."""
+        from CrossModalSegLib.finetune_plan import in_words
+
+        names = [one.name for one in run.mapping.label_map.structures]
+        for words in [*in_words(run.plan, run.data, names, run.frozen), *run.mapping.in_words()]:
+            self.line(words)
+
+    def line(self, words: str) -> None:
+        """One line above the progress bar, or an event."""
+        if self.events:
+            print(json.dumps({"event": "message", "text": words}), flush=True)
+        elif self.shown:
+            self.bar.write(words, file=sys.stderr)
+
+    def status(self, status: "Status") -> None:
+        """Progress of the whole run."""
+        if self.events:
+            print(json.dumps({"event": "progress", **dataclasses.asdict(status)}), flush=True)
+            return
+        left = "" if status.seconds_left is None else f", {self.bar.format_interval(status.seconds_left)} left"
+        self.bar.set_postfix_str(f"{status.stage}{': ' if status.words else ''}{status.words}{left}", refresh=False)
+        self.bar.update(max(0.0, 100 * status.fraction - self.bar.n))

@@ -1,0 +1,67 @@
+"""Which bundle a fine-tuning begins with, and what its child is called."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from CrossModalSegLib.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
+from CrossModalSegLib.bundle_metadata import SECTION
+from CrossModalSegLib.errors import BundleError
+from CrossModalSegLib.site_cases import SiteCase
+
+MODELS = "models"
+STARTER = "brain-mr-pair"
+_GENERATION = re.compile(r"-site-(\d+)$")
+
+
+def choose_base(site: Path, name: str | None, cases: Sequence[SiteCase]) -> Bundle:
+    """The bundle to begin with: the one that is named; else the site's newest model; else the one that most corrections
+    began with; else the starter bundle. Raises BundleError."""
+    places = (site / MODELS, *bundle_search_path())
+    if name:
+        return load_bundle(name, places)
+    own = list_bundles([site / MODELS])
+    if own:
+        return load_bundle(newest(own).path)
+    begun = Counter(one.bundle["name"] for case in cases for one in case.revisions if one.bundle.get("name"))
+    known = {bundle.name for bundle in list_bundles(places)}
+    named = [bundle for bundle, _count in begun.most_common() if bundle in known]
+    return load_bundle(named[0] if named else STARTER, places)
+
+
+def newest(models: Sequence[Bundle]) -> Bundle:
+    """The last descendant: of those that are no other's parent, the one of the highest generation."""
+    parents = {model.metadata[SECTION]["parent"] for model in models}
+    leaves = [model for model in models if model.sha256 not in parents] or list(models)
+    return max(
+        leaves, key=lambda model: (_generation(model.name), model.metadata[SECTION].get("created") or "", model.name)
+    )
+
+
+def base_of_plan(site: Path, base: Mapping[str, str], name: str | None) -> Bundle:
+    """The parent of a run that is resumed. Raises BundleError ``base-differs`` where it cannot be found."""
+    bundle = load_bundle(name or base["name"], (site / MODELS, *bundle_search_path()))
+    if bundle.sha256 != base["sha256"]:
+        what = f"bundle {bundle.name} is {bundle.sha256[:12]}, the run began with {base['sha256'][:12]}"
+        raise BundleError("base-differs", what, "give --base with the folder of the bundle that the run began with")
+    return bundle
+
+
+def next_name(site: Path, base: str) -> str:
+    """``brain-mr-pair-site-2`` after ``brain-mr-pair-site-1``: the first that the site does not have."""
+    stem = _GENERATION.sub("", base)
+    number = _generation(base) + 1
+    while (site / MODELS / f"{stem}-site-{number}").exists():
+        number += 1
+    return f"{stem}-site-{number}"
+
+
+def next_version(name: str, base: str) -> str:
+    """The base's version with the generation as its last part: 0.1.0+site.2."""
+    return f"{base.split('+', maxsplit=1)[0]}+site.{max(1, _generation(name))}"
+
+
+def _generation(name: str) -> int:
+    found = _GENERATION.search(name)
+    return int(found.group(1)) if found else 0

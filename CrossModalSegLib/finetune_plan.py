@@ -1,0 +1,188 @@
+"""What a fine-tuning will do and how long it will take: which cases are held out, and how many steps fit the budget."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from CrossModalSegLib.atomic import write_atomically
+from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.finetune_config import FinetuneOptions
+from CrossModalSegLib.site_data import DataCase, SiteData
+
+FEWEST_STEPS = 10  # of the last training: less teaches nothing
+VALIDATION_COST = 0.4  # of a step, per validation patch
+REPORT_SECONDS = 8.0
+MARGIN = 0.95  # of the time that is left: other programs run too
+PLAN_FILE, SCHEDULE_FILE = "plan.json", "schedule.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: its name, the ids of the labelled cases that it learns from, and of those it is judged on."""
+
+    name: str
+    learnt: tuple[str, ...]
+    judged: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is decided before anything is computed; a run that is resumed goes by it.
+
+    ``cases`` holds revision and SHA-256 of each labelled case by id, ``unlabelled`` the ids of the others; ``base`` name,
+    version and SHA-256 of the parent; ``config`` and ``mapping`` what was asked for.
+    """
+
+    name: str
+    version: str
+    base: Mapping[str, str]
+    trainings: tuple[Training, ...]
+    cases: Mapping[str, Any]
+    unlabelled: tuple[str, ...]
+    config: Mapping[str, Any]
+    mapping: Mapping[str, Any]
+    budget_minutes: float
+    seed: int = 0
+
+    @property
+    def folds(self) -> tuple[Training, ...]:
+        """All trainings but the last, which makes the candidate."""
+        return self.trainings[:-1]
+
+    @property
+    def final(self) -> Training:
+        """The training that makes the candidate."""
+        return self.trainings[-1]
+
+    def save(self, folder: Path) -> None:
+        """Write ``plan.json``; the folder is made with it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / PLAN_FILE, json.dumps(dataclasses.asdict(self), indent=1))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many steps each training takes, and the measured seconds that this follows from."""
+
+    fold_steps: int
+    final_steps: int
+    step_seconds: float
+    case_seconds: float
+
+    def save(self, folder: Path) -> None:
+        """Write ``schedule.json``."""
+        write_atomically(folder / SCHEDULE_FILE, json.dumps(dataclasses.asdict(self), indent=1))
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan that was saved in a run's folder."""
+    content = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
+    trainings = [Training(one["name"], tuple(one["learnt"]), tuple(one["judged"])) for one in content["trainings"]]
+    return Plan(**content | {"trainings": tuple(trainings), "unlabelled": tuple(content["unlabelled"])})
+
+
+def read_schedule(folder: Path) -> Schedule | None:
+    """The schedule of a run; None where it was stopped before it had one."""
+    path = folder / SCHEDULE_FILE
+    return Schedule(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def choose_trainings(data: SiteData, options: FinetuneOptions) -> tuple[Training, ...]:
+    """Which cases are learnt from and which are judged on, by patient, so that no patient is on both sides.
+
+    With enough held-out patients one training learns from all others. With fewer, each fold leaves out a part of the
+    patients, and the last training learns from all. With one patient nothing can be held out.
+    """
+    apart = {case.patient for case in data.labelled if case.held_out}
+    rest = set(data.patients) - apart
+    if len(apart) >= options.held_out_patients and rest:
+        return (Training("final", _ids(data.labelled, rest), _ids(data.labelled, apart)),)
+    patients = list(data.patients)
+    everything = Training("final", _ids(data.labelled, set(patients)), ())
+    if len(patients) < 2:
+        return (everything,)
+    count = min(options.folds, len(patients))
+    parts = [set(patients[number::count]) for number in range(count)]
+    folds = [
+        Training(f"fold-{n}", _ids(data.labelled, set(patients) - part), _ids(data.labelled, part))
+        for n, part in enumerate(parts, start=1)
+    ]
+    return (*folds, everything)
+
+
+def _ids(cases: Sequence[DataCase], patients: set[str]) -> tuple[str, ...]:
+    return tuple(case.id for case in cases if case.patient in patients)
+
+
+def limit_judged(trainings: Sequence[Training], most: int) -> tuple[Training, ...]:
+    """At most ``most`` cases are judged on over all trainings, as evenly as can be; ids are random, so the first do."""
+    judged = [one for one in trainings if one.judged]
+    each = max(1, most // max(1, len(judged)))
+    return tuple(dataclasses.replace(one, judged=one.judged[:each]) for one in trainings)
+
+
+def schedule(
+    plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, case_seconds: float, frozen: int
+) -> Schedule:
+    """The steps that fit into ``seconds``, after what judging the candidate on whole cases and the report take.
+
+    Raises ConfigError ``budget-too-small``, which says what would do.
+    """
+    judged = sum(len(one.judged) for one in plan.trainings)
+    rest = seconds * MARGIN - REPORT_SECONDS - case_seconds * (judged + frozen)
+    steps = rest / step_seconds
+    validation = options.validations * validation_samples(1 + judged) * VALIDATION_COST
+    with_validation = [bool(one.judged) for one in plan.trainings]
+    share = options.fold_share if plan.folds else 0.0
+    final = (1 - share) * steps - validation * with_validation[-1]
+    fold = share * steps / max(1, len(plan.folds)) - validation if plan.folds else 0.0
+    if final < FEWEST_STEPS or (plan.folds and fold < FEWEST_STEPS):
+        least = _least_seconds(plan, share, validation, step_seconds) + seconds - rest
+        spent = plan.budget_minutes * 60 - seconds
+        needed = (least + spent) / 60 * 1.1
+        raise ConfigError(
+            "budget-too-small",
+            f"{plan.budget_minutes:g} minutes leave {max(0.0, rest):.0f} s for training at {step_seconds:.2f} s per step",
+            f"give --budget {needed:.0f} or more",
+        )
+    most = options.most_iterations
+    return Schedule(min(most, int(fold)), min(most, int(final)), round(step_seconds, 4), round(case_seconds, 2))
+
+
+def _least_seconds(plan: Plan, share: float, validation: float, step_seconds: float) -> float:
+    """Seconds of training in which all trainings reach the fewest steps."""
+    least = FEWEST_STEPS + validation
+    of_folds = least * len(plan.folds) / share if plan.folds and share else 0.0
+    return max(least / (1 - share), of_folds) * step_seconds
+
+
+def validation_samples(cases: int) -> int:
+    """Patches per validation: two of each case, 2 to 6."""
+    return min(6, max(2, 2 * cases))
+
+
+def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequence[DataCase]) -> list[str]:
+    """What was found and what will be done."""
+    labelled = f"{len(data.labelled)} corrected cases of {len(data.patients)} patients"
+    lines = [f"{labelled}, {len(data.unlabelled)} cases without labels, {len(structures)} structures"]
+    lines.append(
+        f"base {plan.base['name']} {plan.base['version']} ({plan.base['sha256'][:12]}) → {plan.name} {plan.version}"
+    )
+    if plan.folds:
+        lines.append(
+            f"few corrected cases: {len(plan.folds)} trainings each leave out a part, the last one learns from all"
+        )
+    elif plan.final.judged:
+        count = len(plan.final.judged)
+        lines.append(f"{len(plan.final.learnt)} cases are learnt from, {count} held-out ones are judged on")
+    else:
+        lines.append("one patient alone: nothing can be held out, so the evidence will be insufficient")
+    lines.append(
+        f"{len(frozen)} frozen cases guard against forgetting"
+        if frozen
+        else "the base has no frozen cases: what is forgotten cannot be measured"
+    )
+    return lines

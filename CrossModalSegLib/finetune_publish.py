@@ -1,0 +1,110 @@
+"""The candidate of a fine-tuning as a bundle: its parent, its cases by hash, its configuration and its scores."""
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from CrossModalSegLib.atomic import staged_folder
+from CrossModalSegLib.bundle import METADATA_FILE, Bundle, load_bundle, read_bundle
+from CrossModalSegLib.config import TrainingConfig
+from CrossModalSegLib.finetune_base import MODELS
+from CrossModalSegLib.finetune_run import Finetuning
+from CrossModalSegLib.frozen_cases import frozen_files
+from CrossModalSegLib.gate import Change, Verdict
+from CrossModalSegLib.trained_bundle import publish_trained
+
+
+def publish_candidate(
+    run: Finetuning, config: TrainingConfig, weights: Mapping[str, Tensor], verdict: Verdict
+) -> Bundle:
+    """Write ``RUN/<name>``, in place of an earlier one of this run."""
+    description = config.description.split(" Fine-tuned ")[0]
+    config = dataclasses.replace(config, description=f"{description} Fine-tuned to a site's cases.")
+    facts = {
+        "fine-tuned from": dict(run.plan.base),
+        "corrected cases": len(run.data.labelled),
+        "unlabelled cases": len(run.data.unlabelled),
+        "iterations": config.training.iterations,
+        "device": run.device.type,
+        "cases": {case: facts["sha256"] for case, facts in run.plan.cases.items()},
+        "label mapping": dict(run.plan.mapping),
+        "fine-tuning": dict(run.plan.config),
+    }
+    scores = {"gate": {"decision": verdict.decision, "reasons": list(verdict.reasons), **_numbers(verdict)}}
+    return publish_trained(
+        run.folder / run.plan.name,
+        config,
+        run.mapping.label_map,
+        weights,
+        facts,
+        [],
+        card=model_card(run, config, verdict),
+        parent=run.base.sha256,
+        scores=scores,
+        more_files=frozen_files(run.base) if run.mapping.is_identity else {},
+    )
+
+
+def promote(run: Finetuning, candidate: Bundle) -> Bundle:
+    """A copy of the candidate among the site's models, in place of an earlier copy of the same."""
+    target = run.site / MODELS / candidate.name
+    with staged_folder(target, overwrite=True, marker=METADATA_FILE) as staging:
+        shutil.copytree(candidate.path, staging, dirs_exist_ok=True)
+        read_bundle(staging).verify()
+    return load_bundle(target)
+
+
+def model_card(run: Finetuning, config: TrainingConfig, verdict: Verdict) -> str:
+    """Markdown: what it was made from and with, and what the gate found."""
+    lines = [
+        f"# {config.name} {config.version}",
+        "",
+        config.description,
+        "",
+        "**Research and education. Not for clinical use.**",
+        "",
+        f"- Parent: {run.base.name} {run.base.version} (SHA-256 {run.base.sha256}); its card holds for this model too.",
+        f"- Cases: {len(run.data.labelled)} corrected, {len(run.data.unlabelled)} without labels, of one site.",
+        f"- Structures: {', '.join(one.name for one in run.mapping.label_map.structures)}.",
+        *[f"- {words}." for words in run.mapping.in_words()],
+        f"- Steps: {config.training.iterations} on {run.device.type}.",
+        f"- Licence: {config.licence}; whether the site's cases allow passing it on is the site's to judge.",
+        "",
+        "## Comparison with the parent",
+        "",
+        f"**{verdict.decision}**: {'; '.join(verdict.reasons)}.",
+        "",
+        "| structure | patients | parent, Dice | this model, Dice | difference |",
+        "|---|---|---|---|---|",
+        *[_row(change) for change in (verdict.site.mean, *verdict.site.structures) if change],
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _row(change: Change) -> str:
+    return f"| {change.name} | {change.patients} | {change.parent:.3f} | {change.candidate:.3f} | {change.difference:+.3f} |"
+
+
+def _numbers(verdict: Verdict) -> dict[str, Any]:
+    """Mean and structures of both groups, for the metadata."""
+    groups = {"held-out": verdict.site, "frozen": verdict.frozen}
+    return {
+        name: {change.name: _plain(change) for change in (group.mean, *group.structures) if change}
+        for name, group in groups.items()
+    }
+
+
+def _plain(change: Change) -> dict[str, float | int | None]:
+    interval = [round(end, 4) if math.isfinite(end) else None for end in (change.low, change.high)]
+    return {
+        "patients": change.patients,
+        "parent": round(change.parent, 4),
+        "candidate": round(change.candidate, 4),
+        "low": interval[0],
+        "high": interval[1],
+    }

@@ -1,0 +1,110 @@
+"""Where a fine-tuning stands: its folder below the site, what it works with, and how far it is."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import torch
+
+from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.finetune_config import FinetuneConfig
+from CrossModalSegLib.finetune_plan import PLAN_FILE, Plan
+from CrossModalSegLib.gate import Verdict
+from CrossModalSegLib.label_mapping import LabelMapping
+from CrossModalSegLib.processes import ALONE, Processes
+from CrossModalSegLib.site_data import DataCase, SiteData
+
+RUNS = "runs"
+METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is done now, which part of everything is done, and the seconds that are left (None: not known yet)."""
+
+    stage: str
+    fraction: float
+    seconds_left: float | None
+    words: str = ""
+
+
+Tell = Callable[[Status], None]
+
+
+class Pace:
+    """Turns "this stage, this part of it" into how far the whole run is; ``seconds`` of each stage, in their order."""
+
+    def __init__(self, tell: Tell):
+        self._tell, self._seconds, self._started = tell, dict[str, float](), time.monotonic()
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """The stages that are still to come."""
+        self._seconds = dict(seconds)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def update(self, stage: str, fraction: float, words: str = "") -> None:
+        """Tell how far it is."""
+        if stage not in self._seconds:
+            self._tell(Status(stage, 0.0, None, words))
+            return
+        stages = list(self._seconds)
+        later = sum(self._seconds[name] for name in stages[stages.index(stage) + 1 :])
+        left = self._seconds[stage] * (1 - fraction) + later
+        self._tell(Status(stage, self.elapsed / max(1e-6, self.elapsed + left), left, words))
+
+
+@dataclass
+class Finetuning:
+    """All that the steps below share. ``folder`` is the run's; ``mapping`` leads from the base's structures to the new."""
+
+    site: Path
+    folder: Path
+    base: Bundle
+    mapping: LabelMapping
+    config: FinetuneConfig
+    data: SiteData
+    frozen: list[DataCase]
+    plan: Plan
+    device: torch.device
+    pace: Pace
+    processes: Processes = ALONE
+
+    @property
+    def cases(self) -> dict[str, DataCase]:
+        """The labelled cases by id."""
+        return {case.id: case for case in self.data.labelled}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it: the verdict, the candidate's bundle, and the place among the site's models if it was promoted."""
+
+    verdict: Verdict
+    candidate: Bundle
+    promoted: Bundle | None
+    report: Path
+
+
+def new_run(site: Path, now: datetime | None = None) -> Path:
+    """A folder name below ``runs`` that is not there yet, by the time of the start."""
+    name = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
+    folder, number = site / RUNS / name, 2
+    while folder.exists():
+        folder, number = site / RUNS / f"{name}-{number}", number + 1
+    return folder
+
+
+def unfinished_run(site: Path) -> Path:
+    """The newest run that has a plan and no result. Raises DataError ``nothing-to-resume``."""
+    plans = sorted((site / RUNS).glob(f"*/{PLAN_FILE}"))
+    open_runs = [plan.parent for plan in plans if not (plan.parent / METRICS_FILE).exists()]
+    if not open_runs:
+        raise DataError("nothing-to-resume", f"{site} has no unfinished fine-tuning", "start one without --resume")
+    return open_runs[-1]

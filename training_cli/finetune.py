@@ -1,0 +1,14 @@
+"""Adapt a model to a site: ``python training_cli/finetune.py SITE`` is ``crossmodalseg finetune SITE``.
+
+With several GPUs: ``torchrun --nproc-per-node=N training_cli/finetune.py SITE``.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the library lies beside this folder
+
+from CrossModalSegLib.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["finetune", *sys.argv[1:]]))
