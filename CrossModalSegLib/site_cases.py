@@ -1,7 +1,7 @@
 """The cases of a site as they are now: read from the folder, never from memory."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +20,11 @@ from CrossModalSegLib.site_folder import (
     Split,
     read_json,
 )
+from CrossModalSegLib.site_index import SiteIndex
 
 Status = Literal["unlabelled", "predicted", "corrected", "approved"]
 STATUSES: tuple[Status, ...] = ("unlabelled", "predicted", "corrected", "approved")
+_Read = Callable[[str, str], dict[str, Any]]  # path of a JSON file, hint where it is damaged
 REPAIR_HINT = "see what is wrong with crossmodalseg site verify, put it right with crossmodalseg site repair"
 
 
@@ -32,41 +34,75 @@ class Revision:
 
     ``is_prediction``: a model's labels, not looked at by anybody. ``parent`` is the revision that it was based on;
     ``author`` and ``approved_by`` are salted hashes ("" where no initials were given; ``approved_by`` is None where
-    nobody has approved it), ``settled`` the highest revision that was there when it was approved. ``labels`` are files
-    by modality, ``sha256`` by path in the case's folder.
+    nobody has approved it), ``settled`` the highest revision that was there when it was approved. ``sha256`` is by name of
+    file in ``place``, the revision's folder.
     """
 
     number: int
+    place: str
     is_prediction: bool
     parent: int | None
     author: str
     bundle: Mapping[str, Any]
-    labels: dict[str, Path]
     sha256: dict[str, str]
     approved_by: str | None = None
     settled: int = 0
+
+    @property
+    def labels(self) -> dict[str, Path]:
+        """The label files (.seg.nrrd) by modality."""
+        return {file.removesuffix(SLICER_SUFFIX): Path(self.place, file) for file in self.sha256}
 
 
 @dataclass(frozen=True)
 class SiteCase:
     """One case of a site.
 
-    ``patient`` is a salted hash, "" where unknown. ``volumes`` are the scans (NRRD, world space) by modality.
-    ``revision`` and ``labels`` (.seg.nrrd by modality) are those to trust: the newest one that was approved, else the
-    newest correction; None and nothing where there is none, for a model's prediction is never trusted. ``sha256`` is of
-    these scans and labels, by path in the case's folder. ``split`` is the patient's, and stays.
+    ``patient`` is a salted hash, "" where unknown. ``modalities`` are those of its scans, ``scan_sha256`` the hashes of
+    their files by path in the case's folder ``place``. ``split`` is the patient's, and stays. ``trusted`` is the revision
+    to believe: the newest one that was approved, else the newest correction; a model's prediction never is.
     """
 
     id: str
-    folder: Path
+    place: str
     patient: str
-    status: Status
-    volumes: dict[str, Path]
-    revision: int | None
-    labels: dict[str, Path]
-    sha256: dict[str, str]
+    modalities: tuple[str, ...]
+    scan_sha256: dict[str, str] = field(repr=False)
     split: Split
-    revisions: tuple[Revision, ...] = field(default=(), repr=False)
+    revisions: tuple[Revision, ...] = field(repr=False)
+    trusted: Revision | None
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.place)
+
+    @property
+    def status(self) -> Status:
+        if self.trusted is None:
+            return "predicted" if self.revisions else "unlabelled"
+        return "corrected" if self.trusted.approved_by is None else "approved"
+
+    @property
+    def volumes(self) -> dict[str, Path]:
+        """The scans (NRRD, world space) by modality."""
+        return {name: Path(self.place, VOLUMES, f"{name}.nrrd") for name in self.modalities}
+
+    @property
+    def revision(self) -> int | None:
+        """The number of the revision to trust, if there is one."""
+        return self.trusted.number if self.trusted else None
+
+    @property
+    def labels(self) -> dict[str, Path]:
+        """The labels to trust (.seg.nrrd) by modality; none where there is no such revision."""
+        return self.trusted.labels if self.trusted else {}
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Of the scans and of the labels to trust, by path in the case's folder."""
+        number = f"{self.trusted.number:04d}" if self.trusted else ""
+        labels = self.trusted.sha256 if self.trusted else {}
+        return self.scan_sha256 | {f"{REVISIONS}/{number}/{file}": value for file, value in labels.items()}
 
     @property
     def prediction(self) -> Revision | None:
@@ -96,11 +132,13 @@ def read_cases(folder: Path, site: SiteFacts, splits: Mapping[str, Split]) -> tu
     """All cases of the site in ``folder`` by id, and what is wrong with those that cannot be read."""
     cases: list[SiteCase] = []
     damaged: list[DataError] = []
+    index, place = SiteIndex(folder), folder / CASES
     for name in case_ids(folder):
         try:
-            cases.append(read_case(folder / CASES / name, site, splits))
+            cases.append(read_case(place / name, site, splits, index))
         except DataError as error:
             damaged.append(error)
+    index.save()
     return cases, damaged
 
 
@@ -110,76 +148,70 @@ def case_ids(folder: Path) -> list[str]:
     return sorted(name for name in os.listdir(place) if not name.startswith(".")) if place.is_dir() else []  # noqa: PTH208
 
 
-def read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split]) -> SiteCase:
-    """The case in ``folder``. Raises DataError ``damaged-case``."""
+def read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], index: SiteIndex | None = None) -> SiteCase:
+    """The case in ``folder``, from its files, or from ``index`` where many are read. Raises DataError ``damaged-case``."""
+    read = index.read if index else _read
     try:
-        return _read_case(folder, site, splits)
+        return _read_case(folder, site, splits, read)
     except (AttributeError, TypeError, ValueError) as error:  # JSON, but not of the kind that it should be
         raise DataError("damaged-case", f"{folder}: {type(error).__name__} {error}", REPAIR_HINT) from error
 
 
-def _read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split]) -> SiteCase:
+def _read(path: str, hint: str) -> dict[str, Any]:
+    return read_json(path, "damaged-case", hint)
+
+
+def _read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], read: _Read) -> SiteCase:
     place = str(folder)
-    content = read_json(f"{place}/{CASE_FILE}", "damaged-case", REPAIR_HINT)
+    content = read(f"{place}/{CASE_FILE}", REPAIR_HINT)
     if content.get("store_version") != STORE_VERSION or not isinstance(content.get("volumes"), dict):
         raise DataError("damaged-case", f"{place}/{CASE_FILE} is not of version {STORE_VERSION}", REPAIR_HINT)
     patient = str(content.get("patient", ""))
-    revisions = _read_revisions(place)
-    trusted = trusted_revision(revisions)
-    key = patient or folder.name
+    revisions = _read_revisions(place, read)
     return SiteCase(
         id=folder.name,
-        folder=folder,
+        place=place,
         patient=patient,
-        status=_status(revisions, trusted),
-        volumes={name: Path(f"{place}/{VOLUMES}/{name}.nrrd") for name in content["volumes"]},
-        revision=trusted.number if trusted else None,
-        labels=trusted.labels if trusted else {},
-        sha256=content.get("sha256", {}) | (trusted.sha256 if trusted else {}),
-        split=splits.get(key) or site.drawn_split(key),
+        modalities=tuple(content["volumes"]),
+        scan_sha256=content.get("sha256", {}),
+        split=splits.get(patient or folder.name) or site.drawn_split(patient or folder.name),
         revisions=revisions,
+        trusted=_trusted(revisions),
     )
 
 
-def trusted_revision(revisions: Sequence[Revision]) -> Revision | None:
-    """The newest approved revision, else the newest correction."""
+def _trusted(revisions: Sequence[Revision]) -> Revision | None:
     corrections = [one for one in revisions if not one.is_prediction]
     approved = [one for one in corrections if one.approved_by is not None]
     return next(reversed(approved or corrections), None)
 
 
-def _status(revisions: Sequence[Revision], trusted: Revision | None) -> Status:
-    if trusted is None:
-        return "predicted" if revisions else "unlabelled"
-    return "corrected" if trusted.approved_by is None else "approved"
-
-
-def _read_revisions(case: str) -> tuple[Revision, ...]:
+def _read_revisions(case: str, read: _Read) -> tuple[Revision, ...]:
     place = f"{case}/{REVISIONS}"
     try:
         names = set(os.listdir(place))  # noqa: PTH208 - as in read_json
     except FileNotFoundError:
         return ()
     numbers = sorted((name for name in names if name.isdecimal()), key=int)
-    return tuple(read_revision(place, name, f"{name}{APPROVAL_SUFFIX}" in names) for name in numbers)
+    return tuple(_read_revision(place, name, f"{name}{APPROVAL_SUFFIX}" in names, read) for name in numbers)
 
 
-def read_revision(place: str, name: str, is_approved: bool) -> Revision:
+def _read_revision(place: str, name: str, is_approved: bool, read: _Read) -> Revision:
     """The revision ``name`` ("0001") in the folder ``place``. Raises DataError ``damaged-case``."""
     file = f"{place}/{name}/{REVISION_FILE}"
-    content = read_json(file, "damaged-case", REPAIR_HINT)
+    content = read(file, REPAIR_HINT)
     hashes = content.get("sha256")
     if not isinstance(hashes, dict):
         raise DataError("damaged-case", f"{file} has no sha256", REPAIR_HINT)
-    approval = read_json(f"{place}/{name}{APPROVAL_SUFFIX}", "damaged-case", REPAIR_HINT) if is_approved else {}
+    approval = read(f"{place}/{name}{APPROVAL_SUFFIX}", REPAIR_HINT) if is_approved else {}
     return Revision(
         number=int(name),
+        place=f"{place}/{name}",
         is_prediction=content.get("kind") == "prediction",
         parent=content.get("parent"),
         author=content.get("author", ""),
         bundle=content.get("bundle", {}),
-        labels={file.removesuffix(SLICER_SUFFIX): Path(f"{place}/{name}/{file}") for file in hashes},
-        sha256={f"{REVISIONS}/{name}/{file}": value for file, value in hashes.items()},
+        sha256=hashes,
         approved_by=str(approval.get("author", "")) if is_approved else None,
         settled=int(approval.get("settled", 0)),
     )

@@ -31,6 +31,7 @@ WITHOUT_TORCH = {
     "segmentation_io",
     "site_cases",
     "site_folder",
+    "site_index",
     "volume",
 }
 MATHEMATICS = {"network", "losses"}  # torch alone; know no files
