@@ -204,7 +204,7 @@ class _Display:
         from tqdm import tqdm
 
         self.events, self.shown = args.events and shown, shown
-        self.bar = tqdm(total=100, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {postfix}", mininterval=0.5,
+        self.bar = tqdm(total=100, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {desc}", mininterval=0.5,
                         disable=not shown or args.events)  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -234,5 +234,6 @@ class _Display:
             print(json.dumps({"event": "progress", **dataclasses.asdict(status)}), flush=True)
             return
         left = "" if status.seconds_left is None else f", {self.bar.format_interval(status.seconds_left)} left"
-        self.bar.set_postfix_str(f"{status.stage}{': ' if status.words else ''}{status.words}{left}", refresh=False)
+        words = f"{status.stage}{': ' if status.words else ''}{status.words}{left}"
+        self.bar.set_description_str(words, refresh=False)
         self.bar.update(max(0.0, 100 * status.fraction - self.bar.n))
