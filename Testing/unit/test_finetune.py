@@ -1,0 +1,256 @@
+"""``crossmodalseg finetune``, end to end on a tiny site: what it decides, what it writes, and how it goes on."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from CrossModalSegLib import finetune
+from CrossModalSegLib.bundle import load_bundle
+from CrossModalSegLib.case_files import CaseFiles
+from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.cli import main
+from CrossModalSegLib.finetune_run import unfinished_run
+from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.labels import LabelMap, Structure
+from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, intensity_bundle
+from Testing.tiny_site import labels, make_site, scan, site_grid
+
+QUICK = """
+finetune = { most_iterations = 4, validations = 1 }
+training = { loss_stride = 2 }
+"""
+
+
+def prepare(folder: Path, corrected: int, unlabelled: int, **more) -> Path:
+    folder.mkdir(exist_ok=True)
+    intensity_bundle(folder / "tiny", (16, 16, 16), 4.0)
+    (folder / "quick.toml").write_text(QUICK)
+    make_site(folder / "site", corrected, unlabelled, **more)
+    return folder
+
+
+def run(folder: Path, *more: object, new: bool = True) -> int:
+    arguments = ["--base", folder / "tiny", "--device", "cpu"]
+    if new:
+        arguments += ["--budget", 30, "--config", folder / "quick.toml"]
+    return main(["finetune", str(folder / "site"), *map(str, arguments), *map(str, more)])
+
+
+def run_folder(folder: Path) -> Path:
+    (found,) = (folder / "site" / "runs").iterdir()
+    return found
+
+
+def weights_of(folder: Path) -> dict[str, np.ndarray]:
+    return load_bundle(run_folder(folder) / "tiny-site-1").read_weights()
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """A run on two corrected cases and one without labels."""
+    folder = prepare(tmp_path_factory.mktemp("two"), 2, 1)
+    assert run(folder) == 0
+    return folder
+
+
+# what a run leaves
+
+
+def test_two_corrected_cases_give_a_candidate_and_too_little_evidence(done):
+    metrics = json.loads((run_folder(done) / "metrics.json").read_text())
+    assert metrics["verdict"]["decision"] in ("insufficient-evidence", "keep")  # never promoted on two patients
+    assert metrics["verdict"]["site"]["mean"]["patients"] == 2
+    assert not (done / "site" / "models").exists()
+
+
+def test_the_candidate_carries_its_parent_its_cases_by_hash_and_its_configuration(done):
+    bundle = load_bundle(run_folder(done) / "tiny-site-1")
+    section = bundle.metadata["crossmodalseg"]
+    assert section["parent"] == load_bundle(done / "tiny").sha256
+    assert bundle.version == "0.0.1+site.1"
+    cases = {case.id: case.sha256 for case in CaseStore(done / "site").cases() if case.labels}
+    assert section["training"]["cases"] == cases
+    assert section["training"]["fine-tuning"]["finetune"]["most_iterations"] == 4
+    assert section["scores"]["gate"]["held-out"]["mean"]["patients"] == 2
+
+
+def test_the_candidate_segments(done):
+    result = Segmenter(load_bundle(run_folder(done) / "tiny-site-1"), "cpu").segment({"T1w": scan(0, "T1w")})
+    assert set(np.unique(result.modalities["T1w"].labels).tolist()) <= set(LABEL_MAP.channels)
+
+
+def test_the_candidate_s_weights_differ_from_its_parent_s(done):
+    assert not same(weights_of(done), load_bundle(done / "tiny").read_weights())
+
+
+def test_the_report_needs_nothing_else_and_shows_curves_tables_and_pictures(done):
+    text = (run_folder(done) / "report.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert "http" not in text
+    for said in ("left bright ball", "fold-1", "To do it again", "sha256", "corrected cases", "Before and after"):
+        assert said in text
+    assert text.count("data:image/png;base64,") >= 3 + 4  # curves of three trainings, two modalities of two cases
+
+
+def test_neither_report_nor_plan_nor_metrics_hold_a_path(done):
+    for name in ("report.html", "plan.json", "metrics.json", "schedule.json"):
+        assert str(done) not in (run_folder(done) / name).read_text()
+
+
+def test_folds_judge_every_case_by_a_training_that_did_not_learn_from_it(done):
+    plan = json.loads((run_folder(done) / "plan.json").read_text())
+    *folds, final = plan["trainings"]
+    assert sorted(case for fold in folds for case in fold["judged"]) == sorted(plan["cases"])
+    assert all(not set(fold["learnt"]) & set(fold["judged"]) for fold in folds)
+    assert sorted(final["learnt"]) == sorted(plan["cases"])
+
+
+# stopping and going on
+
+
+@pytest.mark.parametrize("stage", ["score_parent", "make_schedule", "score_candidate", "conclude"])
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(done, tmp_path, monkeypatch, capsys, stage):
+    folder = prepare(tmp_path / "again", 2, 1)
+    real = getattr(finetune, stage)
+
+    def stopped(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, stage, stopped)
+        assert run(folder) == 130
+    if stage == "conclude":  # all had been written
+        assert run(folder, "--resume", new=False) == 2
+        assert "nothing-to-resume" in capsys.readouterr().err
+    else:
+        assert run(folder, "--resume", new=False) == 0
+    assert len(weights_of(folder)) == len(weights_of(done))
+
+
+def test_a_case_that_is_added_meanwhile_does_not_change_the_run_that_goes_on(tmp_path, monkeypatch):
+    folder = prepare(tmp_path / "again", 2, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(finetune, "make_schedule", _interrupt)
+        assert run(folder) == 130
+    begun = json.loads((unfinished_run(folder / "site") / "plan.json").read_text())["cases"]
+    make_site(folder / "site", 3, 1)
+    assert run(folder, "--resume", new=False) == 0
+    assert json.loads((run_folder(folder) / "metrics.json").read_text())["verdict"]["site"]["mean"]["patients"] == 2
+    assert (
+        load_bundle(run_folder(folder) / "tiny-site-1").metadata["crossmodalseg"]["training"]["cases"].keys()
+        == begun.keys()
+    )
+
+
+def _interrupt(*_arguments):
+    raise KeyboardInterrupt
+
+
+def test_resuming_does_not_take_another_plan(done, capsys):
+    assert run(done, "--resume", "--output", "other", new=False) == 2
+    assert "error[plan-fixed]: --resume with --output" in capsys.readouterr().err
+
+
+# what it refuses, and what it only says
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, capsys):
+    folder = prepare(tmp_path, 2, 1)
+    before = sorted(folder.rglob("*"))
+    assert run(folder, "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert "2 corrected cases of 2 patients, 1 cases without labels, 3 structures" in said
+    assert "2 trainings of 4 steps and one of 4 at" in said
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_exchanged_structures_keep_the_parent(tmp_path, capsys):
+    folder = prepare(tmp_path, 2, 0, exchanged=True)
+    assert run(folder) == 0
+    assert capsys.readouterr().out.startswith('keep: "left bright ball" and "right bright ball" look exchanged in')
+
+
+def test_one_corrected_case_is_enough_to_train_and_too_little_to_judge(tmp_path, capsys):
+    folder = prepare(tmp_path, 1, 0)
+    assert run(folder) == 0
+    assert "insufficient-evidence: corrected cases of 0 patients could be held out" in capsys.readouterr().out
+
+
+def test_all_that_is_wrong_with_the_data_is_told_at_once(tmp_path, capsys):
+    folder = prepare(tmp_path, 2, 1)
+    first, second = (case for case in CaseStore(folder / "site").cases() if case.labels)
+    file = first.labels["T1w"]
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    second.volumes["T2w"].unlink()
+    assert run(folder) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error[site-data]: ")
+    assert f"case {first.id}" in said
+    assert "SHA-256 differs" in said
+    assert f"case {second.id}: no file" in said
+    assert said.count("\n") == 1
+    assert not (folder / "site" / "runs").exists()
+
+
+def test_a_site_without_corrections_is_refused(tmp_path, capsys):
+    folder = prepare(tmp_path, 0, 1)
+    assert run(folder) == 2
+    assert "none of the 1 cases has corrected labels" in capsys.readouterr().err
+
+
+def test_a_budget_that_is_too_small_says_what_would_do(tmp_path, capsys):
+    folder = prepare(tmp_path, 2, 0)
+    assert run(folder, "--budget", "0.01") == 2
+    assert re.search(r"error\[budget-too-small\].*give --budget \d+ or more", capsys.readouterr().err)
+
+
+def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys):
+    folder = tmp_path
+    intensity_bundle(folder / "tiny", (16, 16, 16), 4.0)
+    (folder / "quick.toml").write_text(QUICK)
+    spot = LabelMap((Structure(7, "bright spot", (9, 9, 9)),))
+    case = CaseFiles(
+        {"T1w": scan(0, "T1w"), "T2w": scan(0, "T2w")},
+        {"T1w": (np.where(labels(0) == LEFT, 7, 0).astype(np.uint16), site_grid(0))},
+        spot,
+        {"name": "tiny", "modalities": ["T1w", "T2w"]},
+        "p",
+    )
+    CaseStore(folder / "site").save_correction(case)
+    assert run(folder) == 2
+    assert 'error[labels-differ]: the bundle has no 7 "bright spot"' in capsys.readouterr().err
+
+    assert run(folder, "--propose-mapping", folder / "mapping.json") == 0
+    assert 'new structure "bright spot" (7), whose head begins as background' in capsys.readouterr().out
+    mapping = json.loads((folder / "mapping.json").read_text())
+    assert mapping == {"map": {"7": None}, "start": {}}
+    mapping["start"]["7"] = LEFT
+    (folder / "mapping.json").write_text(json.dumps(mapping))
+
+    assert run(folder, "--mapping", folder / "mapping.json") == 0
+    said = capsys.readouterr().err
+    assert "taken from the parent's segmentation: tissue, left bright ball, right bright ball" in said
+    grown = load_bundle(run_folder(folder) / "tiny-site-1")
+    assert grown.label_map.values == (2, LEFT, RIGHT, 7)
+    assert grown.network["classes"] == 5
+    Segmenter(grown, "cpu")
+
+
+def test_progress_as_events_is_one_line_of_json_each_and_ends_with_the_outcome(tmp_path, capsys):
+    folder = prepare(tmp_path, 1, 0)
+    assert run(folder, "--events") == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    fractions = [event["fraction"] for event in events if event["event"] == "progress"]
+    assert fractions
+    assert all(0 <= fraction <= 1 for fraction in fractions)
+    assert events[-1]["event"] == "done"
+    assert events[-1]["decision"] == "insufficient-evidence"
+    assert Path(events[-1]["report"]).is_file()
