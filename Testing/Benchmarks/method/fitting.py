@@ -51,12 +51,16 @@ def fit(
     structures: Sequence[str],
     labelled: SampleSource,
     unlabelled: Sequence[TrainingCase] | None,
+    validation: SampleSource | None,
     network: Any,
     folder: Path,
     report: Callable[[Progress], None],
 ) -> None:
-    """Train ``network``, or go on from the checkpoint in ``folder``, and leave the averaged weights in it."""
+    """Train ``network``, or go on from the checkpoint in ``folder``, and leave the averaged weights in it.
+
+    ``validation`` is for the curves; nothing is chosen by it.
+    """
     pool = None if unlabelled is None else UnlabelledSource(unlabelled, config)
     with TrainingLog(folder, list(structures)) as log:
-        weights = train(config, 1 + len(structures), labelled, None, folder, CPU, report, pool, network, log)
+        weights = train(config, 1 + len(structures), labelled, validation, folder, CPU, report, pool, network, log)
     network.load_state_dict(weights)

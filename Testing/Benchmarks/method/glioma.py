@@ -96,7 +96,7 @@ def carry_out(
     network = make_network(kind, config, 2)
     source = labelled_source(kind, [p.case(kind.scans) for p in others if p.labelled], config)
     pool = [p.case(kind.scans) for p in others if not p.labelled] if kind.semi is not None else None
-    fit(config, ["whole tumour"], source, pool, network, folder, tell(folder.name))
+    fit(config, ["whole tumour"], source, pool, None, network, folder, tell(folder.name))
     window = Window(config.patch, (SPACING,) * 3, TUMOUR)
     rated = rate(network, {slot: left_out.scan(slot) for slot in kind.scans}, window)
     scores = {SCANS[slot]: structures["whole tumour"] for slot, structures in rated.items()}

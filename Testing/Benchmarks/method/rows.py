@@ -75,7 +75,7 @@ class Run:
         config = replace(
             base,
             network=replace(base.network, fusion=fusion if row.fusion == BEST else row.fusion),
-            training=replace(base.training, iterations=self.iterations, seed=self.seed, validate_every=self.iterations),
+            training=replace(base.training, iterations=self.iterations, seed=self.seed),
             semi_supervised=replace(base.semi_supervised, **(row.semi or {})),
         )
         tables = config_to_tables(config)

@@ -107,21 +107,25 @@ def train_row(run: Run, row: Row, split: Split, config: TrainingConfig, network:
     if row.semi is not None:
         rest = chosen(split.training[labelled:], row)
         unlabelled = [patient.case(slots, False, config.spacing) for patient, slots in rest]
+    seen = [patient.case(row.scans, True, config.spacing) for patient in split.validation]
+    validation = labelled_source(row, seen, config)
     started = time.monotonic()
     if row.begins_alike and not (folder / "checkpoint.pt").exists():
-        begin(run, config, source, network, folder)
-    fit(config, STRUCTURES, source, unlabelled, network, folder, tell(run.name))
+        begin(run, config, source, validation, network, folder)
+    fit(config, STRUCTURES, source, unlabelled, validation, network, folder, tell(run.name))
     return time.monotonic() - started
 
 
-def begin(run: Run, config: TrainingConfig, training: SampleSource, network: Any, folder: Path) -> None:
+def begin(
+    run: Run, config: TrainingConfig, training: SampleSource, validation: SampleSource, network: Any, folder: Path
+) -> None:
     """Give the run the checkpoint with which its semi-supervised part starts. Runs that differ in nothing else have it
     in common, bit by bit, so it is trained once (and it is where a supervised run stands at that step)."""
     beginning = folder.parent / beginning_of(run, config)
     beginning.mkdir(exist_ok=True)
     steps = math.ceil(config.semi_supervised.start * config.training.iterations)
     if steps > 0:
-        train(config, len(CHANNELS), training, None, beginning, CPU, tell(run.name), network=network, until=steps)
+        train(config, len(CHANNELS), training, validation, beginning, CPU, tell(run.name), network=network, until=steps)
         shutil.copy(beginning / "checkpoint.pt", folder)
 
 
