@@ -12,9 +12,10 @@ from CrossModalSegLib.objective import Objective
 from CrossModalSegLib.samples import Sample
 from CrossModalSegLib.sources import CaseSource
 from CrossModalSegLib.volume import Volume, write_volume
-from Testing.Benchmarks.method import glioma
+from Testing.Benchmarks.method import curves, glioma
 from Testing.Benchmarks.method import run as run_command
 from Testing.Benchmarks.method.campaign import ORDER, refuse_other_settings
+from Testing.Benchmarks.method.curves import mean_curve
 from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
 from Testing.Benchmarks.method.fitting import OneLabelMap
 from Testing.Benchmarks.method.patients import split_of
@@ -332,3 +333,16 @@ def test_real_pairs_are_left_out_one_by_one_and_nothing_is_trained_twice(tmp_pat
     assert set(only_first) == {"FLAIR"}
     glioma.main(list(map(str, arguments)))
     assert "2/2" not in capsys.readouterr().out
+
+
+def test_a_curve_is_the_mean_over_the_seeds_as_far_as_all_have_come(tmp_path):
+    for seed, dice in ((0, [[0.2, 0.4], [0.6, 0.8]]), (1, [[0.4, 0.6]])):
+        folder = tmp_path / f"9-14-{seed}"
+        folder.mkdir()
+        curve = [{"step": 10 * (n + 1), "loss": 1.0, "dice": each} for n, each in enumerate(dice)]
+        torch.save({"curve": curve}, folder / "checkpoint.pt")
+    steps, mean = mean_curve(tmp_path.glob("9-14-[0-9]"))
+    assert steps.tolist() == [10]
+    assert mean == pytest.approx([0.4])
+    curves.main(["--output", str(tmp_path), "--picture", str(tmp_path / "picture.png")])
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

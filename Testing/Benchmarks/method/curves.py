@@ -1,0 +1,62 @@
+"""Validation Dice over the iterations, one line per row of the table. Second modality simulated.
+
+    python -m Testing.Benchmarks.method.curves --picture docs/method-curves.png
+
+The validation samples are patches with random displacements and missing scans, so the level is not that of the tables.
+Nothing was chosen by them.
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+from CrossModalSegLib.checkpoint import read_curve
+from Testing.Benchmarks.method.rows import ROWS
+from Testing.Benchmarks.method.run import OUTPUT
+
+Curve = tuple[np.ndarray, np.ndarray]  # steps, mean Dice
+SHOWN = ("1", "2", "3", "5", "6", "9", "11")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder of the runs")
+    parser.add_argument("--labelled", type=int, default=14)
+    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=SHOWN)
+    parser.add_argument("--picture", type=Path, required=True)
+    args = parser.parse_args(argv)
+    found = {row: mean_curve(args.output.glob(f"{row}-{args.labelled}-[0-9]")) for row in args.rows}
+    draw({row: curve for row, curve in found.items() if curve is not None}, args.picture)
+
+
+def mean_curve(folders: Iterable[Path]) -> Curve | None:
+    """Mean over the seeds, at the steps that all have reached; None where there is no run."""
+    curves = [read_curve(folder) for folder in sorted(folders)]
+    length = min((len(curve) for curve in curves), default=0)
+    if length == 0:
+        return None
+    steps = np.array([point["step"] for point in curves[0][:length]])
+    return steps, np.mean([[np.nanmean(point["dice"]) for point in curve[:length]] for curve in curves], axis=0)
+
+
+def draw(curves: Mapping[str, Curve], picture: Path) -> None:
+    """One line per row."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), dpi=120, layout="constrained")
+    for row, (steps, dice) in curves.items():
+        axes.plot(steps, dice, marker=".", label=f"{row}. {ROWS[row].title}")
+    axes.set(xlabel="iteration", ylabel="mean Dice, validation patches", title="T1w real, second modality simulated")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7, loc="lower right")
+    figure.savefig(picture)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()
