@@ -98,6 +98,7 @@ def planned_data(site: Path, base: Bundle, mapping: LabelMapping, plan: Plan) ->
 
 def carry_out(run: Finetuning) -> Outcome | None:
     """Everything after the plan; of several processes the first one writes, and it alone knows what came of it."""
+    run.plan = limited_plan(run)
     parent = score_parent(run)
     schedule = finetune_plan.read_schedule(run.folder) or make_schedule(run)
     run.processes.wait()
@@ -153,14 +154,22 @@ def contradictions(run: Finetuning) -> list[str]:
 # --- time
 
 
+def limited_plan(run: Finetuning) -> Plan:
+    """The plan with the seconds that a case takes here, and no more cases to judge than there is time for."""
+    if run.processes.writes and not run.plan.case_seconds:
+        seconds = max(time_case(run), 1e-3)
+        finetune_plan.within_budget(run.plan, run.config.finetune, seconds, len(run.frozen)).save(run.folder)
+    run.processes.wait()
+    return finetune_plan.read_plan(run.folder)
+
+
 def make_schedule(run: Finetuning) -> Schedule:
-    """Measure a step and a case here and now, and fill the budget."""
+    """Measure a step here and now, and fill what is left of the budget."""
     if not run.processes.writes:
-        return Schedule(1, 1, 0.0, 0.0)
-    case_seconds = time_case(run)
+        return Schedule(1, 1, 0.0)
     step_seconds = time_steps(run)
     seconds = run.plan.budget_minutes * 60 - run.pace.elapsed
-    made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, case_seconds, len(run.frozen))
+    made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
     made.save(run.folder)
     return made
 
@@ -198,9 +207,9 @@ def _stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:
     stages: dict[str, float] = {}
     for fold in run.plan.folds:
         stages[f"training {fold.name}"] = schedule.fold_steps * schedule.step_seconds
-        stages[f"scoring {fold.name}"] = len(fold.judged) * schedule.case_seconds
+        stages[f"scoring {fold.name}"] = len(fold.judged) * run.plan.case_seconds
     stages["training final"] = schedule.final_steps * schedule.step_seconds
-    stages["scoring final"] = (len(run.plan.final.judged) + len(run.frozen)) * schedule.case_seconds
+    stages["scoring final"] = (len(run.plan.final.judged) + len(run.frozen)) * run.plan.case_seconds
     return stages | {"report": finetune_plan.REPORT_SECONDS}
 
 

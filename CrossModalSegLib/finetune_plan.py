@@ -33,7 +33,8 @@ class Plan:
     """What is decided before anything is computed; a run that is resumed goes by it.
 
     ``cases`` holds revision and SHA-256 of each labelled case by id, ``unlabelled`` the ids of the others; ``base`` name,
-    version and SHA-256 of the parent; ``config`` and ``mapping`` what was asked for.
+    version and SHA-256 of the parent; ``config`` and ``mapping`` what was asked for; ``case_seconds`` what segmenting and
+    scoring a case takes here, 0 before it was measured.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Plan:
     config: Mapping[str, Any]
     mapping: Mapping[str, Any]
     budget_minutes: float
-    seed: int = 0
+    case_seconds: float = 0.0
 
     @property
     def folds(self) -> tuple[Training, ...]:
@@ -70,7 +71,6 @@ class Schedule:
     fold_steps: int
     final_steps: int
     step_seconds: float
-    case_seconds: float
 
     def save(self, folder: Path) -> None:
         """Write ``schedule.json``."""
@@ -117,22 +117,23 @@ def _ids(cases: Sequence[DataCase], patients: set[str]) -> tuple[str, ...]:
     return tuple(case.id for case in cases if case.patient in patients)
 
 
-def limit_judged(trainings: Sequence[Training], most: int) -> tuple[Training, ...]:
-    """At most ``most`` cases are judged on over all trainings, as evenly as can be; ids are random, so the first do."""
-    judged = [one for one in trainings if one.judged]
+def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, frozen: int) -> Plan:
+    """The plan with as many judged cases as can be scored for parent and candidate in the time for it; ids are random, so
+    the first ones do. Every training keeps at least one."""
+    most = int(options.evaluation_share * plan.budget_minutes * 60 / (2 * case_seconds)) - frozen
+    judged = [one for one in plan.trainings if one.judged]
     each = max(1, most // max(1, len(judged)))
-    return tuple(dataclasses.replace(one, judged=one.judged[:each]) for one in trainings)
+    trainings = tuple(dataclasses.replace(one, judged=one.judged[:each]) for one in plan.trainings)
+    return dataclasses.replace(plan, trainings=trainings, case_seconds=round(case_seconds, 3))
 
 
-def schedule(
-    plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, case_seconds: float, frozen: int
-) -> Schedule:
+def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: int) -> Schedule:
     """The steps that fit into ``seconds``, after what judging the candidate on whole cases and the report take.
 
     Raises ConfigError ``budget-too-small``, which says what would do.
     """
     judged = sum(len(one.judged) for one in plan.trainings)
-    rest = seconds * MARGIN - REPORT_SECONDS - case_seconds * (judged + frozen)
+    rest = seconds * MARGIN - REPORT_SECONDS - plan.case_seconds * (judged + frozen)
     steps = rest / step_seconds
     validation = options.validations * validation_samples(1 + judged) * VALIDATION_COST
     with_validation = [bool(one.judged) for one in plan.trainings]
@@ -149,7 +150,7 @@ def schedule(
             f"give --budget {needed:.0f} or more",
         )
     most = options.most_iterations
-    return Schedule(min(most, int(fold)), min(most, int(final)), round(step_seconds, 4), round(case_seconds, 2))
+    return Schedule(min(most, int(fold)), min(most, int(final)), round(step_seconds, 4))
 
 
 def _least_seconds(plan: Plan, share: float, validation: float, step_seconds: float) -> float:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.case_store import file_sha256
+from CrossModalSegLib.case_files import file_sha256
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.inference import modality_slot

@@ -165,18 +165,19 @@ def _propose_mapping(args: argparse.Namespace) -> int:
 
 def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display") -> int:
     """All of it up to the training, in a folder that is removed again."""
-    from CrossModalSegLib.finetune import make_schedule, new_finetuning, score_parent
+    from CrossModalSegLib.finetune import limited_plan, make_schedule, new_finetuning, score_parent
 
     base, mapping, plan, data = _new_plan(args)
     with tempfile.TemporaryDirectory() as place:
         run = new_finetuning(args.site, Path(place), base, mapping, plan, data, device, show.status)
         show.plan(run)
+        run.plan = limited_plan(run)
         score_parent(run)
         schedule = make_schedule(run)
     trainings = [f"{len(plan.folds)} trainings of {schedule.fold_steps} steps"] if plan.folds else []
     trainings.append(f"one of {schedule.final_steps}")
     show.line(
-        f"{' and '.join(trainings)} at {schedule.step_seconds:.2f} s per step, {schedule.case_seconds:.1f} s per scored "
+        f"{' and '.join(trainings)} at {schedule.step_seconds:.2f} s per step, {run.plan.case_seconds:.1f} s per scored "
         f"case: {plan.budget_minutes:g} minutes in all"
     )
     return 0

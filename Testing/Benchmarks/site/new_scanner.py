@@ -1,0 +1,213 @@
+"""A new scanner: what a few corrected cases, and many without labels, are worth. Second modality simulated.
+
+    taskset -c 1 python -m Testing.Benchmarks.site.new_scanner
+
+The base is trained on patients 1 to 40 of the hippocampus set (method/simulate.py makes the second contrast). The site is
+patients 41 to 140 as another scanner takes them (shift.py): 1, 2, 4 or 8 are corrected, the others have no labels. Scored
+are the last 40 patients, shifted, and unshifted to see what is forgotten: the base, supervised and semi-supervised
+fine-tuning with equal steps. Every row is kept in OUTPUT, so that the same command goes on where it was stopped.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from CrossModalSegLib.bundle import Bundle, load_bundle
+from CrossModalSegLib.case_files import CaseFiles
+from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.config import read_config
+from CrossModalSegLib.finetune import make_plan, new_finetuning, score_candidate, train_one
+from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
+from CrossModalSegLib.finetune_plan import Training
+from CrossModalSegLib.finetune_scoring import CaseScorer, Scores
+from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.label_mapping import same_structures
+from CrossModalSegLib.site_data import DataCase
+from CrossModalSegLib.sources import CaseSource
+from CrossModalSegLib.trained_bundle import publish_trained
+from CrossModalSegLib.training import build_network, train
+from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, split_of
+from Testing.Benchmarks.method.run import DATA, REPOSITORY
+from Testing.Benchmarks.method.scoring import LABELS
+from Testing.Benchmarks.site.files import data_case, mean_dice, write_case, write_row
+from Testing.Benchmarks.site.shift import on_own_grid, shifted
+from Testing.Benchmarks.site.table import write_table
+
+OUTPUT = REPOSITORY / "runs" / "new-scanner"
+CONFIG = REPOSITORY / "Testing" / "Benchmarks" / "method" / "base.toml"
+MODALITIES = ("T1w", "SIM")
+BASE_PATIENTS, FROZEN = 40, 4
+CPU = torch.device("cpu")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Everything that is missing, then the table."""
+    args = parser().parse_args(argv)
+    torch.set_num_threads(args.threads)
+    split = split_of(args.data, args.output / "scans")
+    base = make_base(split, args)
+    tests = {kind: make_tests(split, kind, args) for kind in ("shifted", "unshifted")}
+    score_base(base, tests, args.output)
+    rows = [(m, n, s) for n in args.corrected for s in range(args.seeds) for m in ("supervised", "semi-supervised")]
+    for method, corrected, seed in rows:
+        carry_out(base, split, tests, method, corrected, seed, args)
+        write_table(args.output)
+    print((args.output / "table.md").read_text(encoding="utf-8"))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data", type=Path, default=DATA)
+    made.add_argument("--output", type=Path, default=OUTPUT)
+    made.add_argument("--corrected", type=int, nargs="*", default=[1, 2, 4, 8])
+    made.add_argument("--unlabelled", type=int, default=100, help="at most this many cases without labels")
+    made.add_argument("--tests", type=int, default=40, help="patients that are scored")
+    made.add_argument("--seeds", type=int, default=2)
+    made.add_argument("--base-steps", type=int, default=1500)
+    made.add_argument("--steps", type=int, default=400, help="of each fine-tuning")
+    made.add_argument("--anchor", type=float, default=FinetuneOptions().anchor)
+    made.add_argument("--threads", type=int, default=1)
+    return made
+
+
+def make_base(split: Split, args: argparse.Namespace) -> Bundle:
+    """The base bundle with its frozen cases, trained now where it is not there."""
+    folder = args.output / "base"
+    if folder.is_dir():
+        return load_bundle(folder)
+    config = read_config(CONFIG)
+    every = replace(config.training, iterations=args.base_steps, batch=1)
+    config = replace(config, name="base", training=every)
+    known = [_simulated(patient).case((0, 1), True, config.spacing) for patient in split.training[:BASE_PATIENTS]]
+    run = args.output / "base-run"
+    run.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    network = build_network(config, len(CHANNELS))
+    weights = train(config, len(CHANNELS), CaseSource(known, config), None, run, CPU, _silent, network=network)
+    facts = {"data": "hippocampus, second modality simulated", "training cases": BASE_PATIENTS}
+    files = frozen(split.validation[:FROZEN], args.output)
+    return publish_trained(folder, config, LABELS, weights, facts, [], more_files=files)
+
+
+def frozen(patients: Sequence[Patient], output: Path) -> dict[str, bytes]:
+    """Unshifted cases that the base carries, against forgetting."""
+    files = {}
+    for patient in patients:
+        case = output / "frozen" / str(patient.number)
+        write_case(case, scans_of(patient, "unshifted"), LABELS)
+        files |= {f"frozen/{patient.number}/{path.name}": path.read_bytes() for path in case.iterdir()}
+    return files
+
+
+def scans_of(patient: Patient, kind: str) -> dict:
+    """Both scans of a patient with labels on their own grids, "shifted" or "unshifted"."""
+    _simulated(patient)
+    scans = {"T1w": patient.first(), "SIM": patient.second("aligned")}
+    if kind == "shifted":
+        return {name: shifted(scan, name, patient.number) for name, scan in scans.items()}
+    return {name: on_own_grid(scan) for name, scan in scans.items()}
+
+
+def _simulated(patient: Patient) -> Patient:
+    patient.simulate(0)
+    return patient
+
+
+def make_tests(split: Split, kind: str, args: argparse.Namespace) -> list[DataCase]:
+    """The last patients, who are in no training."""
+    cases = []
+    for patient in split.test[-args.tests :]:
+        folder = args.output / "tests" / kind / str(patient.number)
+        if not folder.is_dir():
+            write_case(folder, scans_of(patient, kind), LABELS)
+        cases.append(data_case(folder, MODALITIES, LABELS.values))
+    return cases
+
+
+def score_base(base: Bundle, tests: dict[str, list[DataCase]], output: Path) -> None:
+    """The row of the base."""
+    if not (output / "rows" / "base.json").exists():
+        (output / "rows").mkdir(exist_ok=True)
+        found = {}
+        for kind, cases in tests.items():
+            scorer = CaseScorer(Segmenter(base, "cpu"), {}, LABELS, output / "base-scores" / kind)
+            found[kind] = summary({case.id: scorer.score(case) for case in cases})
+        write_row(output / "rows" / "base.json", {"method": "base", "corrected": 0, "seed": 0, **found})
+
+
+def carry_out(
+    base: Bundle,
+    split: Split,
+    tests: dict[str, list[DataCase]],
+    method: str,
+    corrected: int,
+    seed: int,
+    args: argparse.Namespace,
+) -> None:
+    """One fine-tuning with the product's own training, scored; nothing where its row is there."""
+    name = f"{method}-{corrected}-{seed}"
+    target = args.output / "rows" / f"{name}.json"
+    if target.exists():
+        return
+    site = make_site(split, corrected, seed, args)
+    changes = {"training": {"seed": seed}, "semi_supervised": {"batch": int(method == "semi-supervised")}}
+    config = FinetuneConfig(FinetuneOptions(anchor=args.anchor), changes=changes)
+    mapping = same_structures(base.label_map, LABELS)
+    plan, data = make_plan(site.folder, base, mapping, config, name, "1", 1e6)
+    learnt = tuple(case.id for case in data.labelled)
+    plan = replace(plan, trainings=(Training("final", learnt, ()),))
+    run = new_finetuning(site.folder, args.output / "runs" / name, base, mapping, plan, data, CPU, _silent)
+    started = time.monotonic()
+    weights = train_one(run, plan.final, args.steps)
+    seconds = time.monotonic() - started
+    found = {kind: summary(score_candidate(run, kind, weights, cases)) for kind, cases in tests.items()}
+    facts = {"method": method, "corrected": corrected, "seed": seed, "steps": args.steps, "seconds": round(seconds)}
+    write_row(target, {**facts, "configuration": config.to_tables(), **found})
+    print(
+        f"{name}: shifted {found['shifted']['mean']:.3f}, unshifted {found['unshifted']['mean']:.3f}, {seconds:.0f} s"
+    )
+
+
+def make_site(split: Split, corrected: int, seed: int, args: argparse.Namespace) -> CaseStore:
+    """A site with the first cases of the seed's own order corrected, and the rest without labels."""
+    patients = split.training[BASE_PATIENTS:]
+    start = seed * 17 % len(patients)
+    ordered = [*patients[start:], *patients[:start]]
+    store = CaseStore(args.output / "sites" / f"{corrected}-{seed}")
+    store.create(LABELS, MODALITIES)
+    for number, patient in enumerate(ordered[: corrected + args.unlabelled]):
+        scans = scans_of(patient, "shifted")
+        volumes = {name: scan.volume for name, scan in scans.items()}
+        labels = {name: (scan.labels, scan.label_grid) for name, scan in scans.items()} if number < corrected else {}
+        case = CaseFiles(volumes, labels, LABELS, {"name": "base", "modalities": list(MODALITIES)}, str(patient.number))
+        if labels and not any(
+            one.labels for one in store.cases() if one.patient == store.site().patient_hash(str(patient.number))
+        ):
+            store.save_correction(case)
+        elif not labels:
+            store.add_unlabelled(case)
+    return store
+
+
+def summary(scores: dict[str, Scores]) -> dict:
+    """Mean Dice, and per structure."""
+    names = [one.name for one in LABELS.structures]
+    structures = {
+        name: statistics.mean(of_m[name]["dice"] for case in scores.values() for of_m in case.values())
+        for name in names
+    }
+    return {"mean": mean_dice(scores), "structures": structures, "cases": len(scores)}
+
+
+def _silent(*_: object) -> None:
+    """Tells nobody."""
+
+
+if __name__ == "__main__":
+    main()
