@@ -28,11 +28,11 @@ def staged_folder(target: str | Path, overwrite: bool = False, marker: str = "re
     _check_replaceable(target, overwrite, marker)
     anchor = _nearest_existing_folder(target.parent)
     staging = _hidden_sibling(anchor / target.name)
-    with _output_errors(target):
+    with output_errors(target):
         staging.mkdir()
     try:
         yield staging
-        with _output_errors(target):
+        with output_errors(target):
             _flush_tree(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
             _swap_in(staging, target, overwrite)
@@ -50,11 +50,11 @@ def staged_file(target: str | Path) -> Iterator[Path]:
     target = Path(target).resolve()
     staging = _hidden_sibling(target)
     try:
-        with _output_errors(target):
+        with output_errors(target):
             if not target.parent.is_dir():
                 raise FileNotFoundError(f"no folder {target.parent}")
         yield staging
-        with _output_errors(target):
+        with output_errors(target):
             _flush(staging)
             staging.replace(target)
             _flush_folder(target.parent)
@@ -66,7 +66,7 @@ def staged_file(target: str | Path) -> Iterator[Path]:
 def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Write ``content`` (text as UTF-8, line ends as given) to ``path``. Raises OutputError ``cannot-write``."""
     data = content.encode("utf-8") if isinstance(content, str) else content
-    with staged_file(path) as staging, _output_errors(Path(path)):
+    with staged_file(path) as staging, output_errors(Path(path)):
         staging.write_bytes(data)
 
 
@@ -171,7 +171,8 @@ def _flush_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _output_errors(target: Path) -> Iterator[None]:
+def output_errors(target: Path) -> Iterator[None]:
+    """An OSError in the block becomes OutputError ``cannot-write``, which names ``target``."""
     try:
         yield
     except OSError as error:

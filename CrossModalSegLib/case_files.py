@@ -73,3 +73,9 @@ def volume_sha256(volume: Volume) -> str:
     digest = hashlib.sha256(repr(volume.grid.shape_kji).encode() + place.astype("<f8").tobytes())
     digest.update(np.ascontiguousarray(volume.array, dtype="<f4").tobytes())
     return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,19 +16,17 @@ id of a case is a hash with the site's secret salt, so that the same scans are t
 NRRD, because a file that was cut short is noticed when it is read.
 """
 
-import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from CrossModalSegLib.atomic import create_once, staged_folder, write_atomically
-from CrossModalSegLib.case_files import CaseFiles, SavedCase, volume_sha256
+from CrossModalSegLib.atomic import create_once, output_errors, staged_folder, write_atomically
+from CrossModalSegLib.case_files import CaseFiles, SavedCase, file_sha256, volume_sha256
 from CrossModalSegLib.errors import DataError, OutputError
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.labels import LabelMap
@@ -156,7 +154,7 @@ class CaseStore:
             raise _not_approvable(case, number)
         facts = {"author": self.site().author_hash(author), "settled": case.revisions[-1].number}
         file = case.folder / REVISIONS / f"{number:04d}{APPROVAL_SUFFIX}"
-        with _writing(self.folder):
+        with output_errors(self.folder):
             create_once(file, _json(facts))
         return self.case(case.id)
 
@@ -164,7 +162,7 @@ class CaseStore:
         """Put a patient, with all cases of his or hers, into a split; "" leaves it to chance again."""
         case = self.case(case_id)
         file = self.folder / SPLITS / f"{case.patient or case.id}.json"
-        with _writing(self.folder):
+        with output_errors(self.folder):
             if not split:
                 file.unlink(missing_ok=True)
                 return
@@ -194,7 +192,7 @@ class CaseStore:
         return site, folder
 
     def _write_case(self, folder: Path, case: CaseFiles, content: Mapping[str, Any]) -> None:
-        with _writing(self.folder), staged_folder(folder, marker=CASE_FILE) as staging:
+        with output_errors(self.folder), staged_folder(folder, marker=CASE_FILE) as staging:
             (staging / VOLUMES).mkdir()
             hashes = {}
             for modality, volume in case.volumes.items():
@@ -223,7 +221,7 @@ class CaseStore:
         return site
 
     def _found(self, site: SiteFacts) -> None:
-        with _writing(self.folder):
+        with output_errors(self.folder):
             self._refuse_other_content()
             self.folder.mkdir(parents=True, exist_ok=True)
             create_once(self.folder / SITE_FILE, _json(site.to_json()))
@@ -260,7 +258,7 @@ class CaseStore:
 
     def _write_revision_as(self, target: Path, case: CaseFiles, content: Mapping[str, Any]) -> None:
         hashes: dict[str, str] = {}
-        with _writing(target.parent.parent), staged_folder(target, marker=REVISION_FILE) as staging:
+        with output_errors(target.parent.parent), staged_folder(target, marker=REVISION_FILE) as staging:
             for modality, (labels, grid) in case.labels.items():
                 path = staging / f"{modality}{SLICER_SUFFIX}"
                 write_segmentation(path, labels, grid, case.label_map)
@@ -268,12 +266,6 @@ class CaseStore:
                 _require_same(path, read_labels, read_grid, labels, grid)
                 hashes[path.name] = file_sha256(path)
             (staging / REVISION_FILE).write_bytes(_json({**content, "sha256": hashes}))
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _modalities(case: CaseFiles) -> tuple[str, ...]:
@@ -322,14 +314,3 @@ def _first_difference(there: LabelMap, here: LabelMap) -> str:
             names = (f'"{names[value]}"' if value in names else "not used" for names in (known, wanted))
             return "value {} is {} there, and {} here".format(value, *names)
     return ""
-
-
-@contextmanager
-def _writing(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(
-            "cannot-write", f"{target}: {reason}", "check that the folder is writable and has space"
-        ) from error

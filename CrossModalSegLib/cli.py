@@ -18,7 +18,7 @@ from typing import NoReturn
 from CrossModalSegLib import __version__
 from CrossModalSegLib.errors import CrossModalSegError
 
-COMMANDS = ("segment", "train", "finetune", "evaluate", "bundle", "doctor")
+COMMANDS = ("segment", "train", "finetune", "evaluate", "bundle", "site", "doctor")
 
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -46,11 +46,13 @@ def read_datalist(
     modalities: Sequence[str],
     root: Path | None = None,
     aliases: Mapping[str, Sequence[str]] | None = None,
+    labels_required: bool = True,
 ) -> Datalist:
     """The cases at ``path``. Without a validation list, every tenth case is kept for validation (none below three).
 
-    ``aliases`` are other names of the modalities, for layouts that have names of their own. Raises DataError
-    ``not-found``, ``layout`` or ``datalist``, which lists all problems.
+    ``aliases`` are other names of the modalities, for layouts that have names of their own. ``labels_required``: without
+    a labelled case there is nothing to train on, but there may be cases to correct. Raises DataError ``not-found``,
+    ``layout`` or ``datalist``, which lists all problems.
     """
     hint = "correct these entries"
     if path.is_dir():
@@ -71,7 +73,7 @@ def read_datalist(
     held = read["validation"]
     problems += [f"validation[{n}]: no label" for n, entry in enumerate(held) if entry.volumes and not entry.labels]
     problems += [f"unlabelled[{n}]: has a label" for n, entry in enumerate(read["unlabelled"]) if entry.labels]
-    if not training:
+    if labels_required and not training:
         problems.append("no training case with a label")
     if problems:
         raise DataError("datalist", f"{path}: {'; '.join(problems)}", hint)

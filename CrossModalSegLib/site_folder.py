@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -95,17 +94,21 @@ def read_splits(folder: Path) -> Mapping[str, Split]:
 
     Each is a file of its own, so that two who set splits at once do not undo each other. Raises DataError ``bad-split``.
     """
-    splits: dict[str, Split] = {}
-    place = folder / SPLITS
-    names = sorted(os.listdir(place)) if place.is_dir() else []  # noqa: PTH208
-    for name in names:
-        if name.endswith(".json") and not name.startswith("."):
-            hint = "correct or remove this file"
-            split = read_json(place / name, "bad-split", hint).get("split")
-            if split not in ("training", "held-out"):
-                raise DataError("bad-split", f"{place / name}: split {split!r}", hint)
-            splits[name.removesuffix(".json")] = split
-    return splits
+    return {file.stem: read_split(file) for file in split_files(folder)}
+
+
+def split_files(folder: Path) -> list[Path]:
+    """The files of `read_splits`."""
+    return sorted(file for file in (folder / SPLITS).glob("*.json") if not file.name.startswith("."))
+
+
+def read_split(file: Path) -> Split:
+    """What one of these files says. Raises DataError ``bad-split``."""
+    hint = "correct or remove this file"
+    split = read_json(file, "bad-split", hint).get("split")
+    if split not in ("training", "held-out"):
+        raise DataError("bad-split", f"{file}: split {split!r}", hint)
+    return split
 
 
 def require_modality(name: str) -> None:

@@ -30,9 +30,12 @@ WITHOUT_TORCH = {
     "resampling",
     "segmentation_io",
     "site_cases",
+    "site_check",
     "site_folder",
     "site_index",
+    "site_repair",
     "volume",
+    "work_list",
 }
 MATHEMATICS = {"network", "losses"}  # torch alone; know no files
 TOP = {

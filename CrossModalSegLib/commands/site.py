@@ -1,0 +1,328 @@
+"""``crossmodalseg site create | add | list | show | approve | split | next | export | verify | repair``: the site's cases."""
+
+import argparse
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
+
+if TYPE_CHECKING:
+    from CrossModalSegLib.case_store import CaseStore, SavedCase
+    from CrossModalSegLib.labels import LabelMap
+    from CrossModalSegLib.site_cases import SiteCase
+    from CrossModalSegLib.site_sources import FoundCase
+
+EXAMPLES = """examples:
+  crossmodalseg site create our-site --bundle brain-mr-pair
+  crossmodalseg site add our-site --input T1w=t1.nii.gz --input T2w=t2.nii.gz --labels T1w=t1.seg.nrrd --author AB
+  crossmodalseg site add our-site --from dicom-export.zip
+  crossmodalseg site next our-site --limit 10
+
+docs/site-folder.md describes the folder and every command. Exit code 1: some cases are damaged, or were not added.
+"""
+_Answer = Callable[[argparse.Namespace], int]
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser(
+        "site",
+        help="keep a site's own cases",
+        description="Keeps a site's own cases in a folder: scans, corrected labels, and what is to be corrected next.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_writing_actions(actions)
+    _add_reading_actions(actions)
+
+
+def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    create = _add_action(actions, "create", _create, "found a site in an empty folder")
+    what = create.add_mutually_exclusive_group(required=True)
+    what.add_argument("--bundle", metavar="NAME_OR_FOLDER", help="for the structures and modalities of this model")
+    what.add_argument("--label-map", type=Path, metavar="FILE.json", help="for these structures; needs --modality")
+    create.add_argument("--modality", action="append", default=[], metavar="NAME", help="once for each kind of scan")
+
+    add = _add_action(actions, "add", _add, "add cases with or without labels from files")
+    add.add_argument("--input", action="append", default=[], metavar="MODALITY=PATH", help="a scan of one case")
+    add.add_argument("--labels", action="append", default=[], metavar="MODALITY=FILE", help="its labels, if any")
+    add.add_argument("--patient", default="", metavar="KEY", help="tells patients apart; only a salted hash is kept")
+    source = (
+        "many cases: a datalist, a dataset folder, files CASE_MODALITY in a folder, DICOM; or a zip file with these"
+    )
+    add.add_argument("--from", dest="source", type=Path, metavar="PATH", help=source)
+    add.add_argument(
+        "--patient-pattern", metavar="REGEX", help="what tells patients apart in the paths (default: BIDS)"
+    )
+    add.add_argument("--author", default="", metavar="INITIALS", help="who made the labels; only a salted hash is kept")
+    add.add_argument("--predicted", action="store_true", help="the labels are a model's: they are never trained on")
+
+    approve = _add_case_action(actions, "approve", _approve, "stand for a case's labels: they are the ones to trust")
+    approve.add_argument("--revision", type=int, metavar="N", help="default: the newest correction")
+    approve.add_argument("--author", default="", metavar="INITIALS", help="who approves; only a salted hash is kept")
+    split = _add_case_action(actions, "split", _split, "decide whether a patient's cases are trained on or scored with")
+    split.add_argument("split", choices=("training", "held-out", "chance"), help="chance: as drawn, the default")
+    repair = _add_action(actions, "repair", _repair, "set damaged files aside, remove what interrupted saving has left")
+    repair.add_argument(
+        "--nobody-is-saving", action="store_true", help="also remove what was being written within the last hour"
+    )
+
+
+def _add_reading_actions(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    listing = _add_action(actions, "list", _list, "all cases, and how many there are of each kind")
+    listing.add_argument("--status", choices=("unlabelled", "predicted", "corrected", "approved"))
+    _add_case_action(actions, "show", _show, "one case with its revisions")
+    following = _add_action(actions, "next", _next, "the cases to correct next, the most promising first")
+    following.add_argument("--limit", type=int, default=10, metavar="N", help="default: 10")
+    export = _add_action(actions, "export", _export, "write a datalist for other tools")
+    export.add_argument("output", type=Path, metavar="DATALIST.json")
+    export.add_argument("--approved-only", action="store_true", help="count labels that nobody approved as missing")
+    _add_action(actions, "verify", _verify, "check every file of the site; nothing is changed")
+
+
+def _add_action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, answer: _Answer, text: str
+) -> argparse.ArgumentParser:
+    action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    action.add_argument("site", type=Path, metavar="SITE", help="the site's folder")
+    action.set_defaults(answer=answer)
+    return action
+
+
+def _add_case_action(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, answer: _Answer, text: str
+) -> argparse.ArgumentParser:
+    action = _add_action(actions, name, answer, text)
+    action.add_argument("case", metavar="CASE", help="its id, or the beginning of it")
+    return action
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer on stdout; returns 0, or 1 where cases are damaged or were not added. Raises CrossModalSegError."""
+    return args.answer(args)
+
+
+# --- writing
+
+
+def _create(args: argparse.Namespace) -> int:
+    label_map, modalities = _kind_of_site(args)
+    site = _store(args).create(label_map, modalities)
+    print(f"{args.site}: {len(site.label_map.structures)} structures, {' + '.join(site.modalities)}")
+    return 0
+
+
+def _kind_of_site(args: argparse.Namespace) -> "tuple[LabelMap, tuple[str, ...]]":
+    from CrossModalSegLib.bundle import load_bundle
+    from CrossModalSegLib.labels import read_label_map
+
+    if args.bundle:
+        bundle = load_bundle(args.bundle)
+        return bundle.label_map, tuple(args.modality) or tuple(bundle.modalities)
+    if not args.modality:
+        raise InputError("usage", "--label-map without --modality", "name each kind of scan, such as --modality T1w")
+    return read_label_map(args.label_map), tuple(args.modality)
+
+
+def _add(args: argparse.Namespace) -> int:
+    from CrossModalSegLib.site_sources import PATIENT_PATTERN, FoundCase, find_cases
+
+    if bool(args.input) == bool(args.source):
+        raise InputError("usage", "give either --input or --from", "see crossmodalseg site add --help")
+    modalities = _store(args).site().modalities
+    if args.input:
+        found = FoundCase(_named(args.input, modalities), _named(args.labels, modalities), args.patient)
+        _say_saved(_add_one(args, found))
+        return 0
+    with _unpacked(args.source) as folder:
+        cases = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN)
+        failed = [case for number, case in enumerate(cases, start=1) if not _try_one(args, case, number, len(cases))]
+    print(f"{len(cases) - len(failed)} of {len(cases)} cases are in {args.site}")
+    return int(bool(failed))
+
+
+def _try_one(args: argparse.Namespace, case: "FoundCase", number: int, count: int) -> bool:
+    """Add one of many; what is wrong with it is said, and the rest goes on."""
+    print(f"{number}/{count} {case.title}", file=sys.stderr)
+    try:
+        _say_saved(_add_one(args, case))
+    except CrossModalSegError as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
+
+
+def _add_one(args: argparse.Namespace, found: "FoundCase") -> "SavedCase":
+    store = _store(args)
+    case = found.read(store.site())
+    if not case.labels:
+        return store.add_unlabelled(case)
+    return store.save_prediction(case) if args.predicted else store.save_correction(case, args.author)
+
+
+def _say_saved(saved: "SavedCase") -> None:
+    print(f"{saved.id} {'unlabelled' if saved.revision is None else f'revision {saved.revision}'}")
+    if saved.forks:
+        listed = " and ".join(map(str, saved.forks))
+        print(f"warning[fork]: revisions {listed} do not know of each other (approve one)", file=sys.stderr)
+
+
+def _named(entries: Sequence[str], modalities: Sequence[str]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for entry in entries:
+        name, separator, path = entry.partition("=")
+        if not (name and separator and path) or name in named:
+            raise InputError("usage", f'"{entry}"', "write MODALITY=PATH, once for each modality")
+        if name not in modalities:
+            raise DataError("unknown-modality", f'the site has no "{name}"', f"it has {', '.join(modalities)}")
+        named[name] = Path(path)
+    return named
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    """The folder itself, or what a zip file holds, for as long as the block lasts."""
+    if not (path.is_file() and path.suffix.lower() == ".zip"):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)  # leaves out drives and "..", so that nothing goes elsewhere
+        except (zipfile.BadZipFile, OSError, RuntimeError) as error:
+            raise InputError("unreadable", f"{path}: {error}", "copy or export it again, without a password") from error
+        yield Path(folder)
+
+
+def _approve(args: argparse.Namespace) -> int:
+    case = _store(args).approve(args.case, args.revision, args.author)
+    print(f"{case.id} revision {case.revision} is approved")
+    return 0
+
+
+def _split(args: argparse.Namespace) -> int:
+    store = _store(args)
+    store.set_split(args.case, "" if args.split == "chance" else args.split)
+    case = store.case(args.case)
+    print(f"{case.id} and all cases of this patient: {case.split}")
+    return 0
+
+
+def _repair(args: argparse.Namespace) -> int:
+    from CrossModalSegLib.site_repair import repair_site
+
+    done = repair_site(args.site, args.nobody_is_saving)
+    print("\n".join(done) if done else "nothing to repair")
+    return _verify(args)
+
+
+# --- reading
+
+
+def _list(args: argparse.Namespace) -> int:
+    from CrossModalSegLib.site_cases import STATUSES, read_cases
+    from CrossModalSegLib.site_folder import read_site, read_splits
+
+    cases, damaged = read_cases(args.site, read_site(args.site), read_splits(args.site))
+    shown = [case for case in cases if args.status in (None, case.status)]
+    rows = [(case.id, case.status, "+".join(case.modalities), _trust(case), case.split, _note(case)) for case in shown]
+    print("\n".join(_table([("CASE", "STATUS", "SCANS", "REVISION", "SPLIT", "NOTE"), *rows])))
+    counts = Counter(case.status for case in cases)
+    print(f"{len(cases)} cases: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}")
+    for error in damaged:
+        print(error, file=sys.stderr)
+    return int(bool(damaged))
+
+
+def _show(args: argparse.Namespace) -> int:
+    case = _store(args).case(args.case)
+    facts = [("case", case.id), ("status", case.status), ("scans", " + ".join(case.modalities)), ("split", case.split)]
+    facts += [("patient", case.patient[:12] or "unknown"), ("trusted revision", _trust(case)), ("note", _note(case))]
+    print("\n".join(_table([fact for fact in facts if fact[1]])))
+    rows = [
+        (
+            str(one.number),
+            "prediction" if one.is_prediction else "correction",
+            str(one.parent or "-"),
+            "+".join(one.labels),
+            one.author[:6] or "-",
+            str(one.bundle.get("name", "-")),
+            "-" if one.approved_by is None else f"approved {one.approved_by[:6]}".strip(),
+        )
+        for one in case.revisions
+    ]
+    if rows:
+        head = ("REVISION", "KIND", "BASED ON", "LABELS", "AUTHOR", "MODEL", "APPROVAL")
+        print("\n".join(["", *_table([head, *rows])]))
+    return 0
+
+
+def _next(args: argparse.Namespace) -> int:
+    from CrossModalSegLib.work_list import read_ranking, work_list
+
+    cases, ranking = _store(args).cases(), read_ranking(args.site)
+    items = work_list(cases, ranking, max(args.limit, 0))
+    rows = [
+        (str(place), item.case.id, item.case.status, "-" if item.gain is None else f"{item.gain:.2f}", item.reason)
+        for place, item in enumerate(items, start=1)
+    ]
+    print("\n".join(_table([("PLACE", "CASE", "STATUS", "GAIN", "WHY"), *rows])))
+    waiting = [case for case in cases if case.trusted is None]
+    scored = sum(case.id in ranking.scores for case in waiting)
+    by = f" by {ranking.model}" if ranking.model else ""
+    print(f"{len(waiting)} cases wait for a correction, {scored} of them are scored{by}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from CrossModalSegLib.site_datalist import export_datalist
+
+    lists = export_datalist(_store(args).cases(), args.output, args.approved_only)
+    print(f"{args.output}: {', '.join(f'{len(entries)} {name}' for name, entries in lists.items())}")
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from CrossModalSegLib.site_check import verify_site
+
+    with tqdm(total=1.0, file=sys.stderr, leave=False, disable=None, bar_format="{percentage:3.0f}%|{bar}|") as bar:
+        report = verify_site(args.site, lambda fraction: bar.update(fraction - bar.n) and None)
+    for damage in report.damages:
+        print(f"damaged: {damage}")
+    for path in report.leftovers:
+        print(f"left by an interrupted saving: {path}")
+    print(f"{report.cases} cases and {report.revisions} revisions are whole, {len(report.damages)} damages")
+    return int(not report.is_whole)
+
+
+def _store(args: argparse.Namespace) -> "CaseStore":
+    from CrossModalSegLib.case_store import CaseStore
+
+    return CaseStore(args.site)
+
+
+def _trust(case: "SiteCase") -> str:
+    return "-" if case.revision is None else str(case.revision)
+
+
+def _note(case: "SiteCase") -> str:
+    """What a person should know: corrections that do not know of each other, or one that waits for approval."""
+    if case.forks:
+        return f"fork: revisions {' and '.join(map(str, case.forks))}"
+    newest = case.newest
+    if case.status == "approved" and newest is not None and newest.number != case.revision:
+        return f"revision {newest.number} is not approved"
+    return ""
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
