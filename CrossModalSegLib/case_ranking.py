@@ -28,7 +28,7 @@ def rank_site(
 
     Corrected cases are scored too: the others shall be unlike them. ``report`` is told how many of how many are done.
     """
-    model = segmenter.bundle.sha256
+    model = f"{segmenter.bundle.name} ({segmenter.bundle.sha256[:12]})"
     known = read_ranking(store.folder)
     scores = dict(known.scores) if known.model == model else {}
     cases = sorted((case for case in store.cases() if case.id not in scores), key=lambda case: case.trusted is not None)

@@ -7,6 +7,7 @@ moment goes on from there and ends with the same weights.
 import dataclasses
 import json
 import math
+import shutil
 import statistics
 import tempfile
 import time
@@ -36,7 +37,7 @@ from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired, read_p
 from CrossModalSegLib.forgetting import Anchor
 from CrossModalSegLib.frozen_cases import frozen_cases
 from CrossModalSegLib.gate import judge
-from CrossModalSegLib.inference import Segmenter, load_network
+from CrossModalSegLib.inference import Segmenter, intensity_rules, load_network
 from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.network import CrossModalNetwork
@@ -44,10 +45,11 @@ from CrossModalSegLib.processes import ALONE, Processes
 from CrossModalSegLib.site_data import DataCase, SiteData, needs_completion, prepared, site_data
 from CrossModalSegLib.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training import train
-from CrossModalSegLib.training_case import TrainingCase
+from CrossModalSegLib.training_case import TrainingCase, load_case, save_case
 from CrossModalSegLib.training_log import Progress, TrainingLog
 
 TIMED_STEPS = 4
+PREPARED = "prepared"  # folder of the run, removed at its end
 RESTART = "start anew, without --resume"
 STILL: dict[str, Any] = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "elastic": 0.0, "displacement_probability": 0.0}
 STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "position_error": 0.0}
@@ -57,6 +59,7 @@ def make_plan(
     site: Path, base: Bundle, mapping: LabelMapping, config: FinetuneConfig, name: str, version: str, minutes: float
 ) -> tuple[Plan, SiteData]:
     """Check all data and decide what will be done. Raises DataError ``site-data`` with all problems."""
+    training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
     data = site_data(CaseStore(site).cases(), base, mapping)
     plan = Plan(
         name=name,
@@ -124,7 +127,11 @@ def score_parent(run: Finetuning) -> dict[str, Scores]:
         Segmenter(run.base, run.device.type), run.mapping.translation, run.mapping.label_map, run.folder / "parent"
     )
     judged = {name for training in run.plan.trainings for name in training.judged}
-    wanted = [c for c in run.data.labelled if c.id in judged or needs_completion(c, run.mapping) or len(run.cases) == 1]
+    wanted = [
+        c
+        for c in run.data.labelled
+        if c.id in judged or needs_completion(c, run.mapping) or len(run.data.patients) == 1
+    ]
     return _score_all(run, scorer, [*wanted, *run.frozen], "scoring the base")
 
 
@@ -168,10 +175,19 @@ def make_schedule(run: Finetuning) -> Schedule:
     if not run.processes.writes:
         return Schedule(1, 1, 0.0)
     step_seconds = time_steps(run)
+    prepare_all(run)
     seconds = run.plan.budget_minutes * 60 - run.pace.elapsed
     made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
     made.save(run.folder)
     return made
+
+
+def prepare_all(run: Finetuning) -> None:
+    """Every case is brought onto its model grid, so that no training waits for it."""
+    cases = [*((case, True) for case in run.data.labelled), *((case, False) for case in run.data.unlabelled)]
+    for number, (case, labelled) in enumerate(cases, start=1):
+        run.pace.update("preparing", 0.0, f"case {number} of {len(cases)}")
+        _prepared(run, case, labelled)
 
 
 def time_case(run: Finetuning) -> float:
@@ -290,9 +306,15 @@ def _sources(
 
 
 def _prepared(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCase:
-    completed = labelled and needs_completion(case, run.mapping)
-    predicted = read_prediction(run.folder / "parent", case) if completed else None
-    return prepared(case, run.base, run.mapping, predicted, labelled)
+    """The case ready for patches, from the run's folder, where it is put the first time."""
+    path = run.folder / PREPARED / f"{case.id}.pt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        completed = labelled and needs_completion(case, run.mapping)
+        predicted = read_prediction(run.folder / "parent", case) if completed else None
+        made = prepared(case, run.base, run.mapping, predicted, labelled)
+        save_case(path, made.normalised(intensity_rules(run.base)))
+    return load_case(path)
 
 
 # --- the candidate
@@ -334,6 +356,7 @@ def conclude(
     report = write_report(run, schedule, verdict, parent, candidate, bundle)
     promoted = promote(run, bundle) if verdict.decision == "promote" else None
     write_atomically(run.folder / METRICS_FILE, json.dumps(_without_infinity(metrics), indent=1, allow_nan=False))
+    shutil.rmtree(run.folder / PREPARED, ignore_errors=True)  # only spares time: what cannot be removed does no harm
     return Outcome(verdict, bundle, promoted, report)
 
 

@@ -1,12 +1,16 @@
 """A real case in main memory, ready to cut patches from: both scans and their labels on one model grid."""
 
+import dataclasses
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.geometry import model_grid, resample_to
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.preprocess import IntensityRule, normalise
@@ -24,11 +28,14 @@ class TrainingCase:
     labels: Tensor
     presence: tuple[bool, ...]
     aligned: bool = True
+    ready: bool = False  # intensities are normalised already
 
     def normalised(self, rules: Sequence[IntensityRule]) -> "TrainingCase":
         """The case with intensities as the network takes them, from the whole scan as in inference."""
+        if self.ready:
+            return self
         images = torch.stack([normalise(*scan) for scan in zip(self.images, self.covered, rules, strict=True)])
-        return replace(self, images=images)
+        return replace(self, images=images, ready=True)
 
 
 def training_case(
@@ -60,3 +67,15 @@ def _to_channels(labels: np.ndarray, channels: Sequence[int]) -> np.ndarray:
     table[list(channels)] = np.arange(len(channels))
     values = np.rint(labels).astype(np.int64)  # label maps may be stored as floats
     return table[np.where((values >= 0) & (values < len(table)), values, 0)]
+
+
+def save_case(path: Path, case: TrainingCase) -> None:
+    """Write a case for `load_case`; the file appears whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(dataclasses.asdict(case), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_case(path: Path) -> TrainingCase:
+    """The case in a file, whose voxels stay there until they are looked at: hundreds of cases fit."""
+    return TrainingCase(**torch.load(path, weights_only=True, mmap=True))

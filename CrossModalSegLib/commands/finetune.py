@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from CrossModalSegLib.errors import ConfigError, InputError
+from CrossModalSegLib.errors import ConfigError, InputError, OutputError
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +121,7 @@ def _prepare(
 def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, SiteData]":
     from CrossModalSegLib.case_store import CaseStore
     from CrossModalSegLib.finetune import make_plan
-    from CrossModalSegLib.finetune_base import choose_base, next_name, next_version
+    from CrossModalSegLib.finetune_base import MODELS, choose_base, next_name, next_version
     from CrossModalSegLib.finetune_config import read_finetune_config
     from CrossModalSegLib.label_mapping import read_mapping, same_structures
 
@@ -134,6 +134,8 @@ def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, Si
     else:
         mapping = same_structures(base.label_map, label_map)
     name = args.output or next_name(args.site, base.name)
+    if (args.site / MODELS / name).exists():
+        raise OutputError("output-exists", f"the site has a model {name} already", "give another name with --output")
     minutes = args.budget or DEFAULT_MINUTES
     plan, data = make_plan(args.site, base, mapping, config, name, next_version(name, base.version), minutes)
     return base, mapping, plan, data

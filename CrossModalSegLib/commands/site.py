@@ -1,4 +1,4 @@
-"""``crossmodalseg site create | add | list | show | approve | split | next | export | verify | repair``: the site's cases."""
+"""``crossmodalseg site create | add | list | show | approve | split | rank | next | export | verify | repair``: the site's cases."""
 
 import argparse
 import sys
@@ -78,6 +78,10 @@ def _add_reading_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     listing = _add_action(actions, "list", _list, "all cases, and how many there are of each kind")
     listing.add_argument("--status", choices=("unlabelled", "predicted", "corrected", "approved"))
     _add_case_action(actions, "show", _show, "one case with its revisions")
+    rank = _add_action(actions, "rank", _rank, "let a model score the cases, for the order of site next")
+    rank.add_argument("--bundle", metavar="NAME_OR_FOLDER", help="default: the site's newest model")
+    rank.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    rank.add_argument("--limit", type=int, metavar="N", help="score at most this many cases now")
     following = _add_action(actions, "next", _next, "the cases to correct next, the most promising first")
     following.add_argument("--limit", type=int, default=10, metavar="N", help="default: 10")
     export = _add_action(actions, "export", _export, "write a datalist for other tools")
@@ -260,6 +264,22 @@ def _show(args: argparse.Namespace) -> int:
     if rows:
         head = ("REVISION", "KIND", "BASED ON", "LABELS", "AUTHOR", "MODEL", "APPROVAL")
         print("\n".join(["", *_table([head, *rows])]))
+    return 0
+
+
+def _rank(args: argparse.Namespace) -> int:
+    from CrossModalSegLib.case_ranking import rank_site
+    from CrossModalSegLib.finetune_base import choose_base
+    from CrossModalSegLib.inference import Segmenter
+
+    store = _store(args)
+    segmenter = Segmenter(choose_base(args.site, args.bundle, store.cases()), args.device)
+
+    def report(done: int, of: int) -> None:
+        print(f"\rcase {done + 1} of {of}", end="", file=sys.stderr, flush=True)
+
+    ranking = rank_site(store, segmenter, report, args.limit)
+    print(f"\n{len(ranking.scores)} cases are scored by {segmenter.bundle.name}", file=sys.stderr)
     return 0
 
 

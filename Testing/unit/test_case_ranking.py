@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from CrossModalSegLib.case_ranking import disagreement, rank_site, uncertainty
+from CrossModalSegLib.cli import main
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.work_list import read_ranking, work_list
 from Testing.tiny_bundle import intensity_bundle
@@ -51,3 +52,11 @@ def test_a_site_is_ranked_and_going_on_scores_only_what_is_missing(tmp_path):
     items = work_list(store.cases(), ranking)
     assert {item.case.id for item in items} == waiting
     assert all(item.gain is not None for item in items)
+
+
+def test_the_command_ranks_with_the_bundle_that_is_named(tmp_path, capsys):
+    intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0)
+    store = make_site(tmp_path / "site", 0, 1)
+    assert main(["site", "rank", str(store.folder), "--bundle", str(tmp_path / "tiny"), "--device", "cpu"]) == 0
+    assert "1 cases are scored by tiny" in capsys.readouterr().err
+    assert len(read_ranking(store.folder).scores) == 1

@@ -115,7 +115,8 @@ def test_folds_judge_every_case_by_a_training_that_did_not_learn_from_it(done):
 # stopping and going on
 
 
-@pytest.mark.parametrize("stage", ["score_parent", "make_schedule", "score_candidate", "conclude"])
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["limited_plan", "score_parent", "score_candidate", "conclude"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(done, tmp_path, monkeypatch, capsys, stage):
     folder = prepare(tmp_path / "again", 2, 1)
     real = getattr(finetune, stage)
@@ -178,6 +179,7 @@ def test_exchanged_structures_keep_the_parent(tmp_path, capsys):
     assert capsys.readouterr().out.startswith('keep: "left bright ball" and "right bright ball" look exchanged in')
 
 
+@pytest.mark.slow
 def test_one_corrected_case_is_enough_to_train_and_too_little_to_judge(tmp_path, capsys):
     folder = prepare(tmp_path, 1, 0)
     assert run(folder) == 0
@@ -206,6 +208,29 @@ def test_a_site_without_corrections_is_refused(tmp_path, capsys):
     assert "none of the 1 cases has corrected labels" in capsys.readouterr().err
 
 
+def test_a_name_that_the_site_s_models_have_already_is_refused(tmp_path, capsys):
+    folder = prepare(tmp_path, 1, 0)
+    intensity_bundle(folder / "site" / "models" / "mine", (16, 16, 16), 4.0)
+    assert run(folder, "--output", "mine") == 2
+    assert "error[output-exists]: the site has a model mine already" in capsys.readouterr().err
+
+
+def test_wrong_settings_are_refused_before_anything_is_computed(tmp_path, capsys):
+    folder = prepare(tmp_path, 1, 0)
+    for text, said in (
+        ("training = { iterations = 5 }", "follows from the budget"),
+        ("training = { lerning_rate = 1.0 }", "training.lerning_rate: unknown name"),
+        ("gate = { structure_fall = -1 }", "structure_fall"),
+        ("finetune = { folds = 1 }", "folds: must be at least 2"),
+        ("networks = {}", "networks: unknown name"),
+    ):
+        (folder / "quick.toml").write_text(text)
+        assert run(folder) == 2
+        assert said in capsys.readouterr().err
+    assert not (folder / "site" / "runs").exists()
+
+
+@pytest.mark.slow
 def test_a_budget_that_is_too_small_says_what_would_do(tmp_path, capsys):
     folder = prepare(tmp_path, 2, 0)
     assert run(folder, "--budget", "0.01") == 2
