@@ -99,6 +99,10 @@ class CaseStore:
             raise DataError("no-such-case", what, "see the ids with crossmodalseg site list")
         return read_case(folder / ids[0], self.site(), read_splits(self.folder))
 
+    def knows(self, case_id: str) -> bool:
+        """Whether there is a case of exactly this id."""
+        return bool(case_id) and (self.folder / CASES / case_id / CASE_FILE).is_file()
+
     # --- writing
 
     def create(self, label_map: LabelMap, modalities: tuple[str, ...]) -> SiteFacts:
@@ -117,13 +121,15 @@ class CaseStore:
         Where others have corrected the same one meanwhile, both are kept, and `SavedCase.forks` says so. Of ``author``,
         the person's initials, only a salted hash is kept.
 
-        Raises DataError ``not-a-site``, ``site-differs``, ``no-labels``, ``no-such-revision``, ``no-such-case`` or
-        ``other-scans``; OutputError ``cannot-write`` or ``not-whole``; LabelError where labels hold values that are not
+        Raises DataError ``not-a-site``, ``site-differs``, ``no-labels``, ``no-such-revision`` or ``no-such-case``;
+        OutputError ``cannot-write`` or ``not-whole``; LabelError where labels hold values that are not
         in the label map.
         """
         if not case.labels:
             raise DataError("no-labels", "the case has no segmentation", "add it as a case without labels instead")
         site, folder = self._case_folder(case)
+        if case.case_id and folder.name != case.case_id:
+            based_on = None  # of another case
         return self._write_revision(folder, case, _Labels("correction", based_on, site.author_hash(author)))
 
     def save_prediction(self, case: CaseFiles) -> SavedCase:
@@ -174,11 +180,10 @@ class CaseStore:
     def _case_folder(self, case: CaseFiles) -> tuple[SiteFacts, Path]:
         """The folder of the case with these scans of this patient; written now where there is none."""
         site = self._open(case.label_map, _modalities(case))
-        if case.case_id:
-            known = self.case(case.case_id)
-            _require_same_scans(known, case)
+        known = self.case(case.case_id) if case.case_id else None
+        if known is not None and _are_the_scans(known, case):
             return site, known.folder
-        patient = site.patient_hash(case.patient_key)
+        patient = known.patient if known is not None else site.patient_hash(case.patient_key)
         hashes = {modality: volume_sha256(volume) for modality, volume in sorted(case.volumes.items())}
         name = site.keyed_hash(json.dumps([patient, sorted(hashes.items())]).encode())[:_ID_LENGTH]
         folder = self.folder / CASES / name
@@ -290,15 +295,15 @@ def _not_approvable(case: SiteCase, number: int | None) -> DataError:
     return DataError("no-such-revision", f"case {case.id} has no revision {number}", hint)
 
 
-def _require_same_scans(known: SiteCase, case: CaseFiles) -> None:
-    """What was loaded from the store and is saved again must be the same scans; rounding of places is allowed."""
-    is_same = set(known.volumes) == set(case.volumes)
-    for modality, volume in case.volumes.items() if is_same else ():
+def _are_the_scans(known: SiteCase, case: CaseFiles) -> bool:
+    """Whether these are the scans of a case that is there; unlike by hash, places may differ by rounding."""
+    if set(known.volumes) != set(case.volumes):
+        return False
+    for modality, volume in case.volumes.items():
         array, grid = read_image(known.volumes[modality])
-        is_same = is_same and np.array_equal(array, volume.array) and grid.is_close(volume.grid)
-    if not is_same:
-        hint = "open the case again, and change nothing but the segmentations"
-        raise DataError("other-scans", f"the scans are not those of case {known.id}", hint)
+        if not (np.array_equal(array, volume.array) and grid.is_close(volume.grid)):
+            return False
+    return True
 
 
 def _require_same(path: Path, found: np.ndarray, found_grid: Grid, array: np.ndarray, grid: Grid) -> None:

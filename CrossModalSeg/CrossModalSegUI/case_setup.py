@@ -1,6 +1,6 @@
 """What is chosen for a run, and whether it may start: model, scans, preflight, and the remedies of its notes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import qt
@@ -99,6 +99,12 @@ class CaseSetup(VTKObservationMixin):
             is_wanted = not only or (node is not None and node.GetID() in only)
             if node is not None and is_wanted and (not only or getattr(self._parameters, slot) is None):
                 setattr(self._parameters, slot, node)
+
+    def choose(self, volumes: Mapping[str, Any]) -> None:
+        """Choose these volume nodes by modality, and none for the others."""
+        if self._parameters is not None and self.bundle is not None:
+            first, second = (volumes.get(modality) for modality in self.bundle.modalities)
+            self._put(first=first, second=second)
 
     def apply(self, remedy: Remedy) -> None:
         """Do what a note's button says. Errors are shown."""

@@ -4,6 +4,7 @@ It works on the nodes of one scene. The worker and the scene are given, so that 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from CrossModalSegLib.bundle_library import import_bundle, is_removable, remove_
 from CrossModalSegLib.case_store import CaseStore, SavedCase
 from CrossModalSegLib.errors import CrossModalSegError, InputError
 from CrossModalSegLib.registration import RigidRefinement
+from CrossModalSegLib.site_cases import SiteCase
 from CrossModalSegUI import inputs, site
 from CrossModalSegUI.alignment import AlignmentEstimator, AlignmentPreview, Answer, preview
 from CrossModalSegUI.case_nodes import CaseNodes, find_cases
+from CrossModalSegUI.opened_case import OpenedCase, open_case
 from CrossModalSegUI.run_state import RunState, RunStatus, RunTracker
 from CrossModalSegUI.scene_io import harden_copy
 from CrossModalSegUI.segmentation_run import RunPlan, SegmentationRunner
@@ -153,13 +156,40 @@ class SegmentationLogic:
         return [case for case in self._earlier(volumes, bundle) if case.is_corrected()]
 
     def save_correction(self, case: CaseNodes, folder: str | Path, author: str = "") -> SavedCase:
-        """Put the scans of ``case`` and its segmentations, as they are now, into the site folder."""
-        return self._open_site(Path(folder)).save_correction(site.corrected_case(case, self._bundle_of(case)), author)
+        """Put the scans of ``case`` and its segmentations, as they are now, into the site folder.
+
+        Where they were opened from there or saved before, this is the next revision after that one.
+        """
+        store = self._open_site(Path(folder))
+        origin = site.origin_of(case, store)
+        files = replace(site.corrected_case(case, self._bundle_of(case)), case_id=origin.case)
+        saved = store.save_correction(files, author, origin.revision)
+        site.note_saved(case, saved)
+        return saved
 
     def add_unlabelled(self, volumes: Mapping[str, Any], bundle: Bundle, folder: str | Path) -> SavedCase:
         """Put scans without labels into the site folder, for training that learns from them too."""
         _refuse_unusable(volumes)
         return self._open_site(Path(folder)).add_unlabelled(site.unlabelled_case(volumes, bundle))
+
+    # --- the site's cases
+
+    def site_work(self, folder: str | Path, limit: int) -> site.SiteWork:
+        """What there is in the site folder, and the cases to correct next. Raises DataError."""
+        return site.work(self._open_site(Path(folder)), limit)
+
+    def open_site_case(self, case_id: str, bundle: Bundle, folder: str | Path) -> OpenedCase:
+        """Load a case of the site folder into the scene, with its newest labels. Raises DataError, LabelError."""
+        return open_case(self.scene, self._open_site(Path(folder)).case(case_id), bundle)
+
+    def approve(self, case: CaseNodes, folder: str | Path, author: str = "") -> SiteCase:
+        """Stand for the saved segmentations of ``case``. Raises DataError ``not-saved``, ``not-corrected``."""
+        store = self._open_site(Path(folder))
+        origin = site.origin_of(case, store)
+        if origin.revision is None:
+            raise site.not_saved()
+        site.require_saved(case, self._bundle_of(case).label_map, store.case(origin.case), origin.revision)
+        return store.approve(origin.case, origin.revision, author)
 
     def _note_result(self, case: CaseNodes) -> None:
         self._latest = case

@@ -1,22 +1,113 @@
 """Cases for the site's own training: a corrected result, or scans without labels, out of the scene into a folder."""
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.case_store import CaseFiles, SavedCase
-from CrossModalSegLib.errors import GeometryError
+from CrossModalSegLib.case_files import CaseFiles, SavedCase
+from CrossModalSegLib.case_store import BasedOn
+from CrossModalSegLib.errors import DataError, GeometryError
 from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.segmentation_io import read_segmentation
+from CrossModalSegLib.site_cases import STATUSES, SiteCase
+from CrossModalSegLib.work_list import WorkItem, read_ranking, work_list
 from CrossModalSegUI.result_nodes import CaseNodes, segment_labels
 from CrossModalSegUI.scene_io import parent_transform_kind, world_volume
+
+ORIGIN_ATTRIBUTE = "CrossModalSeg.site"  # on scans and segmentations: JSON of `Origin`
 
 
 class SiteFolder(Protocol):
     """Where cases go; `CrossModalSegLib.case_store.CaseStore` is one."""
 
-    def save_correction(self, case: CaseFiles, author: str = "") -> SavedCase: ...
+    folder: Path
+
+    def knows(self, case_id: str) -> bool: ...
+
+    def case(self, case_id: str) -> SiteCase: ...
+
+    def cases(self) -> list[SiteCase]: ...
+
+    def save_correction(self, case: CaseFiles, author: str = "", based_on: BasedOn = "latest") -> SavedCase: ...
 
     def add_unlabelled(self, case: CaseFiles) -> SavedCase: ...
+
+    def approve(self, case_id: str, revision: int | None = None, author: str = "") -> SiteCase: ...
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which case of a site nodes belong to, and the revision that segmentations are; "" and None where none is known."""
+
+    case: str = ""
+    revision: int | None = None
+
+
+@dataclass(frozen=True)
+class SiteWork:
+    """What there is in a site: cases by status, and those to correct next, the most promising first."""
+
+    counts: Mapping[str, int]
+    items: Sequence[WorkItem]
+    forks: Sequence[str]  # ids of cases whose corrections do not know of each other
+
+
+def work(store: SiteFolder, limit: int) -> SiteWork:
+    """Raises DataError ``not-a-site``, ``damaged-cases`` or ``bad-ranking``."""
+    cases = store.cases()
+    counts = Counter(case.status for case in cases)
+    items = work_list(cases, read_ranking(store.folder), limit)
+    return SiteWork({status: counts[status] for status in STATUSES}, items, [case.id for case in cases if case.forks])
+
+
+def origin_of(case: CaseNodes, store: SiteFolder) -> Origin:
+    """The case of ``store`` that a result's scans belong to, and the revision that its segmentations began with."""
+    scans = {_origin(node) for node in case.volumes.values()}
+    ids = {one.case for one in scans}
+    if len(ids) != 1 or not store.knows(next(iter(ids))):
+        return Origin()
+    known = next(iter(ids))
+    revisions = {one.revision for one in map(_origin, case.segmentations.values()) if one.case == known}
+    return Origin(known, next(iter(revisions)) if len(revisions) == 1 else None)
+
+
+def note_saved(case: CaseNodes, saved: SavedCase) -> None:
+    """Remember on the nodes, also in a saved scene, which revision they are now."""
+    for node in case.volumes.values():
+        mark_origin(node, Origin(saved.id))
+    for node in case.segmentations.values():
+        mark_origin(node, Origin(saved.id, saved.revision))
+
+
+def mark_origin(node: Any, origin: Origin) -> None:
+    node.SetAttribute(ORIGIN_ATTRIBUTE, json.dumps(asdict(origin)))
+
+
+def require_saved(case: CaseNodes, label_map: LabelMap, known: SiteCase, revision: int | None) -> None:
+    """Raises DataError ``not-saved`` where the segmentations are not those of ``revision``, as they are now."""
+    saved = next((one for one in known.revisions if one.number == revision), None)
+    files = saved.labels if saved else {}
+    same = set(files) == set(case.segmentations) and all(
+        np.array_equal(read_segmentation(path)[0], case.labels(modality, label_map)) for modality, path in files.items()
+    )
+    if not same:
+        raise not_saved()
+
+
+def not_saved() -> DataError:
+    return DataError("not-saved", "these segmentations are not in the site folder", "save the correction first")
+
+
+def _origin(node: Any) -> Origin:
+    text = node.GetAttribute(ORIGIN_ATTRIBUTE)
+    return Origin(**json.loads(text)) if text else Origin()
 
 
 def corrected_case(case: CaseNodes, bundle: Bundle) -> CaseFiles:

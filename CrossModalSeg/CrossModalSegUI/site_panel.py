@@ -1,30 +1,37 @@
-"""The section that saves cases for the site's own training."""
+"""The section of the site: what is in its folder, the next case to correct, saving and approving."""
 
 from collections.abc import Callable, Mapping
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import qt
 from slicer.i18n import tr as _
 
 from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.case_store import SavedCase
+from CrossModalSegLib.case_files import SavedCase
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.site_folder import SITE_FILE
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
+from CrossModalSegUI.opened_case import OpenedCase
+from CrossModalSegUI.work_panel import WorkPanel
 
+_T = TypeVar("_T")
+_SHOWN_CASES = 50  # of the work list
 _FOLDER_KEY, _ANNOTATOR_KEY = "CrossModalSeg/SiteFolder", "CrossModalSeg/Annotator"
 
 
 class SitePanel:
-    """Saves the case that is shown, or the scans that are chosen.
+    """Saves and approves the case that is shown, adds the scans that are chosen, opens the next case.
 
-    Folder and initials are application settings, not part of the scene: scenes are passed on to others.
+    ``on_open`` is called with a case of the site that was loaded into the scene. Folder and initials are application settings, not part of the scene: scenes are passed on to others.
     """
 
-    def __init__(self, ui: Any, logic: SegmentationLogic, dialogs: Dialogs):
-        self._ui, self._logic, self._dialogs = ui, logic, dialogs
+    def __init__(self, ui: Any, logic: SegmentationLogic, dialogs: Dialogs, on_open: Callable[[OpenedCase], None]):
+        self._ui, self._logic, self._dialogs, self._on_open = ui, logic, dialogs, on_open
+        self._work = WorkPanel(ui, self._open_case)
         self._case: CaseNodes | None = None
         self._bundle: Bundle | None = None
         self._volumes: Mapping[str, Any] = {}
@@ -35,6 +42,9 @@ class SitePanel:
         ui.browseSiteButton.clicked.connect(self._browse)
         ui.saveCorrectionButton.clicked.connect(self._save_correction)
         ui.addUnlabelledButton.clicked.connect(self._add_unlabelled)
+        ui.approveButton.clicked.connect(self._approve)
+        ui.refreshSiteButton.clicked.connect(lambda *_args: self._look())
+        self._look()
         self._render()
 
     def show_case(self, case: CaseNodes | None) -> None:
@@ -48,10 +58,13 @@ class SitePanel:
     def _render(self) -> None:
         has_folder = bool(self._ui.siteFolderEdit.text.strip())
         self._ui.saveCorrectionButton.enabled = has_folder and self._case is not None
+        self._ui.approveButton.enabled = has_folder and self._case is not None
+        self._ui.refreshSiteButton.enabled = has_folder
         self._ui.addUnlabelledButton.enabled = has_folder and bool(self._volumes) and self._bundle is not None
 
     def _folder_changed(self, text: str) -> None:
         qt.QSettings().setValue(_FOLDER_KEY, text)
+        self._look()
         self._render()
 
     def _browse(self, *_args: object) -> None:
@@ -71,13 +84,53 @@ class SitePanel:
             self._save(save, _("Added without labels"))
 
     def _save(self, save: Callable[[], SavedCase], words: str) -> None:
+        saved = self._tried(save)
+        if saved is not None:
+            text = f"{words}: {saved.folder}"
+            if saved.forks:
+                listed = " and ".join(map(str, saved.forks))
+                words = _("Somebody else has corrected this case, too: approve one of the revisions {listed}")
+                text += ". " + words.format(listed=listed)
+            self._ui.siteLabel.text = escape(text)
+            self._look()
+
+    def _approve(self, *_args: object) -> None:
+        case, folder, author = self._case, self._ui.siteFolderEdit.text.strip(), self._ui.annotatorEdit.text.strip()
+        if case is None:
+            return
+        approved = self._tried(lambda: self._logic.approve(case, folder, author))
+        if approved is not None:
+            words = _("Revision {number} of case {case} is approved")
+            self._ui.siteLabel.text = escape(words.format(number=approved.revision, case=approved.id))
+            self._look()
+
+    def _open_case(self, case_id: str) -> None:
+        bundle, folder = self._bundle, self._ui.siteFolderEdit.text.strip()
+        if bundle is None:
+            return
+        opened = self._tried(lambda: self._logic.open_site_case(case_id, bundle, folder))
+        if opened is not None:
+            self._on_open(opened)
+
+    def _look(self) -> None:
+        """Read the site folder anew. A folder that is no site yet is not an error: the first case makes it one."""
+        text = self._ui.siteFolderEdit.text.strip()
+        if not text or not (Path(text) / SITE_FILE).is_file():
+            self._work.show(None)
+            return
         try:
-            saved = save()
+            self._work.show(self._logic.site_work(text, _SHOWN_CASES))
+        except CrossModalSegError as error:
+            self._work.show_problem(error)
+
+    def _tried(self, action: Callable[[], _T]) -> _T | None:
+        """What ``action`` gives; None where it fails, which is shown."""
+        try:
+            return action()
         except CrossModalSegError as error:
             self._ui.siteLabel.text = ""
             self._dialogs.show_error(error)
-            return
-        self._ui.siteLabel.text = escape(f"{words}: {saved.folder}")
+            return None
 
 
 def _setting(key: str) -> str:

@@ -19,6 +19,7 @@ from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.inputs import candidates
 from CrossModalSegUI.layout import TwoModalityLayout
 from CrossModalSegUI.logic import SegmentationLogic
+from CrossModalSegUI.opened_case import OpenedCase
 from CrossModalSegUI.parameters import ShownParameters
 from CrossModalSegUI.result_panel import ResultPanel
 from CrossModalSegUI.review_panel import ReviewPanel
@@ -60,7 +61,7 @@ class ModulePanel(VTKObservationMixin):
         self._setup = CaseSetup(self.ui, logic, self._dialogs, self._render)
         self._review = ReviewPanel(self.ui, self._jump_to)
         self._correct = CorrectPanel(self.ui, self._dialogs)
-        self._site = SitePanel(self.ui, logic, self._dialogs)
+        self._site = SitePanel(self.ui, logic, self._dialogs, self._open_case)
         self._result = ResultPanel(self.ui, self._dialogs, self._show_case)
         self._settle = qt.QTimer()
         self._settle.setSingleShot(True)
@@ -196,6 +197,12 @@ class ModulePanel(VTKObservationMixin):
         self.ui.layoutButton.enabled = case is not None
         if self.ui.layoutButton.checked:
             self._show_layout()
+
+    def _open_case(self, opened: OpenedCase) -> None:
+        """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""
+        self._known_scans = _scan_ids()
+        self._setup.choose(opened.volumes)
+        self._result.fill(self._logic.cases())
 
     def _toggle_layout(self, is_on: bool) -> None:
         self.ui.crossfadeSlider.enabled = is_on

@@ -91,10 +91,15 @@ def test_scans_that_came_from_the_site_go_back_to_their_case_whatever_is_known_o
     reopened = small_case()
     object.__setattr__(reopened, "case_id", saved.id)
     assert store.save_correction(reopened).id == saved.id
-    other = small_case(number=2)
-    object.__setattr__(other, "case_id", saved.id)
-    with pytest.raises(DataError, match="other-scans"):
-        store.save_correction(other)
+    moved = small_case(number=2)
+    object.__setattr__(moved, "case_id", saved.id)
+    another = store.save_correction(moved, based_on=1)
+    assert another.id != saved.id
+    assert another.parent is None, "it is based on no revision of this case"
+    assert store.case(another.id).patient == store.case(saved.id).patient != ""
+    assert store.knows(another.id)
+    assert not store.knows(another.id[:8])
+    assert not store.knows("")
 
 
 def test_all_cases_of_a_patient_are_in_one_split_which_stays(store):

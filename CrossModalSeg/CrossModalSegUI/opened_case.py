@@ -1,0 +1,94 @@
+"""A case of the site as nodes of the scene, to be corrected: its scans, and its newest labels if it has any."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.segmentation_io import read_segmentation
+from CrossModalSegLib.site_cases import Revision, SiteCase
+from CrossModalSegLib.volume import read_image
+from CrossModalSegUI.case_nodes import About, CaseNodes, mark
+from CrossModalSegUI.segmentation_nodes import add_segmentation
+from CrossModalSegUI.site import Origin, mark_origin
+from CrossModalSegUI.subject_tree import remove
+
+_NAME_LENGTH = 6  # of a case's id, in names of nodes
+
+
+@dataclass
+class OpenedCase:
+    """``volumes``: the scans by modality, in the model's order; ``result``: the labels to correct, None without any."""
+
+    volumes: dict[str, Any] = field(default_factory=dict)
+    result: CaseNodes | None = None
+
+
+def open_case(scene: Any, case: SiteCase, bundle: Bundle) -> OpenedCase:
+    """Add the scans and the newest correction, else the newest prediction, of ``case`` to ``scene``.
+
+    On an error nothing is left in the scene: DataError ``site-differs`` where the model does not know the case's
+    modalities, LabelError ``unknown-label-values`` where it does not know its structures, and what reading files raises.
+    """
+    unknown = [modality for modality in case.modalities if modality not in bundle.modalities]
+    if unknown:
+        what = f"case {case.id} has a {unknown[0]} scan, which {bundle.name} does not know"
+        raise DataError("site-differs", what, "choose the model that this site is for")
+    opened = OpenedCase()
+    with _all_or_nothing(opened):
+        for modality in bundle.modalities:
+            if modality in case.volumes:
+                opened.volumes[modality] = _add_scan(scene, case, modality)
+        if case.newest is not None:
+            opened.result = CaseNodes(_about(case, case.newest, bundle))
+            _add_labels(scene, opened, case, case.newest, bundle)
+    return opened
+
+
+@contextmanager
+def _all_or_nothing(opened: OpenedCase) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        if opened.result is not None:
+            opened.result.remove()
+        for node in opened.volumes.values():
+            remove(node)
+        raise
+
+
+def _add_scan(scene: Any, case: SiteCase, modality: str) -> Any:
+    import slicer
+
+    array, grid = read_image(case.volumes[modality])
+    name = scene.GetUniqueNameByString(f"{case.id[:_NAME_LENGTH]} {modality}")
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.ijk_to_ras))
+    slicer.util.updateVolumeFromArray(node, array)
+    node.CreateDefaultDisplayNodes()
+    mark_origin(node, Origin(case.id))
+    return node
+
+
+def _about(case: SiteCase, revision: Revision, bundle: Bundle) -> About:
+    run = f"site-{case.id}-{revision.number}-{datetime.now().isoformat(timespec='microseconds')}"
+    notice = "A model's labels, not corrected yet." if revision.is_prediction else "A correction from the site folder."
+    created = datetime.now().isoformat(timespec="microseconds")
+    return About(run, bundle.name, bundle.sha256, created, notice, tuple(revision.labels))
+
+
+def _add_labels(scene: Any, opened: OpenedCase, case: SiteCase, revision: Revision, bundle: Bundle) -> None:
+    result = opened.result
+    assert result is not None
+    for modality, path in revision.labels.items():
+        scan = opened.volumes[modality]
+        labels = read_segmentation(Path(path))[0]
+        name = scene.GetUniqueNameByString(f"{scan.GetName()} segmentation")
+        node = add_segmentation(scene, scan, labels, bundle.label_map, name)
+        result.volumes[modality], result.segmentations[modality] = scan, node
+        mark(node, "segmentation", result.about, modality, scan)
+        mark_origin(node, Origin(case.id, revision.number))

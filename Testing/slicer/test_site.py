@@ -1,0 +1,119 @@
+"""The site folder in the module: cases go from the folder into the scene, are corrected, saved and approved."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mrml_scene import save_and_reload
+from scene_volumes import node_ids
+
+from CrossModalSegLib.bundle import load_bundle
+from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.errors import DataError, LabelError
+from CrossModalSegLib.labels import LabelMap, Structure
+from CrossModalSegUI.logic import SegmentationLogic
+from CrossModalSegUI.segmentation_nodes import add_segmentation
+from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess
+from CrossModalSegUI.worker_client import WorkerClient
+from Testing.site_case import small_case
+from Testing.tiny_bundle import LEFT, RIGHT, intensity_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles") / "quick"
+    intensity_bundle(folder, (32, 36, 32), 4.0)
+    return load_bundle(str(folder))
+
+
+@pytest.fixture
+def logic(mrml_scene, bundle, monkeypatch):
+    monkeypatch.setenv("CROSSMODALSEG_BUNDLES", str(bundle.path.parent))
+    return SegmentationLogic(mrml_scene, WorkerClient(SubprocessWorkerProcess))
+
+
+def case_of(bundle, number=1, patient="Miller"):
+    """A case with the bundle's structures LEFT and RIGHT."""
+    case = replace(small_case(number, patient), label_map=bundle.label_map)
+    for labels, _grid in case.labels.values():
+        labels[labels == 2], labels[labels == 17] = LEFT, RIGHT
+    return case
+
+
+@pytest.fixture
+def store(tmp_path):
+    return CaseStore(tmp_path / "site")
+
+
+def test_a_predicted_case_is_opened_corrected_saved_and_approved(logic, store, bundle):
+    saved = store.save_prediction(case_of(bundle))
+    work = logic.site_work(store.folder, 10)
+    assert (work.counts["predicted"], [item.case.id for item in work.items]) == (1, [saved.id])
+    opened = logic.open_site_case(saved.id, bundle, store.folder)
+    assert list(opened.volumes) == list(bundle.modalities)
+    case = opened.result
+    for modality, (labels, _grid) in case_of(bundle).labels.items():
+        np.testing.assert_array_equal(case.labels(modality, bundle.label_map), labels)
+    with pytest.raises(DataError, match="not-corrected"):
+        logic.approve(case, store.folder, "AB")
+    corrected = logic.save_correction(case, store.folder, "AB")
+    assert (corrected.id, corrected.revision, corrected.parent) == (saved.id, 2, 1), (
+        "not a new case, though unnamed now"
+    )
+    assert logic.approve(case, store.folder, "CD").status == "approved"
+    assert logic.site_work(store.folder, 10).items == []
+
+
+def test_what_was_changed_after_saving_cannot_be_approved(logic, store, bundle, mrml_scene):
+    saved = store.save_correction(case_of(bundle))
+    case = logic.open_site_case(saved.id, bundle, store.folder).result
+    modality, scan = next(iter(case.volumes.items()))
+    other = case.labels(modality, bundle.label_map)
+    other[0, 0, 0] = LEFT if other[0, 0, 0] != LEFT else RIGHT
+    changed = add_segmentation(mrml_scene, scan, other, bundle.label_map, "changed")
+    case.segmentations[modality].GetSegmentation().DeepCopy(changed.GetSegmentation())
+    with pytest.raises(DataError, match="not-saved"):
+        logic.approve(case, store.folder)
+    again = logic.save_correction(case, store.folder)
+    assert (again.revision, again.parent, again.forks) == (2, 1, ())
+    assert logic.approve(case, store.folder).revision == 2
+
+
+def test_two_who_opened_the_same_revision_are_told_that_both_corrected_it(logic, store, bundle):
+    saved = store.save_correction(case_of(bundle))
+    left, right = (logic.open_site_case(saved.id, bundle, store.folder).result for _person in range(2))
+    assert logic.save_correction(left, store.folder, "AB").forks == ()
+    assert logic.save_correction(right, store.folder, "CD").forks == (2, 3)
+    assert logic.site_work(store.folder, 10).forks == [saved.id]
+    assert logic.save_correction(left, store.folder, "AB").parent == 2
+
+
+def test_a_saved_scene_still_knows_the_case_and_the_revision(logic, store, bundle, mrml_scene, tmp_path):
+    saved = store.save_correction(case_of(bundle))
+    logic.open_site_case(saved.id, bundle, store.folder)
+    save_and_reload(mrml_scene, tmp_path / "scene")
+    (case,) = logic.cases()
+    again = logic.save_correction(case, store.folder)
+    assert (again.id, again.parent) == (saved.id, 1)
+
+
+def test_an_unlabelled_case_opens_as_scans_alone(logic, store, bundle):
+    saved = store.add_unlabelled(replace(case_of(bundle), labels={}))
+    opened = logic.open_site_case(saved.id, bundle, store.folder)
+    assert opened.result is None
+    assert logic.suggest(bundle) == opened.volumes, "the names of the nodes tell the modalities"
+
+
+def test_a_case_of_another_model_leaves_nothing_in_the_scene(logic, store, bundle, mrml_scene):
+    before = node_ids(mrml_scene)
+    case = case_of(bundle)
+    other = LabelMap((*bundle.label_map.structures, Structure(999, "extra", (1, 2, 3))))
+    next(iter(case.labels.values()))[0][0, 0, 0] = 999
+    saved = store.save_correction(replace(case, label_map=other))
+    with pytest.raises(LabelError, match="999"):
+        logic.open_site_case(saved.id, bundle, store.folder)
+    flair = replace(case, volumes={"FLAIR": case.volumes["T1w"]}, labels={}, label_map=other, bundle={})
+    with pytest.raises(DataError, match="FLAIR"):
+        logic.open_site_case(store.add_unlabelled(flair).id, bundle, store.folder)
+    added = {name for name in node_ids(mrml_scene) - before if "SubjectHierarchy" not in name}
+    assert added == set()
