@@ -43,6 +43,7 @@ from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.processes import ALONE, Processes
 from CrossModalSegLib.site_data import DataCase, SiteData, needs_completion, prepared, site_data
+from CrossModalSegLib.site_folder import read_splits
 from CrossModalSegLib.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training import train
 from CrossModalSegLib.training_case import TrainingCase, load_case, save_case
@@ -60,7 +61,7 @@ def make_plan(
 ) -> tuple[Plan, SiteData]:
     """Check all data and decide what will be done. Raises DataError ``site-data`` with all problems."""
     training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
-    data = site_data(CaseStore(site).cases(), base, mapping)
+    data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site))
     plan = Plan(
         name=name,
         version=version,

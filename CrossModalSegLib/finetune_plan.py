@@ -94,11 +94,13 @@ def choose_trainings(data: SiteData, options: FinetuneOptions) -> tuple[Training
     """Which cases are learnt from and which are judged on, by patient, so that no patient is on both sides.
 
     With enough held-out patients one training learns from all others. With fewer, each fold leaves out a part of the
-    patients, and the last training learns from all. With one patient nothing can be held out.
+    patients, and the last training learns from all. With one patient nothing can be held out. Where a person has set
+    patients apart, these alone are held out, however few.
     """
-    apart = {case.patient for case in data.labelled if case.held_out}
+    by_person = {case.patient for case in data.labelled if case.set_apart}
+    apart = by_person or {case.patient for case in data.labelled if case.held_out}
     rest = set(data.patients) - apart
-    if len(apart) >= options.held_out_patients and rest:
+    if (by_person or len(apart) >= options.held_out_patients) and rest:
         return (Training("final", _ids(data.labelled, rest), _ids(data.labelled, apart)),)
     patients = list(data.patients)
     everything = Training("final", _ids(data.labelled, set(patients)), ())

@@ -2,7 +2,7 @@
 
 A candidate trained on exchanged labels looks better than its parent on held-out cases with the same mistake, so scores
 alone cannot tell. But a correction begins with the parent's segmentation: where a corrected structure lies on another
-structure of the parent rather than on its own, in most cases, somebody mixed up the two.
+structure of the parent rather than on its own, in half of the scans or more, somebody mixed up the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ LEAST_DICE = 0.2  # with the other structure: below it, the two merely touch
 
 @dataclass(frozen=True)
 class Exchange:
-    """``cases`` of the ``of`` in which the corrected structure ``value`` occurs show it where the parent sees ``other``."""
+    """``scans`` of the ``of`` in which the corrected structure ``value`` occurs show it where the parent sees ``other``."""
 
     value: int
     other: int
-    cases: tuple[str, ...]
+    scans: tuple[str, ...]
     of: int
 
 
@@ -38,21 +38,21 @@ def confusion(corrected: np.ndarray, predicted: np.ndarray, values: Sequence[int
 
 
 def exchanges(confusions: Mapping[str, np.ndarray], values: Sequence[int]) -> list[Exchange]:
-    """The structures that lie on another one of the parent in at least half of their cases.
+    """The structures that lie on another one of the parent in at least half of the scans that show them.
 
-    ``confusions`` holds the matrix of each case by its id.
+    ``confusions`` holds the matrix of each scan by its name.
     """
     found = []
     for row, value in enumerate(values):
-        there = {case: matrix[row] for case, matrix in confusions.items() if not np.isnan(matrix[row]).all()}
+        there = {scan: matrix[row] for scan, matrix in confusions.items() if not np.isnan(matrix[row]).all()}
         elsewhere: dict[int, list[str]] = {}
-        for case, dice in there.items():
+        for scan, dice in there.items():
             best = int(np.nanargmax(dice))
             if best != row and dice[best] >= LEAST_DICE and dice[best] > np.nan_to_num(dice[row]) + MARGIN:
-                elsewhere.setdefault(best, []).append(case)
-        for column, cases in elsewhere.items():
-            if 2 * len(cases) >= len(there):
-                found.append(Exchange(value, values[column], tuple(cases), len(there)))
+                elsewhere.setdefault(best, []).append(scan)
+        for column, scans in elsewhere.items():
+            if 2 * len(scans) >= len(there):
+                found.append(Exchange(value, values[column], tuple(scans), len(there)))
     return found
 
 
@@ -61,7 +61,7 @@ def in_words(found: Sequence[Exchange], names: Mapping[int, str]) -> list[str]:
     sentences = []
     for one in found:
         back = next((two for two in found if (two.value, two.other) == (one.other, one.value)), None)
-        where = f"in {len(one.cases)} of {one.of} corrected cases"
+        where = f"in {len(one.scans)} of {one.of} corrected scans"
         if back is None:
             sentences.append(f'what is labelled "{names[one.value]}" lies on the model\'s "{names[one.other]}" {where}')
         elif one.value < one.other:

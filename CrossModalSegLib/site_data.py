@@ -1,7 +1,7 @@
 """Cases of a site as fine-tuning needs them: checked all at once, read one by one, brought onto the model grid."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,7 @@ class DataCase:
     revision: int | None = None
     sha256: Mapping[str, str] | None = None
     held_out: bool = False
+    set_apart: bool = False  # held out by a person's decision, not by chance
     translation: Mapping[int, int] | None = None  # of the values in the files; ``values`` are translated already
 
     def volumes(self) -> dict[str, Volume]:
@@ -71,10 +72,13 @@ class SiteData:
         return tuple(sorted({case.patient for case in self.labelled}))
 
 
-def site_data(cases: Sequence[SiteCase], bundle: Bundle, mapping: LabelMapping) -> SiteData:
-    """The cases, all of them checked. Raises DataError ``site-data``, which lists everything that is wrong."""
+def site_data(
+    cases: Sequence[SiteCase], bundle: Bundle, mapping: LabelMapping, splits: Mapping[str, str] | None = None
+) -> SiteData:
+    """The cases, all of them checked; ``splits`` are those that a person has set, by patient. Raises DataError ``site-data``, which lists everything that is wrong."""
     problems: list[str] = []
     read = [_data_case(case, bundle, mapping, problems) for case in cases]
+    read = [replace(case, set_apart=(splits or {}).get(case.patient) == "held-out") for case in read]
     labelled = tuple(case for case in read if case.labels)
     for case in read:
         problems += [f"case {case.id}: {words}" for words in _problems(case, bundle)]

@@ -32,7 +32,7 @@ def test_other_labels_count_as_background():
 def test_structures_that_take_each_other_s_place_are_found_and_named_once():
     exchanged = confusion(two_boxes(300, 17), two_boxes(), VALUES)
     found = exchanges({"a": exchanged, "b": exchanged}, VALUES)
-    assert in_words(found, NAMES) == ['"left" and "right" look exchanged in 2 of 2 corrected cases']
+    assert in_words(found, NAMES) == ['"left" and "right" look exchanged in 2 of 2 corrected scans']
 
 
 def test_labels_that_differ_much_but_lie_at_their_own_place_are_no_exchange():
@@ -49,4 +49,4 @@ def test_a_structure_labelled_by_another_s_name_is_told_one_way():
     both_left = two_boxes(17, 17)
     both_left[:, :, :10] = 0
     found = exchanges({"a": confusion(both_left, two_boxes(), VALUES)}, VALUES)
-    assert in_words(found, NAMES) == ['what is labelled "left" lies on the model\'s "right" in 1 of 1 corrected cases']
+    assert in_words(found, NAMES) == ['what is labelled "left" lies on the model\'s "right" in 1 of 1 corrected scans']

@@ -1,0 +1,111 @@
+"""Plans: who is held out, how many steps fit a budget, and which model comes next."""
+
+from dataclasses import replace
+
+import pytest
+
+from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.finetune_base import next_name, next_version
+from CrossModalSegLib.finetune_config import FinetuneOptions
+from CrossModalSegLib.finetune_plan import (
+    MARGIN,
+    REPORT_SECONDS,
+    VALIDATION_COST,
+    Plan,
+    Training,
+    choose_trainings,
+    read_plan,
+    schedule,
+    within_budget,
+)
+from CrossModalSegLib.site_data import DataCase, SiteData
+
+OPTIONS = FinetuneOptions(validations=2, fold_share=0.5, folds=2)
+
+
+def data(*patients: str, held_out: str = "", set_apart: str = "") -> SiteData:
+    """One case per letter: the patient's, with a number."""
+    return SiteData(
+        tuple(
+            DataCase(f"{p}{n}", p, {}, {}, (1,), held_out=p in held_out, set_apart=p in set_apart)
+            for n, p in enumerate(patients)
+        ),
+        (),
+    )
+
+
+def plan(*trainings: Training, minutes: float = 10.0, case_seconds: float = 5.0) -> Plan:
+    return Plan("new", "1", {}, trainings, {}, (), {}, {}, minutes, case_seconds)
+
+
+def test_with_few_patients_every_one_is_judged_by_a_fold_that_did_not_learn_from_any_of_their_cases():
+    first, second, final = choose_trainings(data("a", "b", "a", "c"), OPTIONS)
+    assert (first.learnt, first.judged) == (("b1",), ("a0", "a2", "c3"))
+    assert (second.learnt, second.judged) == (("a0", "a2", "c3"), ("b1",))
+    assert (final.learnt, final.judged) == (("a0", "b1", "a2", "c3"), ())
+
+
+def test_enough_held_out_patients_are_never_learnt_from():
+    (final,) = choose_trainings(data(*"abcdefg", held_out="abcde"), OPTIONS)
+    assert final.learnt == ("f5", "g6")
+    assert len(final.judged) == 5
+
+
+def test_patients_that_a_person_has_set_apart_are_never_learnt_from_however_few():
+    (final,) = choose_trainings(data(*"abc", held_out="b", set_apart="a"), OPTIONS)
+    assert (final.learnt, final.judged) == (("b1", "c2"), ("a0",))
+
+
+def test_one_patient_is_learnt_from_and_nothing_is_judged():
+    (final,) = choose_trainings(data("a", "a"), OPTIONS)
+    assert (final.learnt, final.judged) == (("a0", "a1"), ())
+
+
+def test_the_steps_fill_what_scoring_and_report_leave_of_the_time():
+    one = plan(Training("final", ("a",), ()))
+    made = schedule(one, OPTIONS, seconds=500.0, step_seconds=2.0, frozen=3)
+    assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - 3 * 5) / 2)
+
+
+def test_folds_share_their_part_and_validation_is_paid_for():
+    folds = (Training("fold-1", ("a",), ("b",)), Training("fold-2", ("b",), ("a",)))
+    made = schedule(plan(*folds, Training("final", ("a", "b"), ())), OPTIONS, 500.0, 1.0, frozen=0)
+    steps = 500 * MARGIN - REPORT_SECONDS - 2 * 5
+    assert made.final_steps == int(steps / 2)
+    assert made.fold_steps == int(steps / 4 - 2 * 6 * VALIDATION_COST)  # 2 validations of 6 patches
+
+
+def test_never_more_steps_than_asked_for():
+    made = schedule(plan(Training("final", ("a",), ())), FinetuneOptions(most_iterations=7), 1e6, 1.0, 0)
+    assert made.final_steps == 7
+
+
+def test_the_budget_that_is_asked_for_is_enough():
+    small = plan(Training("fold-1", ("a",), ("b",)), Training("final", ("a", "b"), ()), minutes=0.5)
+    with pytest.raises(ConfigError, match="give --budget") as refused:
+        schedule(small, OPTIONS, 30.0, 3.0, frozen=1)
+    minutes = int(refused.value.hint.split()[2])
+    schedule(replace(small, budget_minutes=minutes), OPTIONS, minutes * 60, 3.0, frozen=1)
+
+
+def test_no_more_cases_are_judged_than_there_is_time_for_and_no_training_goes_without():
+    folds = [Training(f"fold-{n}", (), tuple("abcdef")) for n in range(2)]
+    made = within_budget(plan(*folds, Training("final", (), ())), FinetuneOptions(evaluation_share=0.4), 20.0, 2)
+    assert [len(one.judged) for one in made.trainings] == [2, 2, 0]  # 240 s: 6 cases twice, 2 of them frozen
+    poor = within_budget(plan(*folds), FinetuneOptions(), 1e6, 2)
+    assert [len(one.judged) for one in poor.trainings] == [1, 1]
+    assert made.case_seconds == 20.0
+
+
+def test_a_plan_survives_its_file(tmp_path):
+    made = plan(Training("final", ("a",), ("b",)))
+    made.save(tmp_path / "run")
+    assert read_plan(tmp_path / "run") == made
+
+
+def test_models_are_counted_by_generation(tmp_path):
+    assert next_name(tmp_path, "brain-mr-pair") == "brain-mr-pair-site-1"
+    assert next_name(tmp_path, "brain-mr-pair-site-4") == "brain-mr-pair-site-5"
+    (tmp_path / "models" / "brain-mr-pair-site-1").mkdir(parents=True)
+    assert next_name(tmp_path, "brain-mr-pair") == "brain-mr-pair-site-2"
+    assert next_version("brain-mr-pair-site-2", "0.1.0+site.1") == "0.1.0+site.2"
