@@ -4,18 +4,25 @@ import argparse
 import sys
 import tempfile
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from CrossModalSegLib.commands.site_listing import (
+    export_cases,
+    list_cases,
+    next_cases,
+    rank_cases,
+    show_case,
+    store_of,
+    verify,
+)
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 
 if TYPE_CHECKING:
-    from CrossModalSegLib.case_store import CaseStore, SavedCase
+    from CrossModalSegLib.case_store import SavedCase
     from CrossModalSegLib.labels import LabelMap
-    from CrossModalSegLib.site_cases import SiteCase
     from CrossModalSegLib.site_sources import FoundCase
 
 EXAMPLES = """examples:
@@ -75,19 +82,19 @@ def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
 
 
 def _add_reading_actions(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    listing = _add_action(actions, "list", _list, "all cases, and how many there are of each kind")
+    listing = _add_action(actions, "list", list_cases, "all cases, and how many there are of each kind")
     listing.add_argument("--status", choices=("unlabelled", "predicted", "corrected", "approved"))
-    _add_case_action(actions, "show", _show, "one case with its revisions")
-    rank = _add_action(actions, "rank", _rank, "let a model score the cases, for the order of site next")
+    _add_case_action(actions, "show", show_case, "one case with its revisions")
+    rank = _add_action(actions, "rank", rank_cases, "let a model score the cases, for the order of site next")
     rank.add_argument("--bundle", metavar="NAME_OR_FOLDER", help="default: the site's newest model")
     rank.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     rank.add_argument("--limit", type=int, metavar="N", help="score at most this many cases now")
-    following = _add_action(actions, "next", _next, "the cases to correct next, the most promising first")
+    following = _add_action(actions, "next", next_cases, "the cases to correct next, the most promising first")
     following.add_argument("--limit", type=int, default=10, metavar="N", help="default: 10")
-    export = _add_action(actions, "export", _export, "write a datalist for other tools")
+    export = _add_action(actions, "export", export_cases, "write a datalist for other tools")
     export.add_argument("output", type=Path, metavar="DATALIST.json")
     export.add_argument("--approved-only", action="store_true", help="count labels that nobody approved as missing")
-    _add_action(actions, "verify", _verify, "check every file of the site; nothing is changed")
+    _add_action(actions, "verify", verify, "check every file of the site; nothing is changed")
 
 
 def _add_action(
@@ -117,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _create(args: argparse.Namespace) -> int:
     label_map, modalities = _kind_of_site(args)
-    site = _store(args).create(label_map, modalities)
+    site = store_of(args).create(label_map, modalities)
     print(f"{args.site}: {len(site.label_map.structures)} structures, {' + '.join(site.modalities)}")
     return 0
 
@@ -139,7 +146,7 @@ def _add(args: argparse.Namespace) -> int:
 
     if bool(args.input) == bool(args.source):
         raise InputError("usage", "give either --input or --from", "see crossmodalseg site add --help")
-    modalities = _store(args).site().modalities
+    modalities = store_of(args).site().modalities
     if args.input:
         found = FoundCase(_named(args.input, modalities), _named(args.labels, modalities), args.patient)
         _say_saved(_add_one(args, found))
@@ -163,7 +170,7 @@ def _try_one(args: argparse.Namespace, case: "FoundCase", number: int, count: in
 
 
 def _add_one(args: argparse.Namespace, found: "FoundCase") -> "SavedCase":
-    store = _store(args)
+    store = store_of(args)
     case = found.read(store.site())
     if not case.labels:
         return store.add_unlabelled(case)
@@ -205,13 +212,13 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 
 def _approve(args: argparse.Namespace) -> int:
-    case = _store(args).approve(args.case, args.revision, args.author)
+    case = store_of(args).approve(args.case, args.revision, args.author)
     print(f"{case.id} revision {case.revision} is approved")
     return 0
 
 
 def _split(args: argparse.Namespace) -> int:
-    store = _store(args)
+    store = store_of(args)
     store.set_split(args.case, "" if args.split == "chance" else args.split)
     case = store.case(args.case)
     print(f"{case.id} and all cases of this patient: {case.split}")
@@ -223,126 +230,4 @@ def _repair(args: argparse.Namespace) -> int:
 
     done = repair_site(args.site, args.nobody_is_saving)
     print("\n".join(done) if done else "nothing to repair")
-    return _verify(args)
-
-
-# --- reading
-
-
-def _list(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.site_cases import STATUSES, read_cases
-    from CrossModalSegLib.site_folder import read_site, read_splits
-
-    cases, damaged = read_cases(args.site, read_site(args.site), read_splits(args.site))
-    shown = [case for case in cases if args.status in (None, case.status)]
-    rows = [(case.id, case.status, "+".join(case.modalities), _trust(case), case.split, _note(case)) for case in shown]
-    print("\n".join(_table([("CASE", "STATUS", "SCANS", "REVISION", "SPLIT", "NOTE"), *rows])))
-    counts = Counter(case.status for case in cases)
-    print(f"{len(cases)} cases: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}")
-    for error in damaged:
-        print(error, file=sys.stderr)
-    return int(bool(damaged))
-
-
-def _show(args: argparse.Namespace) -> int:
-    case = _store(args).case(args.case)
-    facts = [("case", case.id), ("status", case.status), ("scans", " + ".join(case.modalities)), ("split", case.split)]
-    facts += [("patient", case.patient[:12] or "unknown"), ("trusted revision", _trust(case)), ("note", _note(case))]
-    print("\n".join(_table([fact for fact in facts if fact[1]])))
-    rows = [
-        (
-            str(one.number),
-            "prediction" if one.is_prediction else "correction",
-            str(one.parent or "-"),
-            "+".join(one.labels),
-            one.author[:6] or "-",
-            str(one.bundle.get("name", "-")),
-            "-" if one.approved_by is None else f"approved {one.approved_by[:6]}".strip(),
-        )
-        for one in case.revisions
-    ]
-    if rows:
-        head = ("REVISION", "KIND", "BASED ON", "LABELS", "AUTHOR", "MODEL", "APPROVAL")
-        print("\n".join(["", *_table([head, *rows])]))
-    return 0
-
-
-def _rank(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.case_ranking import rank_site
-    from CrossModalSegLib.finetune_base import choose_base
-    from CrossModalSegLib.inference import Segmenter
-
-    store = _store(args)
-    segmenter = Segmenter(choose_base(args.site, args.bundle, store.cases()), args.device)
-
-    def report(done: int, of: int) -> None:
-        print(f"\rcase {done + 1} of {of}", end="", file=sys.stderr, flush=True)
-
-    ranking = rank_site(store, segmenter, report, args.limit)
-    print(f"\n{len(ranking.scores)} cases are scored by {segmenter.bundle.name}", file=sys.stderr)
-    return 0
-
-
-def _next(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.work_list import read_ranking, work_list
-
-    cases, ranking = _store(args).cases(), read_ranking(args.site)
-    items = work_list(cases, ranking, max(args.limit, 0))
-    rows = [
-        (str(place), item.case.id, item.case.status, "-" if item.gain is None else f"{item.gain:.2f}", item.reason)
-        for place, item in enumerate(items, start=1)
-    ]
-    print("\n".join(_table([("PLACE", "CASE", "STATUS", "GAIN", "WHY"), *rows])))
-    waiting = [case for case in cases if case.trusted is None]
-    scored = sum(case.id in ranking.scores for case in waiting)
-    by = f" by {ranking.model}" if ranking.model else ""
-    print(f"{len(waiting)} cases wait for a correction, {scored} of them are scored{by}")
-    return 0
-
-
-def _export(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.site_datalist import export_datalist
-
-    lists = export_datalist(_store(args).cases(), args.output, args.approved_only)
-    print(f"{args.output}: {', '.join(f'{len(entries)} {name}' for name, entries in lists.items())}")
-    return 0
-
-
-def _verify(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from CrossModalSegLib.site_check import verify_site
-
-    with tqdm(total=1.0, file=sys.stderr, leave=False, disable=None, bar_format="{percentage:3.0f}%|{bar}|") as bar:
-        report = verify_site(args.site, lambda fraction: bar.update(fraction - bar.n) and None)
-    for damage in report.damages:
-        print(f"damaged: {damage}")
-    for path in report.leftovers:
-        print(f"left by an interrupted saving: {path}")
-    print(f"{report.cases} cases and {report.revisions} revisions are whole, {len(report.damages)} damages")
-    return int(not report.is_whole)
-
-
-def _store(args: argparse.Namespace) -> "CaseStore":
-    from CrossModalSegLib.case_store import CaseStore
-
-    return CaseStore(args.site)
-
-
-def _trust(case: "SiteCase") -> str:
-    return "-" if case.revision is None else str(case.revision)
-
-
-def _note(case: "SiteCase") -> str:
-    """What a person should know: corrections that do not know of each other, or one that waits for approval."""
-    if case.forks:
-        return f"fork: revisions {' and '.join(map(str, case.forks))}"
-    newest = case.newest
-    if case.status == "approved" and newest is not None and newest.number != case.revision:
-        return f"revision {newest.number} is not approved"
-    return ""
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return verify(args)

@@ -384,6 +384,25 @@ def test_cases_are_saved_for_training_once_a_folder_is_chosen(desktop, segmented
     assert desktop.dialogs.shown[1:] == []
 
 
+def test_the_next_case_of_the_site_is_opened_corrected_and_approved(desktop, segmented, tmp_path):
+    segmented.ui.siteFolderEdit.text = str(tmp_path / "site")
+    assert not segmented.ui.openCaseButton.enabled
+    segmented.ui.addUnlabelledButton.click()
+    assert "1 cases: 1 unlabelled" in segmented.ui.workLabel.text
+    segmented.ui.openCaseButton.click()
+    assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 6, "two scans more, beside two results"
+    segmented.wait(lambda: "✖" not in segmented.notes())
+    segmented.run()
+    segmented.ui.approveButton.click()
+    assert "save the correction first" in desktop.dialogs.texts()[-1]
+    segmented.ui.saveCorrectionButton.click()
+    assert "0 unlabelled, 0 predicted, 1 corrected" in segmented.ui.workLabel.text
+    segmented.ui.approveButton.click()
+    assert "is approved" in segmented.ui.siteLabel.text
+    assert "1 approved" in segmented.ui.workLabel.text
+    assert not segmented.ui.openCaseButton.enabled
+
+
 def test_a_site_folder_that_holds_something_else_is_refused_with_words(desktop, segmented, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "letter.txt").write_text("dear")

@@ -1,0 +1,137 @@
+"""What ``crossmodalseg site`` says of a site: its cases, which comes next, whether it is whole."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from CrossModalSegLib.case_store import CaseStore
+    from CrossModalSegLib.site_cases import SiteCase
+
+
+def list_cases(args: argparse.Namespace) -> int:
+    """All cases, then how many there are of each status; returns 1 where some are damaged."""
+    from CrossModalSegLib.site_cases import STATUSES, read_cases
+    from CrossModalSegLib.site_folder import read_site, read_splits
+
+    cases, damaged = read_cases(args.site, read_site(args.site), read_splits(args.site))
+    shown = [case for case in cases if args.status in (None, case.status)]
+    rows = [(case.id, case.status, "+".join(case.modalities), _trust(case), case.split, _note(case)) for case in shown]
+    print("\n".join(_table([("CASE", "STATUS", "SCANS", "REVISION", "SPLIT", "NOTE"), *rows])))
+    counts = Counter(case.status for case in cases)
+    print(f"{len(cases)} cases: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}")
+    for error in damaged:
+        print(error, file=sys.stderr)
+    return int(bool(damaged))
+
+
+def show_case(args: argparse.Namespace) -> int:
+    """One case with its revisions."""
+    case = store_of(args).case(args.case)
+    facts = [("case", case.id), ("status", case.status), ("scans", " + ".join(case.modalities)), ("split", case.split)]
+    facts += [("patient", case.patient[:12] or "unknown"), ("trusted revision", _trust(case)), ("note", _note(case))]
+    print("\n".join(_table([fact for fact in facts if fact[1]])))
+    rows = [
+        (
+            str(one.number),
+            "prediction" if one.is_prediction else "correction",
+            str(one.parent or "-"),
+            "+".join(one.labels),
+            one.author[:6] or "-",
+            str(one.bundle.get("name", "-")),
+            "-" if one.approved_by is None else f"approved {one.approved_by[:6]}".strip(),
+        )
+        for one in case.revisions
+    ]
+    if rows:
+        head = ("REVISION", "KIND", "BASED ON", "LABELS", "AUTHOR", "MODEL", "APPROVAL")
+        print("\n".join(["", *_table([head, *rows])]))
+    return 0
+
+
+def rank_cases(args: argparse.Namespace) -> int:
+    """Let a model score the cases; a ranking that was stopped goes on."""
+    from CrossModalSegLib.case_ranking import rank_site
+    from CrossModalSegLib.finetune_base import choose_base
+    from CrossModalSegLib.inference import Segmenter
+
+    store = store_of(args)
+    segmenter = Segmenter(choose_base(args.site, args.bundle, store.cases()), args.device)
+
+    def report(done: int, of: int) -> None:
+        print(f"\rcase {done + 1} of {of}", end="", file=sys.stderr, flush=True)
+
+    ranking = rank_site(store, segmenter, report, args.limit)
+    print(f"\n{len(ranking.scores)} cases are scored by {segmenter.bundle.name}", file=sys.stderr)
+    return 0
+
+
+def next_cases(args: argparse.Namespace) -> int:
+    """The work list."""
+    from CrossModalSegLib.work_list import read_ranking, work_list
+
+    cases, ranking = store_of(args).cases(), read_ranking(args.site)
+    items = work_list(cases, ranking, max(args.limit, 0))
+    rows = [
+        (str(place), item.case.id, item.case.status, "-" if item.gain is None else f"{item.gain:.2f}", item.reason)
+        for place, item in enumerate(items, start=1)
+    ]
+    print("\n".join(_table([("PLACE", "CASE", "STATUS", "GAIN", "WHY"), *rows])))
+    waiting = [case for case in cases if case.trusted is None]
+    scored = sum(case.id in ranking.scores for case in waiting)
+    by = f" by {ranking.model}" if ranking.model else ""
+    print(f"{len(waiting)} cases wait for a correction, {scored} of them are scored{by}")
+    return 0
+
+
+def export_cases(args: argparse.Namespace) -> int:
+    """Write a datalist."""
+    from CrossModalSegLib.site_datalist import export_datalist
+
+    lists = export_datalist(store_of(args).cases(), args.output, args.approved_only)
+    print(f"{args.output}: {', '.join(f'{len(entries)} {name}' for name, entries in lists.items())}")
+    return 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Check every file; returns 1 where anything is damaged."""
+    from tqdm import tqdm
+
+    from CrossModalSegLib.site_check import verify_site
+
+    with tqdm(total=1.0, file=sys.stderr, leave=False, disable=None, bar_format="{percentage:3.0f}%|{bar}|") as bar:
+        report = verify_site(args.site, lambda fraction: bar.update(fraction - bar.n) and None)
+    for damage in report.damages:
+        print(f"damaged: {damage}")
+    for path in report.leftovers:
+        print(f"left by an interrupted saving: {path}")
+    print(f"{report.cases} cases and {report.revisions} revisions are whole, {len(report.damages)} damages")
+    return int(not report.is_whole)
+
+
+def store_of(args: argparse.Namespace) -> "CaseStore":
+    """The store of the site that was named."""
+    from CrossModalSegLib.case_store import CaseStore
+
+    return CaseStore(args.site)
+
+
+def _trust(case: "SiteCase") -> str:
+    return "-" if case.revision is None else str(case.revision)
+
+
+def _note(case: "SiteCase") -> str:
+    """What a person should know: corrections that do not know of each other, or one that waits for approval."""
+    if case.forks:
+        return f"fork: revisions {' and '.join(map(str, case.forks))}"
+    newest = case.newest
+    if case.status == "approved" and newest is not None and newest.number != case.revision:
+        return f"revision {newest.number} is not approved"
+    return ""
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
