@@ -150,7 +150,7 @@ def contradictions(run: Finetuning) -> list[str]:
     """What speaks against the corrected labels themselves, in words; see ``label_contradictions``."""
     values = [value for value in run.mapping.site.values if run.mapping.origin[value] is not None]
     matrices = {}
-    for case in run.data.labelled:
+    for case in run.data.labelled if values else ():
         if (run.folder / "parent" / case.id).is_dir():
             predicted, reference = read_prediction(run.folder / "parent", case), case.reference()
             for modality, (labels, _grid) in reference.items():

@@ -33,7 +33,7 @@ def labels(number: int, exchanged: bool = False) -> np.ndarray:
     """The truth, or with the two balls exchanged."""
     true = true_labels(points_of(site_grid(number)))
     if exchanged:
-        return np.select([true == LEFT, true == RIGHT], [RIGHT, LEFT], true).astype(np.uint16)
+        return np.where(true == LEFT, RIGHT, np.where(true == RIGHT, LEFT, true)).astype(np.uint16)
     return true
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from CrossModalSegLib.errors import ConfigError, InputError, OutputError
 
@@ -201,20 +201,19 @@ def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
 
 
 class _Display:
-    """What a person, or with --events a program, sees of the run."""
+    """What a person, or with --events a program, sees of the run. The bar appears with the first progress, so that an
+    error before it is one line alone."""
 
     def __init__(self, args: argparse.Namespace, shown: bool):
-        from tqdm import tqdm
-
         self.events, self.shown = args.events and shown, shown
-        self.bar = tqdm(total=100, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {desc}", mininterval=0.5,
-                        disable=not shown or args.events)  # fmt: skip
+        self.bar: Any = None  # tqdm's
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
     def plan(self, run: "Finetuning") -> None:
         """What was found and will be done, before it begins."""
@@ -228,14 +227,24 @@ class _Display:
         """One line above the progress bar, or an event."""
         if self.events:
             print(json.dumps({"event": "message", "text": words}), flush=True)
-        elif self.shown:
+        elif self.shown and self.bar is not None:
             self.bar.write(words, file=sys.stderr)
+        elif self.shown:
+            print(words, file=sys.stderr)
 
     def status(self, status: "Status") -> None:
         """Progress of the whole run."""
         if self.events:
             print(json.dumps({"event": "progress", **dataclasses.asdict(status)}), flush=True)
-            return
+        elif self.shown:
+            self._draw(status)
+
+    def _draw(self, status: "Status") -> None:
+        if self.bar is None:
+            from tqdm import tqdm
+
+            layout = "{percentage:3.0f}%|{bar}| {desc}"
+            self.bar = tqdm(total=100, file=sys.stderr, bar_format=layout, mininterval=0.5)
         left = "" if status.seconds_left is None else f", {self.bar.format_interval(status.seconds_left)} left"
         words = f"{status.stage}{': ' if status.words else ''}{status.words}{left}"
         self.bar.set_description_str(words, refresh=False)

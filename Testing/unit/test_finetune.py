@@ -136,6 +136,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(done, tmp_path, monk
     assert len(weights_of(folder)) == len(weights_of(done))
 
 
+@pytest.mark.slow
 def test_a_case_that_is_added_meanwhile_does_not_change_the_run_that_goes_on(tmp_path, monkeypatch):
     folder = prepare(tmp_path / "again", 2, 1)
     with monkeypatch.context() as patch:
