@@ -30,7 +30,8 @@ class BeforeAfter:
 def draw(case: BeforeAfter, label_map: LabelMap) -> str:
     """PNG as base64 text: one slice through the most labelled voxels, three times."""
     number = int((case.reference > 0).sum(axis=(1, 2)).argmax())
-    scan = case.volume.array[number]
+    turn = _as_radiologists_look(case.volume)
+    scan = case.volume.array[number][turn]
     low, high = np.percentile(case.volume.array, (1, 99.5))
     width, height = _size_mm(case.volume)
     figure = Figure(figsize=(9, 9 / 3 * height / width + 0.4), layout="constrained")
@@ -49,7 +50,7 @@ def draw(case: BeforeAfter, label_map: LabelMap) -> str:
             aspect=height / width * scan.shape[1] / scan.shape[0],
         )
         axes.imshow(
-            _channels(labels[number], label_map), cmap=colors, vmin=0, vmax=len(label_map.structures),
+            _channels(labels[number][turn], label_map), cmap=colors, vmin=0, vmax=len(label_map.structures),
             interpolation="nearest", aspect=height / width * scan.shape[1] / scan.shape[0],
         )  # fmt: skip
         axes.set_title(title, fontsize=9)
@@ -68,7 +69,7 @@ def bars(changes: Mapping[str, tuple[float, float]], names: Sequence[str]) -> st
         axes.plot(parent, row, "o", color="#999")
         axes.plot(candidate, row, "o", color="#2a7" if candidate >= parent else "#c33")
     axes.set(yticks=range(len(names)), yticklabels=names, xlabel="Dice (grey: parent, coloured: candidate)")
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)  # the first on top
     axes.grid(axis="x", alpha=0.3)
     return as_base64(figure)
 
@@ -78,6 +79,16 @@ def as_base64(figure: Figure) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _as_radiologists_look(volume: Volume) -> tuple[slice, slice]:
+    """Turns a slice (rows, columns) so that anterior or superior is up, and the patient's right or anterior is left."""
+    turns = []
+    for axis in (1, 0):  # j: rows, i: columns
+        direction = volume.grid.direction[:, axis]
+        grows = direction[np.abs(direction).argmax()] > 0
+        turns.append(slice(None, None, -1 if grows else 1))
+    return turns[0], turns[1]
 
 
 def _size_mm(volume: Volume) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """SIGKILL at random moments of a fine-tuning: going on ends with the very weights of a run that was left alone."""
 
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -21,12 +22,8 @@ training = { checkpoint_minutes = 0.0, loss_stride = 2 }
 KILLS = 3
 
 
-def site(folder: Path) -> list[str]:
-    """The arguments of a fine-tuning that go before those of a new run, or ``--resume``."""
-    folder.mkdir()
-    intensity_bundle(folder / "tiny", (16, 16, 16), 4.0)
-    make_site(folder / "site", 2, 1)
-    (folder / "config.toml").write_text(CONFIG)
+def arguments(folder: Path) -> list[str]:
+    """Those that a new run and one that is resumed have in common."""
     return ["finetune", str(folder / "site"), "--base", str(folder / "tiny"), "--device", "cpu"]
 
 
@@ -42,10 +39,13 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
     new = ["--budget", "60", "--config"]
-    alone = site(tmp_path / "alone")
+    intensity_bundle(tmp_path / "alone" / "tiny", (16, 16, 16), 4.0)
+    make_site(tmp_path / "alone" / "site", 2, 1)
+    (tmp_path / "alone" / "config.toml").write_text(CONFIG)
+    shutil.copytree(tmp_path / "alone", tmp_path / "killed")
+    alone, killed, moments = arguments(tmp_path / "alone"), arguments(tmp_path / "killed"), random.Random(5)
     assert main([*alone, *new, str(tmp_path / "alone" / "config.toml")]) == 0
 
-    killed, moments = site(tmp_path / "killed"), random.Random(5)
     for _ in range(KILLS):
         begun = bool(plans(tmp_path / "killed"))
         more = ["--resume"] if begun else [*new, str(tmp_path / "killed" / "config.toml")]
