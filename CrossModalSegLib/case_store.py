@@ -19,6 +19,7 @@ NRRD, because a file that was cut short is noticed when it is read.
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -128,7 +129,7 @@ class CaseStore:
         if not case.labels:
             raise DataError("no-labels", "the case has no segmentation", "add it as a case without labels instead")
         site, folder = self._case_folder(case)
-        if case.case_id and folder.name != case.case_id:
+        if case.case_id and not folder.name.startswith(case.case_id):
             based_on = None  # of another case
         return self._write_revision(folder, case, _Labels("correction", based_on, site.author_hash(author)))
 
@@ -247,7 +248,7 @@ class CaseStore:
         for _attempt in range(_ATTEMPTS):
             earlier = sorted(int(path.name) for path in folder.glob(f"{REVISIONS}/[0-9]*") if path.name.isdecimal())
             number = earlier[-1] + 1 if earlier else 1
-            parent = (earlier[-1] if earlier else None) if facts.parent == "latest" else facts.parent
+            parent = self._newest(folder, earlier) if facts.parent == "latest" else facts.parent
             if parent is not None and parent not in earlier:
                 hint = "see the revisions with crossmodalseg site show"
                 raise DataError("no-such-revision", f"case {folder.name} has no revision {parent}", hint)
@@ -258,8 +259,22 @@ class CaseStore:
                 if error.code != "output-exists":
                     raise
                 continue
-            return SavedCase(folder, folder.name, number, parent, self.case(folder.name).forks)
+            return SavedCase(folder, folder.name, number, parent, self._forks(folder))
         raise OutputError("cannot-write", f"{folder}: many are saving this case at once", "save it again")
+
+    def _newest(self, folder: Path, numbers: list[int]) -> int | None:
+        """The newest correction, else the newest prediction; where they cannot be read, the highest number."""
+        try:
+            newest = self.case(folder.name).newest
+        except DataError:
+            return numbers[-1] if numbers else None
+        return newest.number if newest else None
+
+    def _forks(self, folder: Path) -> tuple[int, ...]:
+        """None where an earlier revision is damaged: what was just saved is saved all the same; verify tells the rest."""
+        with suppress(DataError):
+            return self.case(folder.name).forks
+        return ()
 
     def _write_revision_as(self, target: Path, case: CaseFiles, content: Mapping[str, Any]) -> None:
         hashes: dict[str, str] = {}

@@ -68,7 +68,10 @@ def _restored(folder: Path, site: SiteFacts) -> Iterator[str]:
             continue
         for revision in revision_folders(folder / QUARANTINE / CASES / name):
             target = case / REVISIONS / revision.name
-            if target.exists() or any(revision_damages(revision, site, case)):
+            if any(revision_damages(revision, site, case)):
+                continue
+            if target.exists():
+                yield f"revision {int(revision.name)} of case {case.name} stays in {QUARANTINE}: there is a newer one"
                 continue
             target.parent.mkdir(exist_ok=True)
             approval = revision.with_name(revision.name + APPROVAL_SUFFIX)

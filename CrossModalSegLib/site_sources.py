@@ -80,23 +80,34 @@ def find_cases(path: Path, modalities: Sequence[str], patient_pattern: str = PAT
         found = _named_cases(path, modalities)
     else:
         lists = read_datalist(path, modalities, labels_required=False)
-        found = [_case(entry) for entry in (*lists.training, *lists.validation, *lists.unlabelled) if entry.volumes]
+        found = _merged([*lists.training, *lists.validation], lists.unlabelled)
     if not found:
         what = f"{path} holds no scan of {' or '.join(modalities)}"
         raise DataError(
             "no-cases", what, "see docs/site-folder.md for what can be read, or name the files with --input"
         )
-    return [_with_patient(case, patient_pattern) for case in found]
+    return [_with_patient(case, patient_pattern, path) for case in found]
 
 
-def _case(entry: Entry) -> FoundCase:
-    return FoundCase(entry.volumes, entry.labels)
+def _merged(labelled: Sequence[Entry], unlabelled: Sequence[Entry]) -> list[FoundCase]:
+    """Where a patient's scans are labelled in part, layouts list them twice: here, all scans are one case."""
+    found = [FoundCase(entry.volumes, entry.labels) for entry in labelled if entry.volumes]
+    place = {path: number for number, case in enumerate(found) for path in case.volumes.values()}
+    for entry in unlabelled:
+        number = next((place[path] for path in entry.volumes.values() if path in place), None)
+        if number is None:
+            found.append(FoundCase(entry.volumes))
+        else:
+            found[number] = FoundCase({**entry.volumes, **found[number].volumes}, found[number].labels)
+    return found
 
 
-def _with_patient(case: FoundCase, pattern: str) -> FoundCase:
+def _with_patient(case: FoundCase, pattern: str, folder: Path) -> FoundCase:
+    """Only below ``folder``: names further up say nothing of a patient."""
     if case.patient_key:
         return case
-    match = re.search(pattern, case.title)
+    path = Path(case.title)
+    match = re.search(pattern, str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name)
     return FoundCase(case.volumes, case.labels, match[0] if match else "")
 
 

@@ -1,6 +1,7 @@
 """``crossmodalseg site create | add | list | show | approve | split | rank | next | export | verify | repair``: the site's cases."""
 
 import argparse
+import re
 import sys
 import tempfile
 import zipfile
@@ -65,7 +66,10 @@ def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     )
     add.add_argument("--from", dest="source", type=Path, metavar="PATH", help=source)
     add.add_argument(
-        "--patient-pattern", metavar="REGEX", help="what tells patients apart in the paths (default: BIDS)"
+        "--patient-pattern",
+        type=_pattern,
+        metavar="REGEX",
+        help="what tells patients apart in the paths (default: BIDS)",
     )
     add.add_argument("--author", default="", metavar="INITIALS", help="who made the labels; only a salted hash is kept")
     add.add_argument("--predicted", action="store_true", help="the labels are a model's: they are never trained on")
@@ -194,6 +198,14 @@ def _named(entries: Sequence[str], modalities: Sequence[str]) -> dict[str, Path]
             raise DataError("unknown-modality", f'the site has no "{name}"', f"it has {', '.join(modalities)}")
         named[name] = Path(path)
     return named
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+    return text
 
 
 @contextmanager

@@ -102,11 +102,15 @@ def verify(args: argparse.Namespace) -> int:
     from CrossModalSegLib.site_check import verify_site
 
     with tqdm(total=1.0, file=sys.stderr, leave=False, disable=None, bar_format="{percentage:3.0f}%|{bar}|") as bar:
-        report = verify_site(args.site, lambda fraction: bar.update(fraction - bar.n) and None)
+
+        def show(fraction: float) -> None:
+            bar.update(fraction - bar.n)
+
+        report = verify_site(args.site, show)
     for damage in report.damages:
         print(f"damaged: {damage}")
     for path in report.leftovers:
-        print(f"left by an interrupted saving: {path}")
+        print(f"not finished: {path} (being saved just now, or left by an interruption)")
     print(f"{report.cases} cases and {report.revisions} revisions are whole, {len(report.damages)} damages")
     return int(not report.is_whole)
 

@@ -62,6 +62,19 @@ def test_two_who_correct_the_same_revision_are_both_kept_and_said_until_one_is_a
     assert store.save_correction(small_case(), based_on=3).forks == (2, 4), "a later one does not know of the approved"
 
 
+def test_a_prediction_between_two_corrections_makes_no_fork(store):
+    first = store.save_correction(small_case())
+    store.save_prediction(small_case())
+    second = store.save_correction(small_case())
+    assert (second.parent, second.forks) == (first.revision, ())
+
+
+def test_a_damaged_revision_does_not_keep_a_correction_from_being_saved(store):
+    saved = store.save_correction(small_case())
+    (saved.folder / "revisions/0001/revision.json").write_text("")
+    assert store.save_correction(small_case()).revision == 2
+
+
 def test_only_corrections_that_are_there_can_be_approved_and_the_first_approval_stays(store):
     saved = store.save_prediction(small_case())
     with pytest.raises(DataError, match="not-corrected"):

@@ -144,6 +144,26 @@ def test_dicom_is_sorted_into_studies_and_told_by_its_description(tmp_path, site
     assert stored == {float(array.astype(np.float32).sum()) for array in given}
 
 
+def test_a_pair_of_which_one_scan_is_labelled_is_one_case(tmp_path, site):
+    """In MS-CMRSeg, labels may be missing for one of the sequences; a datalist says so with two entries."""
+    folder = write_case(tmp_path / "sub-study", 1)
+    both = {name: f"sub-study/{name}.nii.gz" for name in FILES}
+    entry = {"T1w": both["T1w"], "label_T1w": "sub-study/label_T1w.nii.gz"}
+    (tmp_path / "list.json").write_text(json.dumps({"training": [entry], "unlabelled": [both]}))
+    assert run("add", site, "--from", tmp_path / "list.json") == 0
+    (case,) = CaseStore(site).cases()
+    assert (sorted(case.modalities), list(case.labels), case.status) == (["T1w", "T2w"], ["T1w"], "corrected")
+    assert folder.is_dir()
+
+
+def test_names_above_the_given_folder_tell_no_patient(tmp_path, site):
+    write_case(tmp_path / "sub-study/loose", 2, "a_{}.nrrd", ())
+    assert run("add", site, "--from", tmp_path / "sub-study/loose") == 0
+    assert [case.patient for case in CaseStore(site).cases()] == [""]
+    assert run("add", site, "--from", tmp_path / "sub-study/loose", "--patient-pattern", "a_T1w") == 0
+    assert sorted(bool(case.patient) for case in CaseStore(site).cases()) == [False, True]
+
+
 def test_the_exported_datalist_is_one_that_training_reads(site, tmp_path):
     store = CaseStore(site)
     ids = [store.save_correction(small_case(number)).id for number in range(3)]
