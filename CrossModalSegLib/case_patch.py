@@ -35,10 +35,12 @@ class CasePatch:
         """Both modalities show the same place at the same voxel."""
         return self.case.aligned and not self.displaced
 
-    def image(self, slot: int) -> tuple[Tensor, Tensor]:
-        """Normalised intensity (D, H, W) of one modality, and the voxels that it covers."""
-        covered = deformation.sample_nearest(self.case.covered[slot], self.coordinates[slot]).bool()
-        return sample_linear(self.case.images[slot], self.coordinates[slot]) * covered, covered
+    def image(self, slot: int, place: int | None = None) -> tuple[Tensor, Tensor]:
+        """Normalised intensity (D, H, W) of one modality, and the voxels that it covers: on its own grid, or on that of
+        modality ``place``."""
+        coordinates = self.coordinates[slot if place is None else place]
+        covered = deformation.sample_nearest(self.case.covered[slot], coordinates).bool()
+        return sample_linear(self.case.images[slot], coordinates) * covered, covered
 
     def labels(self, slot: int, covered: Tensor) -> Tensor:
         """Label channels (D, H, W) uint8 of one modality; background where it does not cover."""

@@ -16,6 +16,7 @@ from CrossModalSegLib.synthesis import SynthesisConfig
 
 Kind = TypeVar("Kind")
 CSC_FORMS = ("aligned", "affinity")
+CAC_FROM = ("other", "surer")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class SemiSupervisedConfig:
     csc: float = 0.1
     csc_form: str = "aligned"  # "affinity": that form for aligned pairs too
     cac: float = 0.3
+    cac_from: str = "other"  # "surer": only where the teacher is at least as certain of the other modality
     confidence: float = 0.8  # lowest probability at which the teacher is believed
     teacher: float = 0.99  # highest decay of the teacher's moving average
     cut_out: float = 0.5  # how often boxes are cut out of a modality that the student sees
@@ -166,6 +168,8 @@ def _semi_supervised_problems(options: SemiSupervisedConfig, labelled: int) -> I
             yield f"semi_supervised.{name}: must be between 0 and 1, not {getattr(options, name):g}"
     if options.csc_form not in CSC_FORMS:
         yield f'semi_supervised.csc_form: must be one of {", ".join(CSC_FORMS)}, not "{options.csc_form}"'
+    if options.cac_from not in CAC_FROM:
+        yield f'semi_supervised.cac_from: must be one of {", ".join(CAC_FROM)}, not "{options.cac_from}"'
     if options.copy_paste > 0 and options.batch not in (0, labelled):
         yield f"semi_supervised.copy_paste: needs semi_supervised.batch {options.batch} and training.batch {labelled} equal"
 

@@ -14,11 +14,11 @@ from CrossModalSegLib.losses import (
     contrastive_anatomical_consistency,
     pseudo_label_loss,
 )
-from CrossModalSegLib.teacher import Seen
+from CrossModalSegLib.teacher import Opinions
 
 
 def pseudo_label_term(
-    logits: Sequence[Tensor | None], seen: Sequence[Seen | None], shown: Tensor, trust: float = 1.0
+    logits: Sequence[Tensor | None], seen: Opinions, shown: Tensor, trust: float = 1.0
 ) -> Tensor | None:
     """L_pseudo, the mean over modalities: each against what is seen in the same modality.
 
@@ -26,8 +26,8 @@ def pseudo_label_term(
     expert's label does.
     """
     losses = []
-    for modality, (of_m, target) in enumerate(zip(logits, seen, strict=True)):
-        rows = shown[:, modality]
+    for modality, of_m in enumerate(logits):
+        target, rows = seen[modality][modality], shown[:, modality]
         if of_m is not None and target is not None and bool(rows.any()):
             weights = torch.where(target.known, 1.0, trust) * target.weights  # (R, ...)
             losses.append(pseudo_label_loss(of_m[rows], target.labels[rows], weights[rows]))
@@ -35,20 +35,29 @@ def pseudo_label_term(
 
 
 def anatomical_term(
-    logits: Sequence[Tensor | None], seen: Sequence[Seen | None], shown: Tensor, aligned: Tensor, covered: Tensor
+    logits: Sequence[Tensor | None],
+    seen: Opinions,
+    shown: Tensor,
+    registered: Tensor,
+    covered: Tensor,
+    surer: bool = False,
 ) -> Tensor | None:
-    """L_CAC of the aligned pairs: each modality against what the teacher sees in the other.
+    """L_CAC of the registered pairs: each modality against what the teacher sees in the other, on the same grid.
 
-    ``aligned`` (R,) says where both share patient, grid and geometric augmentation; ``covered`` (R, M, ...) which voxels
-    the modality covers. A modality that the student was not given is still taught from, as the teacher has seen it.
+    ``registered`` (R,) says where both were acquired in one place; ``covered`` (R, M, ...) which voxels the modality
+    covers. A modality that the student was not given is still taught from, as the teacher has seen it. With ``surer``
+    the other one is asked only where the teacher is at least as certain of it: the better modality is not taught by the
+    worse.
     """
     directions = []
     for modality, of_m in enumerate(logits):
-        other = seen[1 - modality]
+        own, other = seen[modality][modality], seen[modality][1 - modality]
         if of_m is None or other is None:
             continue
         both = other.weights * covered[:, modality]  # (R, ...)
-        rows = shown[:, modality] & aligned & (both != 0).flatten(1).any(dim=1)
+        if surer and own is not None:
+            both = both * (other.certainty >= own.certainty)
+        rows = shown[:, modality] & registered & (both != 0).flatten(1).any(dim=1)
         if bool(rows.any()):
             directions.append((of_m[rows], other.probabilities[rows], both[rows]))
     return contrastive_anatomical_consistency(directions) if directions else None

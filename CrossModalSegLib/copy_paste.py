@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from CrossModalSegLib.deformation import uniform
 from CrossModalSegLib.samples import Sample, UnlabelledSample
-from CrossModalSegLib.teacher import Seen
+from CrossModalSegLib.teacher import Opinions, Seen
 from CrossModalSegLib.thinning import Thinning
 
 BOX = 2 / 3  # of the patch per axis
@@ -21,23 +21,25 @@ BOX = 2 / 3  # of the patch per axis
 @dataclass(frozen=True)
 class StudentBatch:
     """What the student is given, R samples: ``volumes`` (R, M, 2, D, H, W), ``position`` (R, 3, D, H, W), ``presence``
-    (R, M) and ``aligned`` (R,)."""
+    (R, M), ``aligned`` and ``registered`` (R,)."""
 
     volumes: Tensor
     position: Tensor
     presence: Tensor
     aligned: Tensor
+    registered: Tensor
 
 
 def side_by_side(labelled: Sample, unlabelled: UnlabelledSample | None) -> StudentBatch:
     """First the samples with labels, then those without, in their strong view."""
     if unlabelled is None:
-        return StudentBatch(labelled.volumes, labelled.position, labelled.presence, labelled.aligned)
+        return StudentBatch(labelled.volumes, labelled.position, labelled.presence, labelled.aligned, labelled.aligned)
     return StudentBatch(
         torch.cat([labelled.volumes, unlabelled.strong]),
         torch.cat([labelled.position, unlabelled.position]),
         torch.cat([labelled.presence, unlabelled.shown]),
         torch.cat([labelled.aligned, unlabelled.aligned]),
+        torch.cat([labelled.aligned, unlabelled.registered]),
     )
 
 
@@ -67,17 +69,19 @@ def exchange(labelled: Sample, unlabelled: UnlabelledSample, box: Tensor) -> Stu
     aligned = labelled.aligned & unlabelled.aligned
     volumes = _both_ways(labelled.volumes, unlabelled.strong, box)
     position = _both_ways(labelled.position, unlabelled.position, box)
-    return StudentBatch(volumes, position, torch.cat([presence, presence]), torch.cat([aligned, aligned]))
+    twice = [torch.cat([flags, flags]) for flags in (presence, aligned, unlabelled.registered)]
+    return StudentBatch(volumes, position, *twice)
 
 
-def exchange_seen(
-    labelled: Sample, seen: list[Seen | None], box: Tensor, thinning: Thinning, block: int
-) -> list[Seen | None]:
-    """What is to be seen in the patches of ``exchange``: labels where they come from a labelled patch."""
+def exchange_seen(labelled: Sample, seen: Opinions, box: Tensor, thinning: Thinning, block: int) -> Opinions:
+    """What is to be seen in the patches of ``exchange``: where they come from a labelled patch, the labels on that grid."""
     thin_box = thinning.voxels(box, block)
     return [
-        None if of_m is None else _exchange_of(_known(labelled, m, of_m, thinning, block), of_m, thin_box)
-        for m, of_m in enumerate(seen)
+        [
+            None if of_o is None else _exchange_of(_known(labelled, m, of_o, thinning, block), of_o, thin_box)
+            for of_o in on_m
+        ]
+        for m, on_m in enumerate(seen)
     ]
 
 

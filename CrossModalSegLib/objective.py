@@ -17,7 +17,7 @@ from CrossModalSegLib.deformation import chance
 from CrossModalSegLib.losses import ramp, supervised_loss
 from CrossModalSegLib.network import CrossModalNetwork, Encoded
 from CrossModalSegLib.samples import Sample, UnlabelledSample
-from CrossModalSegLib.teacher import Seen, autocast
+from CrossModalSegLib.teacher import Opinions, autocast
 from CrossModalSegLib.thinning import Thinning
 
 Parts = dict[str, Tensor | None]
@@ -26,11 +26,11 @@ Parts = dict[str, Tensor | None]
 @dataclass(frozen=True)
 class Task:
     """What the student is given; the first ``labelled`` samples are learnt from their labels, the others from ``seen``,
-    which has an entry per modality. ``seen`` is None where there are no others."""
+    which is None where there are no others."""
 
     batch: StudentBatch
     labelled: int
-    seen: list[Seen | None] | None
+    seen: Opinions | None
 
     @property
     def rest(self) -> slice:
@@ -46,7 +46,7 @@ class Objective(nn.Module):
         self.network, self.config = network, config
 
     def forward(
-        self, labelled: Sample, unlabelled: UnlabelledSample | None, seen: list[Seen | None] | None, step: int
+        self, labelled: Sample, unlabelled: UnlabelledSample | None, seen: Opinions | None, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``seen`` is what the teacher sees in ``unlabelled``, thinned out for this ``step``; both or neither is given."""
         thinning = Thinning.draw(self.config.training.loss_stride, phase=step)
@@ -67,7 +67,7 @@ class Objective(nn.Module):
         self,
         labelled: Sample,
         unlabelled: UnlabelledSample | None,
-        seen: list[Seen | None] | None,
+        seen: Opinions | None,
         thinning: Thinning,
         step: int,
     ) -> Task:
@@ -108,7 +108,7 @@ class Objective(nn.Module):
         options, batch, seen = self.config.semi_supervised, task.batch, task.seen
         assert seen is not None
         of_rest = [None if of_all is None else of_all[task.rest] for of_all in logits]
-        shown, aligned = batch.presence[task.rest], batch.aligned[task.rest]
+        shown, registered = batch.presence[task.rest], batch.registered[task.rest]
         covered = thinning.voxels(batch.volumes[task.rest, :, 1], self.network.cell)  # (R, M, ...)
         parts: Parts = {}
         if task.labelled:
@@ -116,7 +116,7 @@ class Objective(nn.Module):
         else:
             parts["copy_paste"] = pseudo_label_term(of_rest, seen, shown, trust)
         if options.cac:
-            parts["cac"] = anatomical_term(of_rest, seen, shown, aligned, covered)
+            parts["cac"] = anatomical_term(of_rest, seen, shown, registered, covered, options.cac_from == "surer")
         if options.csc:
             parts["csc"] = channel_term(encoded.aware, batch.presence, batch.aligned & (options.csc_form == "aligned"))
         return parts

@@ -46,9 +46,10 @@ class Sample(_Tensors):
 
 @dataclass(frozen=True)
 class UnlabelledSample(_Tensors):
-    """Two views of one patch without labels, with the same geometry: ``weak`` is for the teacher, ``strong`` for the
-    student, both like ``Sample.volumes``. ``presence`` (M,) says what the teacher sees, ``shown`` (M,) what the student
-    does; ``aligned`` as in ``Sample``."""
+    """Two views of one patch without labels. ``strong`` is for the student, like ``Sample.volumes``: each modality on a
+    grid of its own, where a displacement was drawn. ``weak`` (M, M, 2, D, H, W) is for the teacher: entry m is the pair
+    as it was acquired, both modalities on the grid of m. ``presence`` (M,) says what the teacher sees, ``shown`` (M,)
+    what the student does; ``aligned`` as in ``Sample``; ``registered`` () bool: aligned as they were acquired."""
 
     weak: Tensor
     strong: Tensor
@@ -56,3 +57,4 @@ class UnlabelledSample(_Tensors):
     presence: Tensor
     shown: Tensor
     aligned: Tensor = ALIGNED
+    registered: Tensor = ALIGNED

@@ -75,9 +75,9 @@ class CaseSource:
 class UnlabelledSource:
     """Patches of real cases of which no label is ever read: a weak view for the teacher, a strong one for the student.
 
-    Both views lie at the same place under the same deformation. The weak one shows the intensities as they are; in the
-    strong one they vary as in training with labels, boxes are cut out (others in each modality), and sometimes one
-    modality is left out.
+    Both views lie at the same place under the same deformation. The weak one shows the pair as it was acquired; in the
+    strong one the second modality is displaced as in training with labels, intensities vary, boxes are cut out (others
+    in each modality), and sometimes one modality is left out.
     """
 
     def __init__(self, cases: Sequence[TrainingCase], config: TrainingConfig):
@@ -91,11 +91,12 @@ class UnlabelledSource:
         patch = draw_patch(case, inner_centre(case, config.patch, generator), config, generator)
         shown = draw_presence(case, config.synthesis.single_probability, generator)
         position = position_of(patch, config, generator)
-        weak, strong = torch.zeros((2, 2, *config.patch)), torch.zeros((2, 2, *config.patch))
+        weak, strong = torch.zeros((2, 2, 2, *config.patch)), torch.zeros((2, 2, *config.patch))
         for slot in (slot for slot in range(2) if case.presence[slot]):
-            weak[slot], strong[slot] = self._views(patch, slot, generator)
-        present, aligned = torch.tensor(case.presence), torch.tensor(patch.aligned)
-        return UnlabelledSample(weak, strong, position, present, torch.tensor(shown), aligned)
+            weak[slot, slot], strong[slot] = self._views(patch, slot, generator)
+            weak[1 - slot, slot] = torch.stack(patch.image(slot, 1 - slot)) if patch.displaced else weak[slot, slot]
+        flags = [torch.tensor(flag) for flag in (case.presence, shown, patch.aligned, case.aligned)]
+        return UnlabelledSample(weak, strong, position, *flags)
 
     def _views(self, patch: CasePatch, slot: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         image, covered = patch.image(slot)

@@ -26,6 +26,19 @@ class Seen:
         """(B, ...) the most likely class."""
         return self.probabilities.argmax(dim=1)
 
+    @property
+    def certainty(self) -> Tensor:
+        """(B, ...) the highest probability."""
+        return self.probabilities.amax(dim=1)
+
+    def of(self, rows: Tensor) -> "Seen":
+        """The samples with these numbers (n,)."""
+        return Seen(self.probabilities[rows], self.weights[rows], self.known[rows])
+
+
+Opinions = list[list[Seen | None]]
+"""Entry [m][o]: what is to be seen in modality o, on the grid of modality m; None for one that no sample has."""
+
 
 class Teacher:
     """A copy of the student whose weights follow the student's slowly; no gradient ever reaches it."""
@@ -39,17 +52,26 @@ class Teacher:
         update_average(self.network.state_dict(), student, ema_decay(step, self.highest_decay))
 
     @torch.no_grad()
-    def look(self, batch: UnlabelledSample, thinning: Thinning, confidence: float) -> list[Seen | None]:
-        """What it sees in the weak view, per modality; None for one that no sample has.
+    def look(self, batch: UnlabelledSample, thinning: Thinning, confidence: float) -> Opinions:
+        """What it sees in the weak view, on the grid of each modality.
 
-        Voxels that the modality does not cover, or where the highest probability is below ``confidence``, do not count.
+        Displaced pairs are looked at once on each grid, undisplaced as they were acquired: what the student is taught
+        about them is as good as about the others. Voxels that the modality does not cover, or where the highest
+        probability is below ``confidence``, do not count.
         """
-        with autocast(batch.weak.device):
-            decoded = self.network.features(batch.weak, batch.position, batch.presence)
+        moved = (~batch.aligned & batch.presence.all(dim=1)).nonzero().flatten()  # (r,) samples with two grids
+        weak = torch.cat([batch.weak[:, 0], batch.weak[moved, 1]])  # (B + r, M, 2, D, H, W)
+        position = torch.cat([batch.position, batch.position[moved]])
+        presence = torch.cat([batch.presence, batch.presence[moved]])
+        with autocast(weak.device):
+            decoded = self.network.features(weak, position, presence)
             cells = [None if features is None else thinning.cells(features) for features in decoded]
             logits = [None if c is None else self.network.classify(c, m) for m, c in enumerate(cells)]
-        covered = thinning.voxels(batch.weak[:, :, 1], self.network.cell)  # (B, M, ...)
-        return [None if of_m is None else _believed(of_m, covered[:, m], confidence) for m, of_m in enumerate(logits)]
+        covered = thinning.voxels(weak[:, :, 1], self.network.cell)  # (B + r, M, ...)
+        seen = [None if of_m is None else _believed(of_m, covered[:, m], confidence) for m, of_m in enumerate(logits)]
+        first = torch.arange(len(batch.presence), device=moved.device)  # (B,) rows on the grid of the first modality
+        second = first.index_copy(0, moved, len(first) + torch.arange(len(moved), device=moved.device))
+        return [[of_m and of_m.of(rows) for of_m in seen] for rows in (first, second)]
 
 
 def _believed(logits: Tensor, covered: Tensor, confidence: float) -> Seen:

@@ -38,14 +38,16 @@ class LabelledHalves:
 
 
 class UnlabelledHalves(LabelledHalves):
-    """An unlabelled sample per seed; ``shown`` is what the student sees."""
+    """An unlabelled sample per seed; ``shown`` is what the student sees. ``registered`` is as ``aligned`` unless given."""
 
-    def __init__(self, presence=(True, True), aligned=True, shown=None):
+    def __init__(self, presence=(True, True), aligned=True, shown=None, registered=None):
         super().__init__(presence, aligned)
         self.shown = torch.tensor(presence if shown is None else shown)
+        self.registered = torch.tensor(aligned if registered is None else registered)
 
     def sample(self, seed: int) -> UnlabelledSample:
         self.seeds.append(seed)
         intensity, _ = half(seed)
-        weak, strong = with_coverage(intensity), with_coverage(0.8 * intensity + 0.1)
-        return UnlabelledSample(weak, strong, torch.zeros((3, *PATCH)), self.presence, self.shown, self.aligned)
+        weak, strong = with_coverage(intensity).repeat(2, 1, 1, 1, 1, 1), with_coverage(0.8 * intensity + 0.1)
+        flags = self.presence, self.shown, self.aligned, self.registered
+        return UnlabelledSample(weak, strong, torch.zeros((3, *PATCH)), *flags)

@@ -24,10 +24,14 @@ def logits(samples: int, seed: int = 0) -> list[torch.Tensor]:
     return [random(samples, CLASSES, *PATCH, seed=seed + m).requires_grad_() for m in range(2)]
 
 
-def seen(samples: int, seed: int = 5) -> list[Seen]:
+def seen(samples: int, seed: int = 5) -> list[list[Seen]]:
+    """Entry [m][o]: modality o on the grid of m; all four differ."""
     shape = (samples, *PATCH)
     return [
-        Seen(random(samples, CLASSES, *PATCH, seed=seed + m).softmax(1), torch.ones(shape), torch.zeros(shape).bool())
+        [
+            Seen(random(samples, CLASSES, *PATCH, seed=n).softmax(1), torch.ones(shape), torch.zeros(shape).bool())
+            for n in (seed + 2 * m, seed + 2 * m + 1)
+        ]
         for m in range(2)
     ]
 
@@ -50,7 +54,7 @@ def test_each_modality_is_taught_by_its_own_pseudo_labels_where_the_student_was_
     term = pseudo_label_term(of_student, of_teacher, torch.tensor([BOTH, A, B]))
     rows = [[0, 1], [0, 2]]
     expected = [
-        pseudo_label_loss(of_student[m][rows[m]], of_teacher[m].labels[rows[m]], torch.ones(2, *PATCH))
+        pseudo_label_loss(of_student[m][rows[m]], of_teacher[m][m].labels[rows[m]], torch.ones(2, *PATCH))
         for m in range(2)
     ]
     assert term.item() == pytest.approx(torch.stack(expected).mean().item())
@@ -63,33 +67,33 @@ def test_experts_labels_count_in_full_and_the_teachers_opinion_by_trust():
     of_student, of_teacher = logits(1), seen(1)
     known = torch.zeros(1, *PATCH, dtype=torch.bool)
     known[:, :1] = True
-    mixed = [Seen(s.probabilities, s.weights, known) for s in of_teacher]
+    mixed = [[Seen(s.probabilities, s.weights, known) for s in on_grid] for on_grid in of_teacher]
     term = pseudo_label_term(of_student, mixed, torch.tensor([A]), trust=0.25)
     weights = torch.where(known, 1.0, 0.25)
-    assert term.item() == pytest.approx(pseudo_label_loss(of_student[0], of_teacher[0].labels, weights).item())
+    assert term.item() == pytest.approx(pseudo_label_loss(of_student[0], of_teacher[0][0].labels, weights).item())
 
 
 def test_nothing_shown_gives_no_pseudo_label_term():
-    assert pseudo_label_term([None, logits(1)[1]], [seen(1)[0], None], torch.tensor([BOTH])) is None
+    assert pseudo_label_term([None, logits(1)[1]], [[seen(1)[0][0], None]] * 2, torch.tensor([BOTH])) is None
 
 
 # anatomy
 
 
-def test_each_modality_is_compared_with_what_the_teacher_sees_in_the_other():
+def test_each_modality_is_compared_with_what_the_teacher_sees_in_the_other_on_the_same_grid():
     of_student, of_teacher = logits(2), seen(2)
     term = anatomical_term(
         of_student, of_teacher, torch.tensor([BOTH, BOTH]), torch.tensor([True, True]), everywhere(2)
     )
-    directions = [(of_student[m], of_teacher[1 - m].probabilities, torch.ones(2, *PATCH)) for m in range(2)]
+    directions = [(of_student[m], of_teacher[m][1 - m].probabilities, torch.ones(2, *PATCH)) for m in range(2)]
     assert term.item() == pytest.approx(contrastive_anatomical_consistency(directions).item())
 
 
-def test_displaced_pairs_and_modalities_that_were_not_given_are_left_out_of_the_anatomy():
+def test_unregistered_pairs_and_modalities_that_were_not_given_are_left_out_of_the_anatomy():
     of_student, of_teacher = logits(4), seen(4)
-    of_teacher[0].weights[3] = 0  # the teacher has no first scan of the fourth sample
-    shown, aligned = torch.tensor([BOTH, BOTH, A, B]), torch.tensor([True, False, True, True])
-    anatomical_term(of_student, of_teacher, shown, aligned, everywhere(4)).backward()
+    of_teacher[1][0].weights[3] = 0  # the teacher has no first scan of the fourth sample
+    shown, registered = torch.tensor([BOTH, BOTH, A, B]), torch.tensor([True, False, True, True])
+    anatomical_term(of_student, of_teacher, shown, registered, everywhere(4)).backward()
     assert samples_with_gradient(of_student[0]) == [True, False, True, False]  # the third learns from the scan it lacks
     assert samples_with_gradient(of_student[1]) == [True, False, False, False]
 
@@ -97,7 +101,7 @@ def test_displaced_pairs_and_modalities_that_were_not_given_are_left_out_of_the_
 def test_only_what_both_modalities_cover_is_compared():
     of_student, of_teacher, covered = logits(1), seen(1), everywhere(1)
     covered[:, 0, :, :, 0] = 0
-    of_teacher[1].weights[:, :, 0] = 0
+    of_teacher[0][1].weights[:, :, 0] = 0
     anatomical_term(of_student, of_teacher, torch.tensor([A]), torch.tensor([True]), covered).backward()
     gradient = of_student[0].grad.abs().sum(1)[0]
     assert (gradient[:, :, 0] == 0).all()
@@ -105,13 +109,21 @@ def test_only_what_both_modalities_cover_is_compared():
     assert (gradient[:, 1:, 1] > 0).all()
 
 
-def test_no_aligned_pair_gives_no_anatomical_term():
+def test_the_other_modality_is_asked_only_where_the_teacher_is_surer_of_it():
+    of_student, of_teacher = logits(1), seen(1)
+    shown, registered = torch.tensor([BOTH]), torch.tensor([True])
+    anatomical_term(of_student, of_teacher, shown, registered, everywhere(1), surer=True).backward()
+    for m in range(2):
+        own, other = of_teacher[m][m].probabilities.amax(1), of_teacher[m][1 - m].probabilities.amax(1)
+        assert 0 < (other >= own).sum() < own.numel()
+        assert torch.equal(of_student[m].grad.abs().sum(1) > 0, other >= own)
+
+
+def test_no_registered_pair_gives_no_anatomical_term():
     args = logits(1), seen(1), torch.tensor([BOTH])
     assert anatomical_term(*args, torch.tensor([False]), everywhere(1)) is None
-    assert (
-        anatomical_term([args[0][0], None], [args[1][0], None], torch.tensor([A]), torch.tensor([True]), everywhere(1))
-        is None
-    )
+    alone = [[args[1][0][0], None]] * 2
+    assert anatomical_term([args[0][0], None], alone, torch.tensor([A]), torch.tensor([True]), everywhere(1)) is None
 
 
 # channels

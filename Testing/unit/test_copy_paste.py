@@ -57,9 +57,11 @@ def test_all_that_belongs_to_a_patch_is_exchanged_with_the_same_box():
 
 
 def test_what_one_partner_lacks_the_mixture_lacks():
-    batch = exchange(labelled(), unlabelled(shown=(False, True), aligned=False), box_of())
+    batch = exchange(labelled(), unlabelled(shown=(False, True), aligned=False, registered=True), box_of())
     assert batch.presence.tolist() == [[False, True]] * 4
     assert batch.aligned.tolist() == [False] * 4
+    assert batch.registered.tolist() == [True] * 4  # what is seen on each grid belongs there
+    assert exchange(labelled(aligned=False), unlabelled(), box_of()).aligned.tolist() == [False] * 4
 
 
 @pytest.mark.parametrize(
@@ -76,8 +78,10 @@ def test_labels_come_along_and_the_teachers_opinion_fills_the_rest(stem):
     thinning = Thinning.draw(2, 0)
     shape = thinning.voxels(known.labels[:, 0], stem).shape
     opinion = Seen(torch.full((2, 3, *shape[1:]), 0.25), torch.full(shape, 0.5), torch.zeros(shape, dtype=torch.bool))
-    mixed, nothing = exchange_seen(known, [opinion, None], box, thinning, stem)
+    (mixed, nothing), (of_other_grid, _) = exchange_seen(known, [[opinion, None]] * 2, box, thinning, stem)
     assert nothing is None
+    truth = thinning.voxels(known.labels[:, 1], stem).long()
+    assert torch.equal(of_other_grid.labels[of_other_grid.known], torch.cat([truth, truth])[of_other_grid.known])
     thin = thinning.voxels(box, stem)
     truth = thinning.voxels(known.labels[:, 0], stem).long()
     for half, where in ((slice(0, 2), thin), (slice(2, 4), ~thin)):
@@ -94,6 +98,6 @@ def test_labels_do_not_count_where_their_scan_does_not_cover():
     known.volumes[:, 0, 1] = 0
     shape = (2, *PATCH)
     opinion = Seen(torch.full((2, 2, *PATCH), 0.5), torch.ones(shape), torch.zeros(shape, dtype=torch.bool))
-    (mixed,) = exchange_seen(known, [opinion], box_of(), EVERYTHING, 1)
+    ((mixed,),) = exchange_seen(known, [[opinion]], box_of(), EVERYTHING, 1)
     assert (mixed.weights[mixed.known] == 0).all()
     assert (mixed.weights[~mixed.known] == 1).all()

@@ -101,7 +101,7 @@ def test_the_strong_view_is_the_students_and_the_weak_one_the_teachers():
     setup = Setup()
     before = {name: part.item() for name, part in setup(99)[1].items()}
     seen = setup.teacher.look(setup.unlabelled, Thinning.draw(1, 99), 0.0)
-    setup.unlabelled.weak.mul_(0.5)
+    setup.unlabelled.weak.zero_()
     _, same_student = setup.objective(setup.labelled, setup.unlabelled, seen, 99)
     assert {name: part.item() for name, part in same_student.items()} == before
     setup.unlabelled.strong.mul_(0.5).add_(torch.randn(PATCH))
@@ -118,7 +118,7 @@ def test_a_teacher_that_is_the_student_and_sees_the_same_agrees_with_it_in_every
         setup.network.heads[1].load_state_dict(setup.network.heads[0].state_dict())
     setup.teacher = Teacher(setup.network, 0.9)
     setup.unlabelled.strong.copy_(setup.unlabelled.strong[:, :1].expand(-1, 2, -1, -1, -1, -1).clone())
-    setup.unlabelled.weak.copy_(setup.unlabelled.strong)
+    setup.unlabelled.weak.copy_(setup.unlabelled.strong[:, None])
     assert setup(99)[1]["cac"].item() == pytest.approx(0, abs=1e-3)  # bfloat16
 
 
@@ -128,6 +128,10 @@ def test_the_form_for_displaced_pairs_may_be_asked_for_everywhere():
     assert displaced["csc"].item() == pytest.approx(affinity.item())
     assert aligned.item() != pytest.approx(affinity.item(), rel=1e-2)
     assert "cac" not in displaced
+
+
+def test_anatomy_is_compared_in_registered_pairs_although_they_were_displaced_for_the_student():
+    assert Setup(unlabelled=UnlabelledHalves(aligned=False, registered=True))(99)[1]["cac"] > 0
 
 
 def test_unlabelled_scans_of_one_modality_are_learnt_from_too():
@@ -144,7 +148,7 @@ def test_a_modality_hidden_from_the_student_is_still_taught_by_the_teacher():
 
 def test_nan_in_the_weak_view_makes_the_loss_nan():
     setup = Setup()
-    setup.unlabelled.weak[:, :, 0] = math.nan
+    setup.unlabelled.weak[:, :, :, 0] = math.nan
     assert setup(99)[0].isnan()
 
 

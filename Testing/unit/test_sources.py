@@ -233,7 +233,7 @@ def test_left_stays_left_in_every_sample(displaced):
             if min(len(left), len(right)) > 200:
                 met += 1
                 assert left[:, 2].mean() < right[:, 2].mean()
-        for image, covered in (*views.weak, *views.strong):
+        for image, covered in (*views.weak.flatten(0, 1), *views.strong):
             place = covered.nonzero().float()[:, 2]
             assert torch.corrcoef(torch.stack([image[covered > 0], place]))[0, 1] > 0.5
     assert met > 20
@@ -246,9 +246,26 @@ def test_both_views_of_an_unlabelled_sample_have_one_geometry():
     source = UnlabelledSource([ball_case()], with_semi(cut_out=0))
     for seed in SEEDS:
         sample = source.sample(seed)
-        assert torch.equal(sample.weak, sample.strong)  # nothing varies here but the geometry
-        assert torch.equal(sample.weak[0], sample.weak[1])
+        assert all(torch.equal(weak, sample.strong) for weak in sample.weak)  # nothing varies here but the geometry
+        assert torch.equal(sample.strong[0], sample.strong[1])
         assert sample.aligned
+
+
+def test_the_teacher_is_given_a_displaced_pair_as_it_was_acquired_on_both_grids():
+    """The ball looks alike in both modalities: on one grid both are equal, although the student sees them displaced."""
+    source = UnlabelledSource([ball_case()], with_synthesis(displacement_probability=1.0))
+    for seed in SEEDS:
+        sample = source.sample(seed)
+        assert torch.equal(sample.weak[:, 0], sample.weak[:, 1])
+        assert not torch.allclose(sample.weak[0, 0], sample.weak[1, 0], atol=1e-2)
+        assert (bool(sample.aligned), bool(sample.registered)) == (False, True)
+        for m in range(2):
+            assert torch.equal(sample.weak[m, m, 1], sample.strong[m, 1])
+
+
+def test_a_pair_that_was_acquired_displaced_is_not_registered():
+    source = UnlabelledSource([replace(ball_case(), aligned=False)], with_synthesis(displacement_probability=0.0))
+    assert not source.sample(0).registered
 
 
 def test_intensities_vary_in_the_strong_view_only():
@@ -258,19 +275,19 @@ def test_intensities_vary_in_the_strong_view_only():
     )
     for seed in SEEDS:
         assert torch.equal(quiet.sample(seed).weak, loud.sample(seed).weak)
-        assert torch.equal(loud.sample(seed).strong[:, 1], loud.sample(seed).weak[:, 1])
-        assert not torch.allclose(loud.sample(seed).strong[:, 0], loud.sample(seed).weak[:, 0], atol=1e-3)
+        assert torch.equal(loud.sample(seed).strong[:, 1], loud.sample(seed).weak[0, :, 1])
+        assert not torch.allclose(loud.sample(seed).strong[:, 0], loud.sample(seed).weak[0, :, 0], atol=1e-3)
 
 
 def test_boxes_are_cut_out_of_the_strong_view_and_differ_between_modalities():
     source = UnlabelledSource([ball_case()], with_semi(cut_out=1.0))
     for seed in SEEDS:
         sample = source.sample(seed)
-        changed = sample.strong[:, 0] != sample.weak[:, 0]
+        changed = sample.strong[:, 0] != sample.weak[0, :, 0]
         assert (changed.float().mean((1, 2, 3)) < 0.25).all()
         assert changed.any()
         assert not torch.equal(changed[0], changed[1])
-        assert torch.equal(sample.strong[:, 1], sample.weak[:, 1])
+        assert torch.equal(sample.strong[:, 1], sample.weak[0, :, 1])
 
 
 def test_the_labels_of_an_unlabelled_case_make_no_difference():
@@ -294,9 +311,9 @@ def test_unlabelled_patches_lie_inside_the_case():
     # 28 voxels and a patch of 16 leave room for 12; nothing is bent, and an eighth of the patch may stick out.
     config = with_synthesis(rotation=0, scaling=0, shear=0, elastic=0)
     source = UnlabelledSource([ball_case()], config)
-    outside = [1 - source.sample(seed).weak[0, 1].mean().item() for seed in range(30)]
+    outside = [1 - source.sample(seed).weak[0, 0, 1].mean().item() for seed in range(30)]
     assert max(outside) <= 1 - (14 / 16) ** 3 + 1e-6
-    large = UnlabelledSource([ball_case()], replace(config, patch=(40, 40, 40))).sample(0).weak[0, 1]
+    large = UnlabelledSource([ball_case()], replace(config, patch=(40, 40, 40))).sample(0).weak[0, 0, 1]
     assert large.sum() == 28**3  # a small case is whole in a large patch
 
 

@@ -60,8 +60,8 @@ def test_what_a_teacher_sees_has_no_gradient_and_is_the_probability_of_its_netwo
     teacher, given = Teacher(network(), 0.9), batch()
     seen = teacher.look(given, EVERYTHING, 0.0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = teacher.network(given.weak, given.position, given.presence)
-    for of_m, expected in zip(seen, logits, strict=True):
+        logits = teacher.network(given.weak[:, 0], given.position, given.presence)
+    for of_m, expected in zip(seen[0], logits, strict=True):
         assert not of_m.probabilities.requires_grad
         assert torch.allclose(of_m.probabilities, expected.float().softmax(1), atol=1e-6)
         assert torch.equal(of_m.labels, expected.argmax(1))
@@ -70,8 +70,8 @@ def test_what_a_teacher_sees_has_no_gradient_and_is_the_probability_of_its_netwo
 
 def test_only_what_is_covered_and_probable_enough_counts():
     teacher, given = Teacher(network(), 0.9), batch()
-    given.weak[0, 1, 1, :, :, :3] = 0  # the second modality of the first sample does not cover this
-    seen = teacher.look(given, EVERYTHING, 0.4)
+    given.weak[0, :, 1, 1, :, :, :3] = 0  # the second modality of the first sample does not cover this
+    seen = teacher.look(given, EVERYTHING, 0.4)[1]
     highest = seen[1].probabilities.amax(1)
     assert 0.1 < (highest >= 0.4).float().mean() < 0.9
     expected = (highest >= 0.4).float()
@@ -83,27 +83,44 @@ def test_only_what_is_covered_and_probable_enough_counts():
 def test_a_thinned_out_look_is_a_part_of_the_whole_one(stem):
     teacher, given = Teacher(network(stem=stem), 0.9), batch()
     thinning = Thinning(2, (1, 0, 1))
-    whole, part = (teacher.look(given, chosen, 0.4)[0] for chosen in (EVERYTHING, thinning))
+    whole, part = (teacher.look(given, chosen, 0.4)[0][0] for chosen in (EVERYTHING, thinning))
     assert torch.allclose(part.probabilities, thinning.voxels(whole.probabilities, stem), atol=1e-6)
     assert torch.equal(part.weights, thinning.voxels(whole.weights, stem))
 
 
 def test_a_modality_that_no_sample_has_is_not_seen():
     seen = Teacher(network(), 0.9).look(batch(UnlabelledHalves((False, True)).sample(0)), EVERYTHING, 0.5)
-    assert seen[0] is None
-    assert seen[1] is not None
+    assert [of_m is None for on_grid in seen for of_m in on_grid] == [True, False, True, False]
 
 
 def test_a_look_at_one_sample_does_not_depend_on_the_others():
     teacher, samples = Teacher(network(), 0.9), [UnlabelledHalves().sample(n) for n in range(3)]
-    together = teacher.look(batch(*samples), EVERYTHING, 0.0)[0].probabilities
-    alone = torch.cat([teacher.look(batch(sample), EVERYTHING, 0.0)[0].probabilities for sample in samples])
+    together = teacher.look(batch(*samples), EVERYTHING, 0.0)[0][0].probabilities
+    alone = torch.cat([teacher.look(batch(sample), EVERYTHING, 0.0)[0][0].probabilities for sample in samples])
     assert torch.allclose(together, alone, atol=1e-2)  # bfloat16
+
+
+def test_a_displaced_pair_is_looked_at_on_each_grid_as_it_was_acquired():
+    """Three samples, of which the second has another pair on its second grid."""
+    samples = [UnlabelledHalves(aligned=aligned, registered=True).sample(n) for n, aligned in enumerate((1, 0, 1))]
+    given = batch(*samples)
+    on_second = given.weak[:, 0].flip(-1)
+    given.weak[:, 1] = on_second  # of the aligned ones, it is never looked at
+    teacher = Teacher(network(), 0.9)
+    seen = teacher.look(given, EVERYTHING, 0.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = [teacher.network(pair, given.position, given.presence) for pair in (given.weak[:, 0], on_second)]
+    for m in range(2):
+        first, second = (logits[m].float().softmax(1) for logits in expected)
+        assert torch.allclose(seen[0][m].probabilities, first, atol=1e-2)  # bfloat16
+        assert torch.allclose(seen[1][m].probabilities[1], second[1], atol=1e-2)
+        assert torch.allclose(seen[1][m].probabilities[[0, 2]], first[[0, 2]], atol=1e-2)
+        assert not torch.allclose(first[1], second[1], atol=5e-2)
 
 
 def test_nan_is_not_taken_for_a_doubt():
     given = batch()
-    given.weak[0, 0, 0] = math.nan  # the intensities alone
-    weights = Teacher(network(), 0.9).look(given, EVERYTHING, 0.9)[0].weights
+    given.weak[0, :, 0, 0] = math.nan  # the intensities alone
+    weights = Teacher(network(), 0.9).look(given, EVERYTHING, 0.9)[0][0].weights
     assert weights[0].isnan().any()
     assert not weights[1].isnan().any()
