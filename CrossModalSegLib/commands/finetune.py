@@ -97,8 +97,9 @@ def _prepare(
     args: argparse.Namespace, device: "torch.device", show: "_Display", processes: "Processes"
 ) -> "Finetuning":
     """What is needed to carry out a plan that is made now, or was made by the run that is resumed."""
-    from CrossModalSegLib.finetune import new_finetuning, planned_data
+    from CrossModalSegLib.finetune import new_finetuning
     from CrossModalSegLib.finetune_base import base_of_plan
+    from CrossModalSegLib.finetune_cases import planned_data
     from CrossModalSegLib.finetune_plan import read_plan
     from CrossModalSegLib.finetune_run import new_run, unfinished_run
 
@@ -120,8 +121,8 @@ def _prepare(
 
 def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, SiteData]":
     from CrossModalSegLib.case_store import CaseStore
-    from CrossModalSegLib.finetune import make_plan
     from CrossModalSegLib.finetune_base import MODELS, choose_base, next_name, next_version
+    from CrossModalSegLib.finetune_cases import make_plan
     from CrossModalSegLib.finetune_config import read_finetune_config
     from CrossModalSegLib.label_mapping import read_mapping, same_structures
 
@@ -167,7 +168,8 @@ def _propose_mapping(args: argparse.Namespace) -> int:
 
 def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display") -> int:
     """All of it up to the training, in a folder that is removed again."""
-    from CrossModalSegLib.finetune import limited_plan, make_schedule, new_finetuning, score_parent
+    from CrossModalSegLib.finetune import new_finetuning, score_parent
+    from CrossModalSegLib.finetune_timing import limited_plan, make_schedule
 
     base, mapping, plan, data = _new_plan(args)
     with tempfile.TemporaryDirectory() as place:

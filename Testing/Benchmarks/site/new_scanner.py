@@ -21,10 +21,12 @@ from CrossModalSegLib.bundle import Bundle, load_bundle
 from CrossModalSegLib.case_files import CaseFiles
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.config import read_config
-from CrossModalSegLib.finetune import make_plan, new_finetuning, score_candidate, train_one
+from CrossModalSegLib.finetune import new_finetuning, score_candidate
+from CrossModalSegLib.finetune_cases import make_plan
 from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.finetune_plan import Training
 from CrossModalSegLib.finetune_scoring import CaseScorer, Scores
+from CrossModalSegLib.finetune_training import train_one
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.label_mapping import same_structures
 from CrossModalSegLib.site_data import DataCase
@@ -82,8 +84,7 @@ def make_base(split: Split, args: argparse.Namespace) -> Bundle:
     if folder.is_dir():
         return load_bundle(folder)
     config = read_config(CONFIG)
-    every = replace(config.training, iterations=args.base_steps, batch=1)
-    config = replace(config, name="base", training=every)
+    config = replace(config, name="base", training=replace(config.training, iterations=args.base_steps))
     known = [_simulated(patient).case((0, 1), True, config.spacing) for patient in split.training[:BASE_PATIENTS]]
     run = args.output / "base-run"
     run.mkdir(parents=True, exist_ok=True)

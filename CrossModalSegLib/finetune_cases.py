@@ -1,0 +1,60 @@
+"""Which cases a fine-tuning takes: those of the site now, or those that an earlier plan names."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from CrossModalSegLib import finetune_plan
+from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.finetune_config import FinetuneConfig, training_config
+from CrossModalSegLib.finetune_plan import Plan
+from CrossModalSegLib.label_mapping import LabelMapping
+from CrossModalSegLib.site_data import SiteData, site_data
+from CrossModalSegLib.site_folder import read_splits
+
+RESTART = "start anew, without --resume"
+
+
+def make_plan(
+    site: Path, base: Bundle, mapping: LabelMapping, config: FinetuneConfig, name: str, version: str, minutes: float
+) -> tuple[Plan, SiteData]:
+    """Check all data and decide what will be done. Raises DataError ``site-data`` with all problems."""
+    training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
+    data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site))
+    plan = Plan(
+        name=name,
+        version=version,
+        base={"name": base.name, "version": base.version, "sha256": base.sha256},
+        trainings=finetune_plan.choose_trainings(data, config.finetune),
+        cases={case.id: {"revision": case.revision, "sha256": dict(case.sha256 or {})} for case in data.labelled},
+        unlabelled=tuple(case.id for case in data.unlabelled),
+        config=config.to_tables(),
+        mapping=mapping.to_json(),
+        budget_minutes=minutes,
+    )
+    return plan, data
+
+
+def planned_data(site: Path, base: Bundle, mapping: LabelMapping, plan: Plan) -> SiteData:
+    """The data of a run that is resumed: the cases and revisions that it began with, whatever was added since.
+
+    Raises DataError ``data-changed``.
+    """
+    store = {case.id: case for case in CaseStore(site).cases()}
+    missing = [case for case in (*plan.cases, *plan.unlabelled) if case not in store]
+    if missing:
+        raise DataError("data-changed", f"cases {', '.join(missing)} are gone", RESTART)
+    chosen = []
+    for case_id, facts in plan.cases.items():
+        case = store[case_id]
+        revision = next((one for one in case.revisions if one.number == facts["revision"]), None)
+        if revision is None:
+            what = f"revision {facts['revision']} of case {case_id} is gone"
+            raise DataError("data-changed", what, RESTART)
+        chosen.append(replace(case, trusted=revision))
+    changed = [case.id for case in chosen if case.sha256 != plan.cases[case.id]["sha256"]]
+    if changed:
+        raise DataError("data-changed", f"the files of {', '.join(changed)} are not those of the plan", RESTART)
+    rest = [replace(store[case_id], trusted=None) for case_id in plan.unlabelled]
+    return site_data([*chosen, *rest], base, mapping)

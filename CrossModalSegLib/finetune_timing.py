@@ -1,0 +1,86 @@
+"""How long things take here and now, and what therefore fits into the budget."""
+
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from CrossModalSegLib import finetune_plan
+from CrossModalSegLib.finetune_plan import Plan, Schedule
+from CrossModalSegLib.finetune_run import Finetuning
+from CrossModalSegLib.finetune_scoring import CaseScorer
+from CrossModalSegLib.finetune_training import configuration, grown_network, prepared_case, sources
+from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.training import train
+
+TIMED_STEPS = 4
+
+
+def limited_plan(run: Finetuning) -> Plan:
+    """The plan with the seconds that a case takes here, and no more cases to judge than there is time for."""
+    if run.processes.writes and not run.plan.case_seconds:
+        seconds = max(time_case(run), 1e-3)
+        finetune_plan.within_budget(run.plan, run.config.finetune, seconds, len(run.frozen)).save(run.folder)
+    run.processes.wait()
+    return finetune_plan.read_plan(run.folder)
+
+
+def make_schedule(run: Finetuning) -> Schedule:
+    """Measure a step here and now, and fill what is left of the budget."""
+    if not run.processes.writes:
+        return Schedule(1, 1, 0.0)
+    step_seconds = time_steps(run)
+    prepare_all(run)
+    seconds = run.plan.budget_minutes * 60 - run.pace.elapsed
+    made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
+    made.save(run.folder)
+    return made
+
+
+def prepare_all(run: Finetuning) -> None:
+    """Every case is brought onto its model grid, so that no training waits for it."""
+    cases = [*((case, True) for case in run.data.labelled), *((case, False) for case in run.data.unlabelled)]
+    for number, (case, labelled) in enumerate(cases, start=1):
+        run.pace.update("preparing", 0.0, f"case {number} of {len(cases)}")
+        prepared_case(run, case, labelled)
+
+
+def time_case(run: Finetuning) -> float:
+    """Seconds that segmenting and scoring the largest case takes."""
+    cases = [*run.data.labelled, *run.frozen]
+    largest = max(cases, key=lambda case: sum(path.stat().st_size for path in case.scans.values()))
+    with tempfile.TemporaryDirectory() as place:
+        scorer = CaseScorer(
+            Segmenter(run.base, run.device.type), run.mapping.translation, run.mapping.label_map, Path(place)
+        )
+        started = time.monotonic()
+        scorer.score(largest)
+        return time.monotonic() - started
+
+
+def time_steps(run: Finetuning) -> float:
+    """Median seconds of a training step with everything in it, after the first one."""
+    run.pace.update("timing", 0.0)
+    config = configuration(run, TIMED_STEPS)
+    semi = replace(config.semi_supervised, start=0.0)
+    config = replace(config, semi_supervised=semi, training=replace(config.training, checkpoint_minutes=60.0))
+    times: list[float] = []
+    labelled, unlabelled, _ = sources(run, run.plan.final, config, most=2)
+    with tempfile.TemporaryDirectory() as place:
+        train(
+            config, len(run.mapping.label_map.channels), labelled, None, Path(place), run.device,
+            lambda _progress: times.append(time.monotonic()), unlabelled, grown_network(run),
+        )  # fmt: skip
+    return statistics.median(after - before for before, after in pairwise(times))
+
+
+def stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:
+    stages: dict[str, float] = {}
+    for fold in run.plan.folds:
+        stages[f"training {fold.name}"] = schedule.fold_steps * schedule.step_seconds
+        stages[f"scoring {fold.name}"] = len(fold.judged) * run.plan.case_seconds
+    stages["training final"] = schedule.final_steps * schedule.step_seconds
+    stages["scoring final"] = (len(run.plan.final.judged) + len(run.frozen)) * run.plan.case_seconds
+    return stages | {"report": finetune_plan.REPORT_SECONDS}

@@ -1,0 +1,116 @@
+"""One training of a fine-tuning: from the base's weights, on some of the site's cases, to the weights that it ends with."""
+
+import math
+import statistics
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from CrossModalSegLib import finetune_plan
+from CrossModalSegLib.checkpoint import read_curve
+from CrossModalSegLib.config import TrainingConfig
+from CrossModalSegLib.early_stop import EarlyStop, best_of
+from CrossModalSegLib.finetune_config import training_config
+from CrossModalSegLib.finetune_plan import Schedule, Training
+from CrossModalSegLib.finetune_run import Finetuning
+from CrossModalSegLib.finetune_scoring import read_prediction
+from CrossModalSegLib.forgetting import Anchor
+from CrossModalSegLib.inference import intensity_rules, load_network
+from CrossModalSegLib.network import CrossModalNetwork
+from CrossModalSegLib.site_data import DataCase, needs_completion, prepared
+from CrossModalSegLib.sources import CaseSource, UnlabelledSource
+from CrossModalSegLib.training import train
+from CrossModalSegLib.training_case import TrainingCase, load_case, save_case
+from CrossModalSegLib.training_log import Progress, TrainingLog
+
+PREPARED = "prepared"  # folder of the run, removed at its end
+STILL: dict[str, Any] = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "elastic": 0.0, "displacement_probability": 0.0}
+STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "position_error": 0.0}
+
+
+def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tensor]:
+    """The weights after a training: those of its best validation, or the last ones where nothing is held out."""
+    folder = run.folder / "training" / training.name
+    folder.mkdir(parents=True, exist_ok=True)
+    config = configuration(run, steps)
+    labelled, unlabelled, validation = sources(run, training, config)
+    if validation:
+        samples = finetune_plan.validation_samples(len(training.judged))
+        config = replace(config, training=replace(config.training, validation_samples=samples))
+    network = grown_network(run)
+    options = run.config.finetune
+    stop = EarlyStop(folder, options.patience) if training.judged else None
+    anchor = (
+        Anchor(network.to(run.device), options.anchor, ["heads."] if run.mapping.new else [])
+        if options.anchor
+        else None
+    )
+
+    def report(progress: Progress) -> None:
+        words = f"step {progress.step} of {progress.iterations}, loss {progress.loss:.3f}"
+        words += "" if math.isnan(progress.mean_dice) else f", Dice {progress.mean_dice:.3f}"
+        run.pace.update(f"training {training.name}", progress.step / progress.iterations, words)
+
+    names = [structure.name for structure in run.mapping.label_map.structures]
+    with TrainingLog(folder, names) as log:
+        average = train(
+            config, len(run.mapping.label_map.channels), labelled, validation, folder, run.device, report, unlabelled,
+            network, log if run.processes.writes else None, run.processes, anchor, stop,
+        )  # fmt: skip
+    best = stop.best_weights() if stop else None
+    return {name: tensor.detach().cpu().half().float() for name, tensor in (best or average).items()}
+
+
+def final_steps(run: Finetuning, schedule: Schedule) -> int:
+    """As many steps as fit; fewer where the folds were best long before their end, which is how overfitting shows."""
+    shares = []
+    for fold in run.plan.folds:
+        curve = read_curve(run.folder / "training" / fold.name)
+        if curve:
+            shares.append(curve[best_of(curve)]["step"] / schedule.fold_steps)
+    share = min(1.0, max(0.3, statistics.mean(shares))) if shares else 1.0
+    return max(1, round(share * schedule.final_steps))
+
+
+def configuration(run: Finetuning, steps: int) -> TrainingConfig:
+    return training_config(run.base, run.plan.name, run.plan.version, run.config, steps)
+
+
+def grown_network(run: Finetuning) -> CrossModalNetwork:
+    """The base's network, with heads for all structures of the new model."""
+    arguments = {**run.base.network, "classes": len(run.mapping.label_map.channels)}
+    network = CrossModalNetwork(**arguments)
+    network.load_state_dict(run.mapping.grow(load_network(run.base).state_dict()))
+    return network
+
+
+def sources(
+    run: Finetuning, training: Training, config: TrainingConfig, most: int | None = None
+) -> tuple[CaseSource, UnlabelledSource | None, CaseSource | None]:
+    """Samples to learn from with and without labels, and those of the cases that are judged on, which are not varied."""
+    learnt = [prepared_case(run, run.cases[name], True) for name in training.learnt[:most]]
+    judged = (
+        [prepared_case(run, run.cases[name], True) for name in training.judged[:most]] if run.processes.writes else []
+    )
+    without = (
+        [prepared_case(run, case, False) for case in run.data.unlabelled[:most]] if config.semi_supervised.batch else []
+    )
+    still = replace(config, synthesis=replace(config.synthesis, **STILL))
+    return (
+        CaseSource(learnt, config),
+        UnlabelledSource(without, config) if without else None,
+        CaseSource(judged, still) if judged else None,
+    )
+
+
+def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCase:
+    """The case ready for patches, from the run's folder, where it is put the first time."""
+    path = run.folder / PREPARED / f"{case.id}.pt"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        completed = labelled and needs_completion(case, run.mapping)
+        predicted = read_prediction(run.folder / "parent", case) if completed else None
+        made = prepared(case, run.base, run.mapping, predicted, labelled)
+        save_case(path, made.normalised(intensity_rules(run.base)))
+    return load_case(path)
