@@ -47,10 +47,10 @@ def import_bundle(folder_or_zip: str | Path, target: str | Path | None = None) -
         place = (user_bundle_folder() if target is None else Path(target).expanduser()).resolve()
         present = _present_bundle(name, place, alone=target is not None)
         if present is None:
-            return _copy_to(place / name, incoming)
+            return copy_bundle(place / name, incoming)
         if present.sha256 != incoming.sha256:
             raise _name_taken(name, present.path)
-        return present if _is_whole(present) else _copy_to(present.path, incoming)
+        return present if is_whole(present) else copy_bundle(present.path, incoming)
 
 
 def remove_bundle(name: str) -> None:
@@ -190,7 +190,8 @@ def _present_bundle(name: str, place: Path, alone: bool) -> Bundle | None:
     return None if alone else next((bundle for bundle in list_bundles() if bundle.name == name), None)
 
 
-def _is_whole(bundle: Bundle) -> bool:
+def is_whole(bundle: Bundle) -> bool:
+    """Whether all its files match their hashes."""
     try:
         _verify(bundle)
     except BundleError:
@@ -198,8 +199,11 @@ def _is_whole(bundle: Bundle) -> bool:
     return True
 
 
-def _copy_to(destination: Path, bundle: Bundle) -> Bundle:
-    """What the metadata list, and they themselves; anything else that lay in the folder stays behind."""
+def copy_bundle(destination: Path, bundle: Bundle) -> Bundle:
+    """What the metadata list, and they themselves; anything else that lay in the folder stays behind.
+
+    It appears whole or not at all. Raises OutputError ``cannot-write``, BundleError ``bundle-corrupt``.
+    """
     with staged_folder(destination, overwrite=destination.exists(), marker=METADATA_FILE) as staging:
         for name in (METADATA_FILE, *bundle.metadata[SECTION]["sha256"]):
             (staging / name).parent.mkdir(parents=True, exist_ok=True)

@@ -21,9 +21,9 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.finetune_config import finetune_config_from
 from CrossModalSegLib.finetune_plan import Plan, Schedule
-from CrossModalSegLib.finetune_publish import promote, publish_candidate
+from CrossModalSegLib.finetune_publish import publish_candidate
 from CrossModalSegLib.finetune_report import write_report
-from CrossModalSegLib.finetune_run import METRICS_FILE, Finetuning, Outcome, Pace, Tell
+from CrossModalSegLib.finetune_run import Finetuning, Outcome, Pace, Tell
 from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired, read_prediction
 from CrossModalSegLib.finetune_timing import limited_plan, make_schedule, stages
 from CrossModalSegLib.finetune_training import PREPARED, configuration, final_steps, grown_network, train_one
@@ -34,6 +34,8 @@ from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.processes import ALONE, Processes
 from CrossModalSegLib.site_data import DataCase, SiteData, needs_completion
+from CrossModalSegLib.site_models import adopt
+from CrossModalSegLib.site_runs import METRICS_FILE
 
 
 def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping, plan: Plan, data: SiteData,
@@ -140,7 +142,7 @@ def conclude(
         "scores": {"parent": parent, "candidate": candidate},
     }
     report = write_report(run, schedule, verdict, parent, candidate, bundle)
-    promoted = promote(run, bundle) if verdict.decision == "promote" else None
+    promoted = adopt(run.site, bundle.path) if verdict.decision == "promote" else None
     write_atomically(run.folder / METRICS_FILE, json.dumps(_without_infinity(metrics), indent=1, allow_nan=False))
     shutil.rmtree(run.folder / PREPARED, ignore_errors=True)  # only spares time: what cannot be removed does no harm
     return Outcome(verdict, bundle, promoted, report)

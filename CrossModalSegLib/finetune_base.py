@@ -9,8 +9,8 @@ from CrossModalSegLib.bundle import Bundle, bundle_search_path, list_bundles, lo
 from CrossModalSegLib.bundle_metadata import SECTION
 from CrossModalSegLib.errors import BundleError
 from CrossModalSegLib.site_cases import SiteCase
+from CrossModalSegLib.site_models import MODELS, site_models
 
-MODELS = "models"
 STARTER = "brain-mr-pair"
 _GENERATION = re.compile(r"-site-(\d+)$")
 
@@ -21,7 +21,7 @@ def choose_base(site: Path, name: str | None, cases: Sequence[SiteCase]) -> Bund
     places = (site / MODELS, *bundle_search_path())
     if name:
         return load_bundle(name, places)
-    own = list_bundles([site / MODELS])
+    own = site_models(site)
     if own:
         return load_bundle(newest(own).path)
     begun = Counter(one.bundle["name"] for case in cases for one in case.revisions if one.bundle.get("name"))

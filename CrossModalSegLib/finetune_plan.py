@@ -11,12 +11,13 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.finetune_config import FinetuneOptions
 from CrossModalSegLib.site_data import DataCase, SiteData
+from CrossModalSegLib.site_runs import PLAN_FILE
 
 FEWEST_STEPS = 10  # of the last training: less teaches nothing
 VALIDATION_COST = 0.4  # of a step, per validation patch
 REPORT_SECONDS = 8.0
 MARGIN = 0.95  # of the time that is left: other programs run too
-PLAN_FILE, SCHEDULE_FILE = "plan.json", "schedule.json"
+SCHEDULE_FILE = "schedule.json"
 
 
 @dataclass(frozen=True)

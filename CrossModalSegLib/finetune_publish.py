@@ -2,16 +2,13 @@
 
 import dataclasses
 import math
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
-from CrossModalSegLib.atomic import staged_folder
-from CrossModalSegLib.bundle import METADATA_FILE, Bundle, load_bundle, read_bundle
+from CrossModalSegLib.bundle import Bundle, load_bundle
 from CrossModalSegLib.config import TrainingConfig
-from CrossModalSegLib.finetune_base import MODELS
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.frozen_cases import frozen_files
 from CrossModalSegLib.gate import Change, Verdict
@@ -21,7 +18,10 @@ from CrossModalSegLib.trained_bundle import publish_trained
 def publish_candidate(
     run: Finetuning, config: TrainingConfig, weights: Mapping[str, Tensor], verdict: Verdict
 ) -> Bundle:
-    """Write ``RUN/<name>``, in place of an earlier one of this run."""
+    """``RUN/<name>``: written now, unless this run had come so far before it was stopped."""
+    target = run.folder / run.plan.name
+    if target.is_dir():
+        return load_bundle(target)  # it appeared whole, and the run is deterministic
     description = config.description.split(" Fine-tuned ")[0]
     config = dataclasses.replace(config, description=f"{description} Fine-tuned to a site's cases.")
     facts = {
@@ -36,7 +36,7 @@ def publish_candidate(
     }
     scores = {"gate": {"decision": verdict.decision, "reasons": list(verdict.reasons), **_numbers(verdict)}}
     return publish_trained(
-        run.folder / run.plan.name,
+        target,
         config,
         run.mapping.label_map,
         weights,
@@ -47,15 +47,6 @@ def publish_candidate(
         scores=scores,
         more_files=frozen_files(run.base) if run.mapping.is_identity else {},
     )
-
-
-def promote(run: Finetuning, candidate: Bundle) -> Bundle:
-    """A copy of the candidate among the site's models, in place of an earlier copy of the same."""
-    target = run.site / MODELS / candidate.name
-    with staged_folder(target, overwrite=True, marker=METADATA_FILE) as staging:
-        shutil.copytree(candidate.path, staging, dirs_exist_ok=True)
-        read_bundle(staging).verify()
-    return load_bundle(target)
 
 
 def model_card(run: Finetuning, config: TrainingConfig, verdict: Verdict) -> str:

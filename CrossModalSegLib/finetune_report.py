@@ -17,10 +17,11 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.finetune_pictures import BeforeAfter, bars, draw
 from CrossModalSegLib.finetune_plan import Schedule
-from CrossModalSegLib.finetune_run import REPORT_FILE, Finetuning
+from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import Scores, read_prediction
 from CrossModalSegLib.gate import Change, GroupChanges, Verdict
 from CrossModalSegLib.site_data import DataCase
+from CrossModalSegLib.site_runs import REPORT_FILE
 from CrossModalSegLib.training_log import PICTURE
 
 MOST_PICTURES = 6

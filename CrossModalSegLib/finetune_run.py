@@ -3,22 +3,17 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import torch
 
 from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.finetune_config import FinetuneConfig
-from CrossModalSegLib.finetune_plan import PLAN_FILE, Plan
+from CrossModalSegLib.finetune_plan import Plan
 from CrossModalSegLib.gate import Verdict
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.processes import ALONE, Processes
 from CrossModalSegLib.site_data import DataCase, SiteData
-
-RUNS = "runs"
-METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -90,21 +85,3 @@ class Outcome:
     candidate: Bundle
     promoted: Bundle | None
     report: Path
-
-
-def new_run(site: Path, now: datetime | None = None) -> Path:
-    """A folder name below ``runs`` that is not there yet, by the time of the start."""
-    name = (now or datetime.now()).strftime("%Y%m%d-%H%M%S")
-    folder, number = site / RUNS / name, 2
-    while folder.exists():
-        folder, number = site / RUNS / f"{name}-{number}", number + 1
-    return folder
-
-
-def unfinished_run(site: Path) -> Path:
-    """The newest run that has a plan and no result. Raises DataError ``nothing-to-resume``."""
-    plans = sorted((site / RUNS).glob(f"*/{PLAN_FILE}"))
-    open_runs = [plan.parent for plan in plans if not (plan.parent / METRICS_FILE).exists()]
-    if not open_runs:
-        raise DataError("nothing-to-resume", f"{site} has no unfinished fine-tuning", "start one without --resume")
-    return open_runs[-1]

@@ -101,7 +101,7 @@ def _prepare(
     from CrossModalSegLib.finetune_base import base_of_plan
     from CrossModalSegLib.finetune_cases import planned_data
     from CrossModalSegLib.finetune_plan import read_plan
-    from CrossModalSegLib.finetune_run import new_run, unfinished_run
+    from CrossModalSegLib.site_runs import new_run, unfinished_run
 
     if processes.writes and not args.resume:
         base, mapping, plan, data = _new_plan(args)
@@ -121,10 +121,11 @@ def _prepare(
 
 def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, SiteData]":
     from CrossModalSegLib.case_store import CaseStore
-    from CrossModalSegLib.finetune_base import MODELS, choose_base, next_name, next_version
+    from CrossModalSegLib.finetune_base import choose_base, next_name, next_version
     from CrossModalSegLib.finetune_cases import make_plan
     from CrossModalSegLib.finetune_config import read_finetune_config
     from CrossModalSegLib.label_mapping import read_mapping, same_structures
+    from CrossModalSegLib.site_models import MODELS
 
     config = read_finetune_config(args.config)
     store = CaseStore(args.site)
@@ -197,9 +198,11 @@ def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
     print(f"{verdict.decision}: {'; '.join(verdict.reasons)}")
     print(f"report {outcome.report}")
     if outcome.promoted:
-        print(f"new model {outcome.promoted.path}")
+        print(f"new model, also for crossmodalseg segment --bundle: {outcome.promoted.path}")
     else:
         print(f"the parent stays; the candidate is kept in {outcome.candidate.path}")
+    if verdict.decision == "insufficient-evidence":
+        print(f"look at the report; to use the candidate all the same: crossmodalseg site adopt {args.site}")
 
 
 class _Display:

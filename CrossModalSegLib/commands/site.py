@@ -1,4 +1,5 @@
-"""``crossmodalseg site create | add | list | show | approve | split | rank | next | export | verify | repair``: the site's cases."""
+"""``crossmodalseg site create | add | list | show | approve | split | rank | next | models | adopt | export
+| verify | repair``: the site's cases."""
 
 import argparse
 import re
@@ -19,6 +20,7 @@ from CrossModalSegLib.commands.site_listing import (
     store_of,
     verify,
 )
+from CrossModalSegLib.commands.site_models import adopt_candidate, list_models
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 
 if TYPE_CHECKING:
@@ -79,6 +81,10 @@ def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     approve.add_argument("--author", default="", metavar="INITIALS", help="who approves; only a salted hash is kept")
     split = _add_case_action(actions, "split", _split, "decide whether a patient's cases are trained on or scored with")
     split.add_argument("split", choices=("training", "held-out", "chance"), help="chance: as drawn, the default")
+    taken = _add_action(
+        actions, "adopt", adopt_candidate, "take a fine-tuned model over whose evidence was insufficient"
+    )
+    taken.add_argument("run", nargs="?", default="", metavar="RUN", help="see site models; default: the newest")
     repair = _add_action(actions, "repair", _repair, "set damaged files aside, remove what interrupted saving has left")
     repair.add_argument(
         "--nobody-is-saving", action="store_true", help="also remove what was being written within the last hour"
@@ -95,6 +101,7 @@ def _add_reading_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     rank.add_argument("--limit", type=int, metavar="N", help="score at most this many cases now")
     following = _add_action(actions, "next", next_cases, "the cases to correct next, the most promising first")
     following.add_argument("--limit", type=int, default=10, metavar="N", help="default: 10")
+    _add_action(actions, "models", list_models, "the site's own models, and what its fine-tunings came to")
     export = _add_action(actions, "export", export_cases, "write a datalist for other tools")
     export.add_argument("output", type=Path, metavar="DATALIST.json")
     export.add_argument("--approved-only", action="store_true", help="count labels that nobody approved as missing")

@@ -70,11 +70,20 @@ def test_a_contradiction_keeps_the_parent_whatever_the_scores():
     assert verdict.reasons == ('"left" and "right" look exchanged',)
 
 
-def test_too_few_patients_are_insufficient_evidence():
-    verdict = judge(BETTER[:2], SAME)
+def test_a_single_patient_is_insufficient_evidence():
+    verdict = judge(BETTER[:1], SAME)
     assert verdict.decision == "insufficient-evidence"
-    assert "2 patients could be held out, 3 are needed" in verdict.reasons[0]
+    assert "1 patients could be held out, 2 are needed" in verdict.reasons[0]
     assert judge([], SAME).decision == "insufficient-evidence"
+
+
+def test_two_patients_are_enough_where_their_gains_are_large_and_alike():
+    alike = cases({"left": (0.70, 0.80)}, {"left": (0.72, 0.80)})  # +0.09 +- 6.314 * 0.01
+    assert judge(alike, SAME).decision == "promote"
+    unlike = cases({"left": (0.70, 0.80)}, {"left": (0.76, 0.80)})  # +0.07 +- 6.314 * 0.03
+    verdict = judge(unlike, SAME)
+    assert verdict.decision == "insufficient-evidence"
+    assert "90% interval is -0.119 to +0.259" in verdict.reasons[0]
 
 
 def test_cases_of_one_patient_are_one_piece_of_evidence():

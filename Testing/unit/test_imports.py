@@ -33,7 +33,9 @@ WITHOUT_TORCH = {
     "site_check",
     "site_folder",
     "site_index",
+    "site_models",
     "site_repair",
+    "site_runs",
     "volume",
     "work_list",
 }

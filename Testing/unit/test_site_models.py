@@ -1,0 +1,85 @@
+"""The site's own models: a candidate appears among them whole or not at all, and nothing is written over."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from CrossModalSegLib.atomic import write_atomically
+from CrossModalSegLib.bundle import load_bundle
+from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.cli import main
+from CrossModalSegLib.errors import BundleError
+from CrossModalSegLib.site_models import adopt, site_models
+from CrossModalSegLib.site_runs import finished_run, unfinished_run
+from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
+
+
+def add_run(site: Path, time: str, decision: str) -> Path:
+    """A finished run as a fine-tuning leaves it, with a candidate."""
+    folder = site / "runs" / time
+    candidate = intensity_bundle(folder / "tiny-site-1", spacing=float(time))
+    write_atomically(folder / "plan.json", "{}")
+    verdict = {"decision": decision, "reasons": ["for a test"]}
+    content = {"verdict": verdict, "candidate": {"name": "tiny-site-1", "sha256": candidate.sha256}}
+    write_atomically(folder / "metrics.json", json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def site(tmp_path):
+    CaseStore(tmp_path / "site").create(LABEL_MAP, ("T1w", "T2w"))
+    return tmp_path / "site"
+
+
+def test_a_candidate_is_adopted_once_and_is_loaded_by_its_folder(site):
+    candidate = add_run(site, "1", "promote") / "tiny-site-1"
+    first, again = adopt(site, candidate), adopt(site, candidate)
+    assert first.path == again.path == (site / "models" / "tiny-site-1").resolve()
+    assert load_bundle(first.path).sha256 == load_bundle(candidate).sha256
+
+
+def test_another_model_of_the_same_name_stays_and_the_new_one_gets_a_number(site):
+    first = adopt(site, add_run(site, "1", "promote") / "tiny-site-1")
+    second = adopt(site, add_run(site, "2", "promote") / "tiny-site-1")
+    assert (first.name, second.name) == ("tiny-site-1", "tiny-site-1-2")
+    assert [model.sha256 for model in site_models(site)] == [first.sha256, second.sha256]
+
+
+def test_a_damaged_candidate_is_not_adopted_and_leaves_nothing(site):
+    candidate = add_run(site, "1", "promote") / "tiny-site-1"
+    (candidate / "docs" / "README.md").write_text("changed")
+    with pytest.raises(BundleError, match="bundle-corrupt"):
+        adopt(site, candidate)
+    assert not (site / "models").exists()
+
+
+def test_a_damaged_model_is_put_right_by_adopting_it_again(site):
+    candidate = add_run(site, "1", "promote") / "tiny-site-1"
+    model = adopt(site, candidate)
+    (model.path / "docs" / "README.md").write_text("changed")
+    adopt(site, candidate)
+    load_bundle(model.path)
+
+
+def test_site_adopt_takes_over_what_had_too_little_evidence_and_refuses_what_was_worse(site, capsys):
+    add_run(site, "1", "insufficient-evidence")
+    add_run(site, "2", "keep")
+    assert main(["site", "adopt", str(site)]) == 2  # the newest
+    assert "error[kept-parent]: the candidate of run 2 was found worse: for a test" in capsys.readouterr().err
+    assert main(["site", "adopt", str(site), "3"]) == 2
+    assert "error[no-such-run]" in capsys.readouterr().err
+    assert main(["site", "adopt", str(site), "1"]) == 0
+    assert f"segment --bundle {(site / 'models' / 'tiny-site-1').resolve()}" in capsys.readouterr().out
+    assert main(["site", "models", str(site)]) == 0
+    said = capsys.readouterr().out
+    assert "tiny-site-1 0.0.1, from no other model: " in said
+    assert "run 2: keep: for a test" in said
+
+
+def test_runs_without_a_result_are_unfinished(site):
+    add_run(site, "1", "keep")
+    (site / "runs" / "2").mkdir()
+    write_atomically(site / "runs" / "2" / "plan.json", "{}")
+    assert unfinished_run(site).name == "2"
+    assert finished_run(site).name == "1"
