@@ -272,6 +272,14 @@ def test_scores_of_other_settings_are_not_mixed_into_one_table(tmp_path):
         refuse_other_settings([Run("9", 14, 0, 10, changes={"training.batch": 3})], tmp_path, 0)
 
 
+def test_how_unlabelled_patients_are_learnt_from_makes_no_other_supervised_row(tmp_path):
+    write_scores(tmp_path, scores("9", 0, {"p": 0.8}), scores("5", 0, {"p": 0.8}))
+    other = {"semi_supervised.cac": 0.7}
+    refuse_other_settings([Run("5", 14, 0, 10, changes=other)], tmp_path, 0)
+    with pytest.raises(SystemExit, match="another configuration"):
+        refuse_other_settings([Run("9", 14, 0, 10, changes=other)], tmp_path, 0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ["3", "9", "u9"])
 def test_a_row_trains_scores_and_is_not_repeated(tmp_path, capsys, row):

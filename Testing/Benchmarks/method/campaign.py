@@ -11,9 +11,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from CrossModalSegLib.config import config_to_tables
+from CrossModalSegLib.config import SemiSupervisedConfig, TrainingConfig, config_from_tables
 from Testing.Benchmarks.method.rows import ROWS, Run
 from Testing.Benchmarks.method.run import REPOSITORY, add_common, changes_of
 from Testing.Benchmarks.method.table import write_table
@@ -71,13 +72,18 @@ def refuse_other_settings(runs: Sequence[Run], output: Path, recipe: int) -> Non
         path = output / run.name / "scores.json"
         if path.exists():
             found = json.loads(path.read_text(encoding="utf-8"))
-            config = config_to_tables(run.config(found["configuration"]["network"]["fusion"]))
-            same = json.loads(json.dumps(config)) == found["configuration"]
+            before = config_from_tables(found["configuration"])
+            same = acting(run, before) == acting(run, run.config(before.network.fusion))
             if not same or found["second modality"] != f"simulated, recipe {recipe}":
                 iterations = found["configuration"]["training"]["iterations"]
                 sys.exit(
                     f"{path} has another configuration ({iterations} iterations, {found['second modality']}): give another --output"
                 )
+
+
+def acting(run: Run, config: TrainingConfig) -> TrainingConfig:
+    """``config`` without what has no effect on this run: how unlabelled patients are learnt from, where there are none."""
+    return config if ROWS[run.row].semi is not None else replace(config, semi_supervised=SemiSupervisedConfig())
 
 
 if __name__ == "__main__":
