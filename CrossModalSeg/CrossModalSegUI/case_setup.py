@@ -8,15 +8,11 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.registration import RigidRefinement
-from CrossModalSegUI.alignment import AlignmentPreview
+from CrossModalSegUI.case_examination import CaseExamination
 from CrossModalSegUI.dialogs import Dialogs
-from CrossModalSegUI.inputs import Check, Remedy
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.model_panel import ModelPanel
 from CrossModalSegUI.parameters import CrossModalSegParameters
-from CrossModalSegUI.run_state import RunState
 from CrossModalSegUI.scans_panel import ScansPanel
 
 _SETTLE_MS = 300  # after the last change, before the scans are looked at
@@ -27,17 +23,18 @@ class CaseSetup(VTKObservationMixin):
 
     def __init__(self, ui: Any, logic: SegmentationLogic, dialogs: Dialogs, on_change: Callable[[], None]):
         super().__init__()
-        self._ui, self._logic, self._dialogs, self._on_change = ui, logic, dialogs, on_change
+        self._ui, self._logic, self._on_change = ui, logic, on_change
         self._parameters: CrossModalSegParameters | None = None
         self._models = ModelPanel(ui, logic, dialogs, self._choose_model)
-        self._scans = ScansPanel(ui, self.apply)
+        self._examination = CaseExamination(logic, self, self._on_finding, dialogs.show_error)
+        self._scans = ScansPanel(ui, self._examination.apply)
         self._timer = qt.QTimer()
         self._timer.setSingleShot(True)
         self._timer.setInterval(_SETTLE_MS)
-        self._timer.timeout.connect(self._look)
+        self._timer.timeout.connect(self._examine)
         ui.suggestButton.clicked.connect(lambda *_args: self.suggest())
-        ui.keepAlignmentButton.clicked.connect(lambda *_args: self._end_preview(keep=True))
-        ui.undoAlignmentButton.clicked.connect(lambda *_args: self._end_preview(keep=False))
+        ui.keepAlignmentButton.clicked.connect(lambda *_args: self._examination.end_preview(keep=True))
+        ui.undoAlignmentButton.clicked.connect(lambda *_args: self._examination.end_preview(keep=False))
         self._forget()
 
     def connect(self, parameters: CrossModalSegParameters) -> None:
@@ -53,7 +50,8 @@ class CaseSetup(VTKObservationMixin):
     def disconnect(self) -> None:
         """Let go of the scene. An alignment that is only previewed is undone."""
         self._timer.stop()
-        self._end_preview(keep=False)
+        self._examination.end_preview(keep=False)
+        self._timer.stop()
         self._parameters = None
         self._forget()
 
@@ -71,23 +69,12 @@ class CaseSetup(VTKObservationMixin):
 
     @property
     def can_start(self) -> bool:
-        return self.bundle is not None and self.check is not None and self.check.allows_run
+        return self._examination.can_start
 
     def changed(self) -> None:
         """Call when parameters may have changed: what depends on them is looked at again, once they have settled."""
-        if self._parameters is None or self._identity() == self._seen:
-            return
-        self._look_again()
-
-    def _look_again(self, *_args: object) -> None:
-        """What was found out no longer holds."""
-        self.check = None
-        self._refinement = None
-        self._observe(self.volumes.values())
-        self._show_scan_hint()
-        self._scans.show_check(None)
-        self._timer.start()
-        self._on_change()
+        if self._parameters is not None and self._examination.is_outdated:
+            self._look_again()
 
     def suggest(self, only: frozenset[str] = frozenset()) -> None:
         """Fill in the scans that can be told by name; with ``only``, just these node ids, into places left empty."""
@@ -102,23 +89,35 @@ class CaseSetup(VTKObservationMixin):
 
     def choose(self, volumes: Mapping[str, Any]) -> None:
         """Choose these volume nodes by modality, and none for the others."""
-        if self._parameters is not None and self.bundle is not None:
-            first, second = (volumes.get(modality) for modality in self.bundle.modalities)
-            self._put(first=first, second=second)
+        parameters = self._parameters
+        if parameters is None or self.bundle is None:
+            return
+        was_modifying = parameters.StartModify()  # so that no view sees one scan chosen twice
+        parameters.firstVolume, parameters.secondVolume = map(volumes.get, self.bundle.modalities)
+        parameters.EndModify(was_modifying)
 
-    def apply(self, remedy: Remedy) -> None:
-        """Do what a note's button says. Errors are shown."""
-        actions: dict[Remedy, Callable[[], None]] = {
-            "swap": self._swap,
-            "clear-second": lambda: self._put(second=None),
-            "harden-first": lambda: self._put(first=self._logic.harden_copy(self._parameters.firstVolume)),
-            "harden-second": lambda: self._put(second=self._logic.harden_copy(self._parameters.secondVolume)),
-            "refine": self._align,
-        }
-        try:
-            actions[remedy]()
-        except CrossModalSegError as error:
-            self._dialogs.show_error(error)
+    def _look_again(self, *_args: object) -> None:
+        """What was found out no longer holds."""
+        self._examination.forget()
+        self._observe(self.volumes.values())
+        self._show_scan_hint()
+        self._timer.start()
+        self._render()
+
+    def _examine(self) -> None:
+        if self._parameters is not None:
+            self._examination.examine()
+
+    def _on_finding(self) -> None:
+        """A preflight has come, or an alignment is shown, kept or undone: then the scans lie elsewhere."""
+        self._render()
+        self.changed()
+
+    def _render(self) -> None:
+        self._scans.show_check(self._examination.check)
+        preview = self._examination.preview_words
+        self._scans.show_preview(_("Aligning…") if self._examination.is_aligning else preview, bool(preview))
+        self._on_change()
 
     def _observe(self, volumes: Iterable[Any]) -> None:
         """Be told when one of ``volumes`` is moved, or its voxels change."""
@@ -129,19 +128,9 @@ class CaseSetup(VTKObservationMixin):
 
     def _forget(self) -> None:
         self.removeObservers()
-        self.check: Check | None = None
-        self._refinement: RigidRefinement | None = None
-        self._preview: AlignmentPreview | None = None
-        self._seen: Any = None
+        self._examination.reset()
         self._scans.show_check(None)
-        self._scans.show_preview(None)
-
-    def _identity(self) -> Any:
-        """Changes with the model, the scans, and where they lie."""
-        return (
-            self.bundle.sha256 if self.bundle else None,
-            *((name, node.GetID(), node.GetTransformNodeID()) for name, node in self.volumes.items()),
-        )
+        self._scans.show_preview("")
 
     def _choose_model(self, name: str) -> None:
         if self._parameters is not None:
@@ -149,81 +138,6 @@ class CaseSetup(VTKObservationMixin):
         self._scans.show_modalities(self.bundle)
         self.changed()
         self._on_change()
-
-    def _look(self) -> None:
-        """The preflight, and a question to the worker how far the scans are apart."""
-        if self._parameters is None or self.bundle is None:
-            return
-        self._seen = self._identity()
-        self.check = self._logic.check(self.bundle, self.volumes, self._refinement)
-        self._scans.show_check(self.check)
-        self._on_change()
-        is_idle = self._logic.status.state is RunState.IDLE
-        if self.check.allows_run and len(self.volumes) == 2 and self._refinement is None and is_idle:
-            self._estimate(self._note_displacement)
-
-    def _estimate(self, answer: Callable[[RigidRefinement | None, CrossModalSegError | None], None]) -> None:
-        first, second = self.volumes.values()
-        asked = self._identity()
-
-        def on_answer(refinement: RigidRefinement | None, error: CrossModalSegError | None) -> None:
-            if asked == self._identity():  # else the scans were changed meanwhile
-                answer(refinement, error)
-
-        self._logic.estimate_displacement(first, second, on_answer)
-
-    def _note_displacement(self, refinement: RigidRefinement | None, _error: CrossModalSegError | None) -> None:
-        """An estimate that nobody asked for may fail without a word: the preflight stands without it."""
-        if refinement is None or self.bundle is None:
-            return
-        self._refinement = refinement
-        self.check = self._logic.check(self.bundle, self.volumes, refinement)
-        self._scans.show_check(self.check)
-        self._on_change()
-
-    def _align(self) -> None:
-        if self._refinement is not None:
-            self._show_alignment(self._refinement, None)
-        else:
-            self._ui.previewLabel.text = _("Aligning…")
-            self._estimate(self._show_alignment)
-
-    def _show_alignment(self, refinement: RigidRefinement | None, error: CrossModalSegError | None) -> None:
-        try:
-            if refinement is None:
-                raise error or CrossModalSegError("no-alignment", _("No alignment was found"), _("align by hand"))
-            first, second = self.volumes.values()
-            self._end_preview(keep=False)
-            self._preview = self._logic.preview_alignment(first, second, refinement)
-        except CrossModalSegError as problem:
-            self._dialogs.show_error(problem)
-            return
-        words = _("Preview: the second scan is moved by {mm:.1f} mm and {degrees:.1f}°. Look at both, then choose.")
-        text = words.format(mm=refinement.displacement_mm, degrees=refinement.rotation_degrees)
-        self._scans.show_preview(text)
-        self.changed()
-
-    def _end_preview(self, keep: bool) -> None:
-        if self._preview is None:
-            return
-        preview, self._preview = self._preview, None
-        if keep:
-            preview.keep()
-        else:
-            preview.undo()
-        self._scans.show_preview(None)
-        self.changed()
-
-    def _swap(self) -> None:
-        self._put(first=self._parameters.secondVolume, second=self._parameters.firstVolume)
-
-    def _put(self, **nodes: Any) -> None:
-        """Change both scans at once, so that no view sees one scan chosen twice."""
-        parameters = self._parameters
-        was_modifying = parameters.StartModify()
-        for name, node in nodes.items():
-            setattr(parameters, f"{name}Volume", node)
-        parameters.EndModify(was_modifying)
 
     def _show_scan_hint(self) -> None:
         bundle, volumes = self.bundle, self.volumes

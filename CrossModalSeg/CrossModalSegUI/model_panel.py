@@ -7,10 +7,11 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.bundle_metadata import MODEL_CARD_FILE, SECTION
+from CrossModalSegLib.bundle_metadata import MODEL_CARD_FILE
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
+from CrossModalSegUI.wording import model_facts, structure_names
 
 
 class ModelPanel:
@@ -47,7 +48,7 @@ class ModelPanel:
         bundle = self.bundle
         self._ui.removeModelButton.enabled = bundle is not None and self._logic.is_removable(bundle)
         self._ui.modelLabel.text = description(bundle) if bundle else _("No model is installed. Import one.")
-        self._ui.modelLabel.toolTip = _structures(bundle) if bundle else ""
+        self._ui.modelLabel.toolTip = structure_names(bundle) if bundle else ""
 
     def _choose(self, _index: int) -> None:
         if self._is_filling:
@@ -88,36 +89,7 @@ class ModelPanel:
 
 def description(bundle: Bundle) -> str:
     """A few lines of rich text; what the bundle says is escaped, for it may come from anywhere."""
-    section = bundle.metadata[SECTION]
-    lines = [
-        escape(bundle.metadata["description"]),
-        _row(_("Scans"), _(" and ").join(bundle.modalities)),
-        _row(_("Structures"), f"{len(bundle.label_map.values)}"),
-        _row(_("Trained on"), _training(section["training"]) or _("not stated")),
-        _row(_("Scores"), _scores(section["scores"]) or _("not stated")),
-        _row(_("Licence"), section["licence"]),
-        _row(_("Date"), section.get("created") or _("not stated")),
-        _row(_("Adapted from"), (section.get("parent") or "")[:12] or _("no other model")),
-    ]
+    rows = [f"<b>{escape(title)}:</b> {escape(content)}" for title, content in model_facts(bundle)]
+    lines = [escape(bundle.metadata["description"]), *rows]
     card = bundle.path / MODEL_CARD_FILE
     return "<br>".join(lines) + f'<br><a href="{card.as_uri()}">{escape(_("Model card: data, scores, limits"))}</a>'
-
-
-def _row(title: str, content: str) -> str:
-    return f"<b>{escape(title)}:</b> {escape(content)}"
-
-
-def _training(facts: dict[str, Any]) -> str:
-    plain = [f"{value} {name}" for name, value in facts.items() if isinstance(value, int | float)]
-    return ", ".join(filter(None, [facts.get("data", ""), *plain]))
-
-
-def _scores(scores: dict[str, Any]) -> str:
-    """The mean of each table of scores, such as "validation Dice 0.67"."""
-    tables = {name: list(table.values()) for name, table in scores.items() if isinstance(table, dict) and table}
-    numbers = {name: [one for one in table if isinstance(one, int | float)] for name, table in tables.items()}
-    return ", ".join(f"{name} {sum(found) / len(found):.2f}" for name, found in numbers.items() if found)
-
-
-def _structures(bundle: Bundle) -> str:
-    return ", ".join(structure.name for structure in bundle.label_map.structures)

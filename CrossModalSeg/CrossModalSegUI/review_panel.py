@@ -7,6 +7,7 @@ import qt
 from slicer.i18n import tr as _
 
 from CrossModalSegUI.review import ReviewList
+from CrossModalSegUI.wording import reason_words
 
 _COLUMNS = (_("done"), _("no."), _("structure"), _("why"))
 
@@ -46,7 +47,7 @@ class ReviewPanel:
         table.setRowCount(len(entries))
         for row, entry in enumerate(entries):
             table.setItem(row, 0, _tick(self._list.is_ticked(entry.number)))
-            for column, text in enumerate((str(entry.number), entry.structure, _reason(entry)), start=1):
+            for column, text in enumerate((str(entry.number), entry.structure, reason_words(entry)), start=1):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.verticalHeader().setVisible(False)
         table.resizeColumnsToContents()
@@ -84,10 +85,3 @@ def _tick(is_ticked: bool) -> Any:
     item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
     item.setCheckState(qt.Qt.Checked if is_ticked else qt.Qt.Unchecked)
     return item
-
-
-def _reason(entry: Any) -> str:
-    where = ", ".join(entry.modalities)
-    if entry.reason == "disagreement":
-        return _("the two scans disagree ({volume:.1f} mL)").format(volume=entry.volume_ml)
-    return _("uncertain in {where} ({volume:.1f} mL)").format(where=where, volume=entry.volume_ml)

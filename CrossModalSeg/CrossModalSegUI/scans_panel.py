@@ -9,9 +9,9 @@ from slicer.i18n import tr as _
 
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegUI.inputs import Check, Note, Remedy
+from CrossModalSegUI.wording import SIGNS, overlap_words, remedy_words, scan_facts, sentence
 
 _COLOURS = {"error": "#b00020", "warning": "#b26a00", "info": "#3c5a78"}
-_SIGNS = {"error": "✖", "warning": "⚠", "info": "ℹ"}
 
 
 class ScansPanel:
@@ -38,10 +38,11 @@ class ScansPanel:
         for note in check.notes if check else ():
             self._add(note)
 
-    def show_preview(self, text: str | None) -> None:
-        """The row with which an alignment is kept or undone; None hides it."""
-        self._ui.previewRow.visible = text is not None
-        self._ui.previewLabel.text = text or ""
+    def show_preview(self, text: str, is_shown: bool = False) -> None:
+        """The row with which an alignment that ``is_shown`` is kept or undone; "" hides it."""
+        self._ui.previewRow.visible = bool(text)
+        self._ui.previewLabel.text = text
+        self._ui.keepAlignmentButton.enabled = self._ui.undoAlignmentButton.enabled = is_shown
 
     def _clear(self) -> None:
         for row in self._rows:
@@ -66,38 +67,12 @@ class ScansPanel:
         self._rows.append(row)
 
 
-def remedy_words(remedy: Remedy) -> str:
-    """What stands on the button."""
-    return {
-        "swap": _("Swap"),
-        "clear-second": _("Leave the second empty"),
-        "harden-first": _("Harden a copy"),
-        "harden-second": _("Harden a copy"),
-        "refine": _("Align…"),
-    }[remedy]
-
-
 def _note_text(note: Note) -> str:
-    colour, sign = _COLOURS[note.severity], _SIGNS[note.severity]
-    return f'<span style="color:{colour}">{sign} {escape(note.message)}</span> {escape(_sentence(note.hint))}'
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    colour, sign = _COLOURS[note.severity], SIGNS[note.severity]
+    return f'<span style="color:{colour}">{sign} {escape(note.message)}</span> {escape(sentence(note.hint))}'
 
 
 def _facts(check: Check) -> str:
     """One line per scan, and how much of one the other covers."""
-    if check.preflight is None:
-        return ""
-    lines = []
-    for facts in check.preflight.volumes:
-        size = " × ".join(str(n) for n in facts.shape_ijk)
-        spacing = " × ".join(f"{length:.2g}" for length in facts.spacing_mm)
-        tilt = _("tilted by {degrees:.0f}°").format(degrees=facts.obliquity_degrees)
-        transform = check.transforms[facts.modality]
-        lines.append(f"<b>{escape(facts.modality)}</b>: {size}, {spacing} mm, {tilt}, {escape(_(transform))}")
-    overlap = check.preflight.field_of_view_overlap_percent
-    if overlap is not None:
-        lines.append(_("Overlap of the fields of view: {percent:.0f} %").format(percent=overlap))
-    return "<br>".join(lines)
+    lines = [f"<b>{escape(modality)}</b>: {escape(facts)}" for modality, facts in scan_facts(check)]
+    return "<br>".join(filter(None, [*lines, escape(overlap_words(check))]))

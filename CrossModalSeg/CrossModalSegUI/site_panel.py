@@ -16,6 +16,7 @@ from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase
+from CrossModalSegUI.wording import saved_words
 from CrossModalSegUI.work_panel import WorkPanel
 
 _T = TypeVar("_T")
@@ -86,12 +87,7 @@ class SitePanel:
     def _save(self, save: Callable[[], SavedCase], words: str) -> None:
         saved = self._tried(save)
         if saved is not None:
-            text = f"{words}: {saved.folder}"
-            if saved.forks:
-                listed = " and ".join(map(str, saved.forks))
-                words = _("Somebody else has corrected this case, too: approve one of the revisions {listed}")
-                text += ". " + words.format(listed=listed)
-            self._ui.siteLabel.text = escape(text)
+            self._ui.siteLabel.text = escape(saved_words(words, saved))
             self._look()
 
     def _approve(self, *_args: object) -> None:

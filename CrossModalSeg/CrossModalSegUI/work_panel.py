@@ -9,9 +9,9 @@ from slicer.i18n import tr as _
 
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegUI.site import SiteWork
+from CrossModalSegUI.wording import short_id, site_summary
 
 _COLUMNS = (_("case"), _("status"), _("why"))
-_SHOWN_ID = 6
 
 
 class WorkPanel:
@@ -26,7 +26,7 @@ class WorkPanel:
     def show(self, work: SiteWork | None) -> None:
         """None: there is no site in this folder yet."""
         self._ids = [item.case.id for item in work.items] if work else []
-        rows = [(item.case.id[:_SHOWN_ID], _(item.case.status), item.reason) for item in work.items] if work else []
+        rows = [(short_id(item.case.id), _(item.case.status), item.reason) for item in work.items] if work else []
         table = self._ui.workTable
         table.clear()
         table.setColumnCount(len(_COLUMNS))
@@ -40,7 +40,7 @@ class WorkPanel:
         table.horizontalHeader().setStretchLastSection(True)
         table.visible = bool(rows)
         self._ui.openCaseButton.enabled = bool(rows)
-        self._ui.workLabel.text = escape(_summary(work)) if work else ""
+        self._ui.workLabel.text = escape(site_summary(work)) if work else ""
 
     def show_problem(self, error: CrossModalSegError) -> None:
         """The folder cannot be read as a site."""
@@ -51,12 +51,3 @@ class WorkPanel:
         row = self._ui.workTable.currentRow()
         if self._ids:
             self._on_open(self._ids[row if 0 <= row < len(self._ids) else 0])
-
-
-def _summary(work: SiteWork) -> str:
-    counts = ", ".join(f"{count} {_(status)}" for status, count in work.counts.items())
-    text = _("{all} cases: {counts}.").format(all=sum(work.counts.values()), counts=counts)
-    if work.forks:
-        listed = ", ".join(name[:_SHOWN_ID] for name in work.forks)
-        text += " " + _("Corrected twice, independently: {listed}. Approve one of both.").format(listed=listed)
-    return text

@@ -118,7 +118,9 @@ def imports_of(path):
 def without_desktop(installed):
     """The module's files that need no Qt, not even through another of its files."""
     imports = {path.stem: set(imports_of(path)) for path in (installed / "CrossModalSegUI").glob("*.py")}
-    needs_desktop = {name for name, names in imports.items() if names & DESKTOP_ONLY}
+    needs_desktop = {name for name, names in imports.items() if names & DESKTOP_ONLY} - {
+        "translation"
+    }  # has another way
     while True:
         through = {f"CrossModalSegUI.{name}" for name in needs_desktop}
         more = {name for name, names in imports.items() if names & through} - needs_desktop
