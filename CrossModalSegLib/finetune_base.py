@@ -41,7 +41,9 @@ def newest(models: Sequence[Bundle]) -> Bundle:
 
 def base_of_plan(site: Path, base: Mapping[str, str], name: str | None) -> Bundle:
     """The parent of a run that is resumed. Raises BundleError ``base-differs`` where it cannot be found."""
-    bundle = load_bundle(name or base["name"], (site / MODELS, *bundle_search_path()))
+    places = (site / MODELS, *bundle_search_path())
+    same = [one for one in list_bundles(places) if one.sha256 == base["sha256"] and not name]
+    bundle = load_bundle(same[0].path if same else name or base["name"], places)
     if bundle.sha256 != base["sha256"]:
         what = f"bundle {bundle.name} is {bundle.sha256[:12]}, the run began with {base['sha256'][:12]}"
         raise BundleError("base-differs", what, "give --base with the folder of the bundle that the run began with")

@@ -55,6 +55,14 @@ class CaseSetup(VTKObservationMixin):
         self._parameters = None
         self._forget()
 
+    def list_models(self, choose: str = "") -> None:
+        """Read the list of models again; the chosen one stays, unless ``choose`` names another."""
+        if self._parameters is None:
+            return  # `connect` reads it
+        self._models.fill(choose or self._parameters.modelName)
+        if self.bundle is not None:
+            self._choose_model(self.bundle.name)
+
     @property
     def bundle(self) -> Bundle | None:
         return self._models.bundle

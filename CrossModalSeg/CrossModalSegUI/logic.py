@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.bundle import Bundle, list_bundles, load_bundle
+from CrossModalSegLib.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
 from CrossModalSegLib.bundle_library import import_bundle, is_removable, remove_bundle
+from CrossModalSegLib.bundle_metadata import SECTION
 from CrossModalSegLib.case_store import CaseStore, SavedCase
 from CrossModalSegLib.errors import CrossModalSegError, InputError
 from CrossModalSegLib.registration import RigidRefinement
 from CrossModalSegLib.site_cases import SiteCase
+from CrossModalSegLib.site_models import MODELS, adopt
 from CrossModalSegUI import inputs, site
+from CrossModalSegUI.adaptation import Adaptation, AdaptationResult
 from CrossModalSegUI.alignment import AlignmentEstimator, AlignmentPreview, Answer, preview
 from CrossModalSegUI.case_nodes import CaseNodes, find_cases
 from CrossModalSegUI.opened_case import OpenedCase, open_case
@@ -43,13 +46,25 @@ class SegmentationLogic:
         self._tracker = RunTracker()
         self._runner = SegmentationRunner(scene, worker, self._tracker, self._note_result)
         self._estimator = AlignmentEstimator(worker)
+        self.adaptation = Adaptation(worker.launch)
         self._latest: CaseNodes | None = None
+        self._site: Path | None = None
 
     # --- models
 
     def bundles(self) -> list[Bundle]:
-        """The installed models by name."""
-        return list_bundles()
+        """The installed models by name, and those of the site that is used."""
+        own = [self._site / MODELS] if self._site else []
+        return list_bundles([*own, *bundle_search_path()])
+
+    def use_site(self, folder: str | Path | None) -> None:
+        """List the models that were fine-tuned in this site folder among the others; None: of no site."""
+        self._site = Path(folder) if folder else None
+
+    def previous_model(self, bundle: Bundle) -> Bundle | None:
+        """The model that ``bundle`` was fine-tuned from, where it is installed."""
+        parent = bundle.metadata[SECTION].get("parent")
+        return next((model for model in self.bundles() if model.sha256 == parent), None) if parent else None
 
     def bundle(self, name: str) -> Bundle:
         """The model called ``name``, or in that folder. Raises BundleError."""
@@ -144,6 +159,7 @@ class SegmentationLogic:
         self._runner.cancel()
         self._worker.cancel()  # those who wait for anything else remove their files
         self._worker.close()
+        self.adaptation.close()
 
     # --- results
 
@@ -190,6 +206,20 @@ class SegmentationLogic:
             raise site.not_saved()
         site.require_saved(case, self._bundle_of(case).label_map, store.case(origin.case), origin.revision)
         return store.approve(origin.case, origin.revision, author)
+
+    # --- adapting a model to the site
+
+    def adapt(self, folder: str | Path, bundle: Bundle, minutes: float, device: str = "auto") -> None:
+        """Begin to fine-tune ``bundle`` to the site's cases; `adaptation` says how far it is. Raises InputError ``busy``."""
+        self.adaptation.start(Path(folder), bundle, minutes, device)
+
+    def resume_adaptation(self, folder: str | Path, device: str = "auto") -> None:
+        """Go on with a fine-tuning that was stopped. Raises InputError ``busy``."""
+        self.adaptation.resume(Path(folder), device)
+
+    def adopt(self, result: AdaptationResult, folder: str | Path) -> Bundle:
+        """The new model as one of the site's; it is there already where it was promoted. Raises BundleError, OutputError."""
+        return adopt(Path(folder), result.bundle)
 
     def _note_result(self, case: CaseNodes) -> None:
         self._latest = case

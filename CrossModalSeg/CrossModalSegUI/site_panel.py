@@ -27,11 +27,20 @@ _FOLDER_KEY, _ANNOTATOR_KEY = "CrossModalSeg/SiteFolder", "CrossModalSeg/Annotat
 class SitePanel:
     """Saves and approves the case that is shown, adds the scans that are chosen, opens the next case.
 
-    ``on_open`` is called with a case of the site that was loaded into the scene. Folder and initials are application settings, not part of the scene: scenes are passed on to others.
+    ``on_open`` is called with a case of the site that was loaded into the scene, ``on_look`` with the folder each time it
+    is read, None where it is no site. Folder and initials are application settings, not part of the scene: scenes are
+    passed on to others.
     """
 
-    def __init__(self, ui: Any, logic: SegmentationLogic, dialogs: Dialogs, on_open: Callable[[OpenedCase], None]):
-        self._ui, self._logic, self._dialogs, self._on_open = ui, logic, dialogs, on_open
+    def __init__(
+        self,
+        ui: Any,
+        logic: SegmentationLogic,
+        dialogs: Dialogs,
+        on_open: Callable[[OpenedCase], None],
+        on_look: Callable[[Path | None], None],
+    ):
+        self._ui, self._logic, self._dialogs, self._on_open, self._on_look = ui, logic, dialogs, on_open, on_look
         self._work = WorkPanel(ui, self._open_case)
         self._case: CaseNodes | None = None
         self._bundle: Bundle | None = None
@@ -44,8 +53,8 @@ class SitePanel:
         ui.saveCorrectionButton.clicked.connect(self._save_correction)
         ui.addUnlabelledButton.clicked.connect(self._add_unlabelled)
         ui.approveButton.clicked.connect(self._approve)
-        ui.refreshSiteButton.clicked.connect(lambda *_args: self._look())
-        self._look()
+        ui.refreshSiteButton.clicked.connect(lambda *_args: self.look())
+        self.look()
         self._render()
 
     def show_case(self, case: CaseNodes | None) -> None:
@@ -65,7 +74,7 @@ class SitePanel:
 
     def _folder_changed(self, text: str) -> None:
         qt.QSettings().setValue(_FOLDER_KEY, text)
-        self._look()
+        self.look()
         self._render()
 
     def _browse(self, *_args: object) -> None:
@@ -88,7 +97,7 @@ class SitePanel:
         saved = self._tried(save)
         if saved is not None:
             self._ui.siteLabel.text = escape(saved_words(words, saved))
-            self._look()
+            self.look()
 
     def _approve(self, *_args: object) -> None:
         case, folder, author = self._case, self._ui.siteFolderEdit.text.strip(), self._ui.annotatorEdit.text.strip()
@@ -98,7 +107,7 @@ class SitePanel:
         if approved is not None:
             words = _("Revision {number} of case {case} is approved")
             self._ui.siteLabel.text = escape(words.format(number=approved.revision, case=approved.id))
-            self._look()
+            self.look()
 
     def _open_case(self, case_id: str) -> None:
         bundle, folder = self._bundle, self._ui.siteFolderEdit.text.strip()
@@ -108,12 +117,14 @@ class SitePanel:
         if opened is not None:
             self._on_open(opened)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Read the site folder anew. A folder that is no site yet is not an error: the first case makes it one."""
         text = self._ui.siteFolderEdit.text.strip()
         if not text or not (Path(text) / SITE_FILE).is_file():
             self._work.show(None)
+            self._on_look(None)
             return
+        self._on_look(Path(text))
         try:
             self._work.show(self._logic.site_work(text, _SHOWN_CASES))
         except CrossModalSegError as error:

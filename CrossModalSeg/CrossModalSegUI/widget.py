@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -12,6 +13,7 @@ from slicer.util import VTKObservationMixin
 
 from CrossModalSegLib.bundle_metadata import INTENDED_USE, SECTION
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegUI.adaptation_panel import AdaptationPanel
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.case_setup import CaseSetup
 from CrossModalSegUI.correct_panel import CorrectPanel
@@ -61,7 +63,10 @@ class ModulePanel(VTKObservationMixin):
         self._setup = CaseSetup(self.ui, logic, self._dialogs, self._render)
         self._review = ReviewPanel(self.ui, self._jump_to)
         self._correct = CorrectPanel(self.ui, self._dialogs)
-        self._site = SitePanel(self.ui, logic, self._dialogs, self._open_case)
+        self._adaptation = AdaptationPanel(
+            self.ui, logic, self._dialogs, ready, self._device, self._setup.list_models, self._look_at_site
+        )
+        self._site = SitePanel(self.ui, logic, self._dialogs, self._open_case, self._use_site)
         self._result = ResultPanel(self.ui, self._dialogs, self._show_case)
         self._settle = qt.QTimer()
         self._settle.setSingleShot(True)
@@ -96,6 +101,7 @@ class ModulePanel(VTKObservationMixin):
         self.exit()
         self.removeObservers()
         self._logic.forget(self._on_status)
+        self._adaptation.close()
         self._logic.close()
         for shortcut in self._shortcuts:
             shortcut.deleteLater()
@@ -204,6 +210,18 @@ class ModulePanel(VTKObservationMixin):
         self._setup.choose(opened.volumes)
         self._result.fill(self._logic.cases())
 
+    def _use_site(self, folder: Path | None) -> None:
+        """The site's own models are among those to choose from; one of them, or another, is adapted to it."""
+        self._logic.use_site(folder)
+        self._setup.list_models()
+        self._adaptation.show_site(folder)
+
+    def _look_at_site(self) -> None:
+        self._site.look()
+
+    def _device(self) -> str:
+        return self._parameters.device.value if self._parameters else "auto"
+
     def _toggle_layout(self, is_on: bool) -> None:
         self.ui.crossfadeSlider.enabled = is_on
         self._place = None
@@ -252,6 +270,7 @@ class ModulePanel(VTKObservationMixin):
         for section in (self.ui.modelSection, self.ui.scansSection, self.ui.preflightSection, self.ui.deviceSelector):
             section.enabled = is_idle
         self._site.show_scans(bundle, self._setup.volumes)
+        self._adaptation.show_model(bundle)
         self._run.render(self._logic.status, self._parameters is not None and self._setup.can_start)
 
 

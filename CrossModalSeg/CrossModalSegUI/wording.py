@@ -5,6 +5,7 @@ from typing import Any
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.bundle_metadata import SECTION
 from CrossModalSegLib.case_files import SavedCase
+from CrossModalSegUI.adaptation import AdaptationResult, AdaptationStatus
 from CrossModalSegUI.inputs import Check, Remedy
 from CrossModalSegUI.review import ReviewEntry
 from CrossModalSegUI.run_state import Outcome, RunState, RunStatus
@@ -147,3 +148,25 @@ def saved_words(words: str, saved: SavedCase) -> str:
     listed = " and ".join(map(str, saved.forks))
     fork = _("Somebody else has corrected this case, too: approve one of the revisions {listed}")
     return f"{text}. {fork.format(listed=listed)}"
+
+
+# --- adapting the model to the site
+
+
+def adaptation_words(status: AdaptationStatus) -> str:
+    """What is done now, and the time left; how it ended, where it was stopped."""
+    if status.is_running:
+        stage = _(status.stage[:1].upper() + status.stage[1:])
+        return f"{stage}{': ' if status.words else ''}{status.words}{_time_left(status.seconds_left)}"
+    return _("Stopped. It can go on from here.") if status.outcome is Outcome.CANCELLED else ""
+
+
+def verdict_words(result: AdaptationResult) -> str:
+    """What the comparison with the previous model means for the user."""
+    return {
+        "promote": _("The new model is better, and worse in nothing that matters."),
+        "insufficient-evidence": _(
+            "The new model may be better: the evidence is insufficient. Look at the report first."
+        ),
+        "keep": _("The model stays: the new one would be worse."),
+    }.get(result.decision, result.decision)

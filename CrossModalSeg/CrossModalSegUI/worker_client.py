@@ -135,6 +135,20 @@ class WorkerClient:
         if self._session is not None:
             self._session.process.wait(seconds)
 
+    def launch(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        on_output: Callable[[bytes], None],
+        on_error_output: Callable[[bytes], None],
+        on_finished: Callable[[int | None], None],
+    ) -> WorkerProcess:
+        """Start ``python -m module`` beside the worker, with its interpreter and its library, for something else."""
+        process = self._process_factory()
+        process.on_output, process.on_error_output, process.on_finished = on_output, on_error_output, on_finished
+        self._start_python(process, module, arguments)
+        return process
+
     def _send(self, waiting: _Waiting) -> None:
         data = encode(waiting.request)
         if self._session is None:
@@ -143,14 +157,17 @@ class WorkerClient:
         self._session.process.write(data)
 
     def _start(self) -> "_Session":
+        session = _Session(self._process_factory(), self._on_event, self._on_garbage, self._on_finished)
+        self._start_python(session.process, "CrossModalSegLib.worker", self._worker_arguments)
+        return session
+
+    def _start_python(self, process: WorkerProcess, module: str, arguments: Sequence[str]) -> None:
         library = self._library or Path(CrossModalSegLib.__file__).resolve().parents[1]
         search_path = [str(library), *filter(None, [os.environ.get("PYTHONPATH")])]
-        session = _Session(self._process_factory(), self._on_event, self._on_garbage, self._on_finished)
         # -P: the folder that the program was started from does not come before the library
-        arguments = ["-u", "-P", "-m", "CrossModalSegLib.worker", *self._worker_arguments]
+        command = ["-u", "-P", "-m", module, *arguments]
         environment = {"PYTHONPATH": os.pathsep.join(search_path)}
-        session.process.start(self._python or default_python(), arguments, environment)
-        return session
+        process.start(self._python or default_python(), command, environment)
 
     def _notice_an_end(self) -> None:
         """A worker that has died while nobody looked is not asked for anything any more."""

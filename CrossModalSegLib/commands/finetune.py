@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from CrossModalSegLib.errors import ConfigError, InputError, OutputError
+from CrossModalSegLib.errors import ConfigError, CrossModalSegError, InputError, OutputError
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune; returns 0 whatever the verdict. Raises CrossModalSegError for bad input."""
+    try:
+        return _run(args)
+    except CrossModalSegError as error:
+        if args.events:
+            facts = {"code": error.code, "message": error.message, "hint": error.hint}
+            print(json.dumps({"event": "failed", **facts}), flush=True)
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
     from CrossModalSegLib.finetune import carry_out
     from CrossModalSegLib.inference import choose_device
     from CrossModalSegLib.processes import processes_of_torchrun
