@@ -30,7 +30,12 @@ BALLS = {RIGHT: np.array([27.0, -5.0, 20.0]), LEFT: np.array([-17.0, -20.0, 8.0]
 BALL_RADIUS = 13.0
 
 
-def intensity_bundle(folder: Path, patch_size: tuple[int, int, int] = (32, 40, 36), spacing: float = 2.0) -> Bundle:
+def intensity_bundle(
+    folder: Path,
+    patch_size: tuple[int, int, int] = (32, 40, 36),
+    spacing: float = 2.0,
+    parent: str | None = None,
+) -> Bundle:
     """Intensities are 1000ths: below 200 background, to 700 ``TISSUE``, above it ``RIGHT`` or ``LEFT`` by the side.
 
     The side is that of the body's centre. Both modalities alike; neither looks at the other.
@@ -49,7 +54,7 @@ def intensity_bundle(folder: Path, patch_size: tuple[int, int, int] = (32, 40, 3
             head[0, channel] = SHARPNESS * 2 * level
             bias[channel] = -SHARPNESS * level**2
         head[1, 2] = head[2, 3] = -SIDE
-    return _publish(folder, arguments, weights, patch_size, spacing)
+    return _publish(folder, arguments, weights, patch_size, spacing, parent)
 
 
 def random_bundle(folder: Path, patch_size: tuple[int, int, int] = (24, 32, 24)) -> Bundle:
@@ -101,6 +106,7 @@ def _publish(
     weights: Mapping[str, np.ndarray],
     patch_size: tuple[int, int, int],
     spacing: float,
+    parent: str | None = None,
 ) -> Bundle:
     window = {"rule": "window", "lower": 0.0, "upper": 1000.0}
     metadata = bundle_metadata(
@@ -119,5 +125,6 @@ def _publish(
         network=arguments,
         training={},
         scores={},
+        parent=parent,
     )
     return publish_bundle(folder, metadata, weights, "A model for tests.\n", overwrite=True)

@@ -147,10 +147,10 @@ def test_lines_that_are_no_events_do_no_harm(make_logic, bundle, tmp_path):
 # models
 
 
-def add_run(site: Path, decision: str) -> Path:
+def add_run(site: Path, decision: str, parent: str | None = None) -> Path:
     """A finished run with a candidate, as the command leaves it."""
     folder = site / "runs" / "20260101-000000"
-    candidate = intensity_bundle(folder / "tiny-site-1", spacing=3.0)
+    candidate = intensity_bundle(folder / "tiny-site-1", spacing=3.0, parent=parent)
     write_atomically(folder / "plan.json", "{}")
     write_atomically(folder / "report.html", "<html></html>")
     verdict = {"decision": decision, "reasons": ["mean Dice higher"]}

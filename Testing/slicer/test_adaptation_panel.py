@@ -1,0 +1,110 @@
+"""Adapting the model from the panel, on the stand-in for Slicer's desktop. The process that adapts is a few lines."""
+
+import tempfile
+
+import pytest
+from test_adaptation import add_run, stub
+from test_panel import Panel
+
+from CrossModalSegLib.case_store import CaseStore
+from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
+
+PROGRESS = 'step(0.25, 240); time.sleep(0 if "--resume" in sys.argv else 600)\n'
+DONE = 'say("done", decision="promote", reasons=["mean Dice"], report="/site/report.html", bundle="/nowhere")\n'
+
+
+@pytest.fixture
+def site(tmp_path):
+    CaseStore(tmp_path / "site").create(LABEL_MAP, ("T1w", "T2w"))
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def panel(desktop, site, monkeypatch, tmp_path):
+    bundles = tmp_path / "bundles"
+    intensity_bundle(bundles / "quick", (32, 36, 32), 4.0)
+    monkeypatch.setenv("CROSSMODALSEG_BUNDLES", str(bundles))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    shown = Panel(desktop, "quick")
+    shown.ui.siteFolderEdit.text = str(site)
+    return shown
+
+
+def use_stub(panel, tmp_path, body):
+    """In the place of the library that the panel's processes use."""
+    panel.logic._worker._library = stub(tmp_path, body)
+
+
+def models(panel):
+    return [panel.ui.modelSelector.itemText(n).split()[0] for n in range(panel.ui.modelSelector.count)]
+
+
+def test_without_a_site_there_is_nothing_to_adapt(panel):
+    assert panel.ui.adaptButton.enabled
+    panel.ui.siteFolderEdit.text = ""
+    assert not panel.ui.adaptButton.enabled
+    assert not panel.ui.useModelButton.enabled
+
+
+def test_adapting_shows_plan_and_time_left_and_can_be_cancelled_and_gone_on_with(desktop, panel, site, tmp_path):
+    use_stub(panel, tmp_path, PROGRESS)
+    panel.ui.budgetSpin.value = 15
+    panel.ui.adaptButton.click()
+    panel.wait(lambda: "4 min left" in panel.ui.adaptLabel.text)
+    assert "Training final: step 1 of 2" in panel.ui.adaptLabel.text
+    assert "--base" in panel.ui.adaptLabel.text
+    assert "--budget 15" in panel.ui.adaptLabel.text
+    assert panel.ui.adaptBar.value == 25
+    assert panel.ui.modelSection.enabled, "the user goes on working"
+    assert panel.ui.adaptButton.text == "Cancel adapting"
+    panel.ui.adaptButton.click()
+    assert "Stopped" in panel.ui.adaptLabel.text
+    assert panel.ui.adaptBar.isHidden()
+    (site / "runs" / "1").mkdir(parents=True)
+    (site / "runs" / "1" / "plan.json").write_text("{}")  # as the command would have left it
+    desktop.dialogs.answer("yes")
+    panel.ui.adaptButton.click()
+    panel.wait(lambda: "ended unexpectedly" in panel.ui.adaptLabel.text)
+    assert "stopped before its end" in desktop.dialogs.texts()[-1]
+
+
+def test_an_error_is_shown_with_its_hint(panel, tmp_path):
+    use_stub(panel, tmp_path, 'say("failed", code="site-data", message="no <labels>", hint="add some"); sys.exit(2)')
+    panel.ui.adaptButton.click()
+    panel.wait(lambda: "✖" in panel.ui.adaptLabel.text)
+    assert "no &lt;labels&gt;" in panel.ui.adaptLabel.text
+    assert "Add some." in panel.ui.adaptLabel.text
+
+
+def test_the_new_model_is_offered_with_its_report_and_one_click_leads_back(panel, site, tmp_path):
+    parent = panel.logic.bundle("quick").sha256
+    use_stub(panel, tmp_path, DONE)
+    run = add_run(site, "insufficient-evidence", parent)
+    panel.ui.adaptButton.click()
+    panel.wait(lambda: "report.html" in panel.ui.adaptLabel.text)
+    assert (run / "report.html").resolve().as_uri() in panel.ui.adaptLabel.text
+    assert "evidence is insufficient" in panel.ui.adaptLabel.text
+    assert models(panel).count("tiny-site-1") == 0
+    panel.ui.useModelButton.click()
+    assert panel.ui.modelSelector.currentText.startswith("tiny-site-1")
+    assert panel.ui.previousModelButton.text == "Back to quick"
+    panel.ui.previousModelButton.click()
+    assert panel.ui.modelSelector.currentText.startswith("quick")
+    assert not panel.ui.previousModelButton.enabled
+
+
+def test_a_model_that_would_be_worse_is_not_offered(panel, site):
+    add_run(site, "keep")
+    panel.ui.refreshSiteButton.click()
+    assert "The model stays" in panel.ui.adaptLabel.text
+    assert not panel.ui.useModelButton.enabled
+
+
+def test_closing_the_panel_kills_the_process(desktop, panel, tmp_path):
+    use_stub(panel, tmp_path, PROGRESS)
+    panel.ui.adaptButton.click()
+    panel.wait(lambda: "4 min left" in panel.ui.adaptLabel.text)
+    process = panel.logic.adaptation._process
+    desktop.reload()
+    assert not process.is_running
