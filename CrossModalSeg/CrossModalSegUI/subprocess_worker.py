@@ -27,7 +27,7 @@ class SubprocessWorkerProcess:
 
     @property
     def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and not _has_ended(self._process)
 
     def start(self, program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
@@ -91,3 +91,16 @@ class SubprocessWorkerProcess:
         if process.stdin:
             with contextlib.suppress(OSError):  # what was not written yet has nobody to read it
                 process.stdin.close()
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the process is dead, also where the thread that waits for it has not been told yet.
+
+    Until then ``poll`` calls it running: it does not look while another thread is waiting.
+    """
+    if process.poll() is not None or not hasattr(os, "waitid"):
+        return process.poll() is not None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:  # that thread has just taken note of its end
+        return True

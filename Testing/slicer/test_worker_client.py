@@ -308,6 +308,18 @@ def test_a_worker_that_died_while_nobody_looked_is_replaced(client_of):
         wait_for_death(client.worker_pid)
 
 
+@posix
+def test_a_worker_that_died_just_now_is_replaced_though_the_thread_that_waits_for_it_has_not_been_told(monkeypatch):
+    process = SubprocessWorkerProcess()
+    process.start(sys.executable, ["-c", "input()"], {})
+    assert process.is_running
+    monkeypatch.setattr(subprocess.Popen, "poll", lambda _process: None)  # as long as that thread holds the lock
+    os.kill(process._process.pid, signal.SIGKILL)
+    wait_for_death(process._process.pid)
+    assert not process.is_running
+    process._process.wait()
+
+
 def test_what_a_worker_had_not_begun_when_it_left_is_given_to_the_next_one(client_of, tmp_path):
     client = client_of(f"""
         mark = Path({str(tmp_path / "mark")!r})
