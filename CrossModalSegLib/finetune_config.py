@@ -27,6 +27,7 @@ class FinetuneOptions:
 
     supervised: float = 0.2  # first part of each training, which is learnt from labels alone
     anchor: float = 1.0  # strength that draws the weights back to the base's (L2-SP); 0: none
+    share: float = 0.5  # of the way from the base's weights to the trained ones (WiSE-FT); 1 where structures are new
     held_out_patients: int = 5  # from this many on, held-out patients are scored and never trained on; below: folds
     folds: int = 3  # trainings that each leave out a part of the corrected cases, where these are few
     fold_share: float = 0.35  # of the training time, for all folds together
@@ -43,6 +44,8 @@ class FinetuneOptions:
         ]
         least = {"held_out_patients": 2, "folds": 2, "validations": 1, "patience": 1, "most_iterations": 1}
         problems += [f"{n}: must be at least {low}" for n, low in least.items() if getattr(self, n) < low]
+        if not 0 < self.share <= 1:
+            problems.append(f"share: must be above 0 and at most 1, not {self.share:g}")
         if not self.anchor >= 0:
             problems.append(f"anchor: must be at least 0, not {self.anchor:g}")
         if problems:

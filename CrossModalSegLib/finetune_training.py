@@ -15,7 +15,7 @@ from CrossModalSegLib.finetune_config import training_config
 from CrossModalSegLib.finetune_plan import Schedule, Training
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import read_prediction
-from CrossModalSegLib.forgetting import Anchor
+from CrossModalSegLib.forgetting import Anchor, between
 from CrossModalSegLib.inference import intensity_rules, load_network
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.site_data import DataCase, needs_completion, prepared
@@ -30,12 +30,13 @@ STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "p
 
 
 def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tensor]:
-    """The weights after a training: those of its best validation, or the last ones where nothing is held out."""
+    """The weights that a training leads to: part of the way to those of its best validation, or to the last ones where
+    nothing is held out."""
     folder = run.folder / "training" / training.name
     folder.mkdir(parents=True, exist_ok=True)
     config = configuration(run, steps)
     labelled, unlabelled, validation = sources(run, training, config)
-    if validation:
+    if training.judged:  # also in processes that do not validate: all have one configuration
         samples = finetune_plan.validation_samples(len(training.judged))
         config = replace(config, training=replace(config.training, validation_samples=samples))
     network = grown_network(run)
@@ -59,7 +60,10 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
             network, log if run.processes.writes else None, run.processes, anchor, stop,
         )  # fmt: skip
     best = stop.best_weights() if stop else None
-    return {name: tensor.detach().cpu().half().float() for name, tensor in (best or average).items()}
+    trained = {name: tensor.detach().cpu() for name, tensor in (best or average).items()}
+    share = 1.0 if run.mapping.new else options.share
+    weights = between(grown_network(run).state_dict(), trained, share)
+    return {name: tensor.half().float() for name, tensor in weights.items()}  # as they are published
 
 
 def final_steps(run: Finetuning, schedule: Schedule) -> int:

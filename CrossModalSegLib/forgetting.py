@@ -1,6 +1,7 @@
-"""Protection against forgetting: the weights of a fine-tuning are drawn towards those that it started from."""
+"""Protection against forgetting: the weights of a fine-tuning are drawn towards those that it started from, and what is
+published lies between the two."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -28,3 +29,12 @@ class Anchor:
         weights = dict(network.named_parameters())
         for name, start in self.start.items():
             weights[name].lerp_(start.to(weights[name].device), share)
+
+
+def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """w₀ + α (w − w₀) for each of the weights ``end``: α is the ``share`` of the way, w₀ the weights ``start``.
+
+    Half way, a fine-tuned network keeps most of what it has learnt, and forgets little (WiSE-FT; Wortsman et al., Robust
+    fine-tuning of zero-shot models, CVPR 2022, equation 1).
+    """
+    return {name: torch.lerp(start[name].to(weight), weight, share) for name, weight in end.items()}

@@ -44,11 +44,12 @@ def make_site(
     modalities: Sequence[str] = ("T1w", "T2w"),
     label_map: LabelMap = LABEL_MAP,
     exchanged: bool = False,
+    shift: float = 130.0,
 ) -> CaseStore:
     """Corrected cases first, each of another patient, then those without labels."""
     store = CaseStore(folder)
     for number in range(corrected + unlabelled):
-        volumes = {modality: scan(number, modality) for modality in modalities}
+        volumes = {modality: scan(number, modality, shift) for modality in modalities}
         corrections = {modality: (labels(number, exchanged), site_grid(number)) for modality in modalities}
         known = corrections if number < corrected else {}
         case = CaseFiles(

@@ -9,7 +9,7 @@ import torch
 from CrossModalSegLib.checkpoint import read_curve
 from CrossModalSegLib.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.early_stop import EarlyStop, best_of
-from CrossModalSegLib.forgetting import Anchor
+from CrossModalSegLib.forgetting import Anchor, between
 from CrossModalSegLib.training import build_network, train
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
@@ -91,3 +91,9 @@ def test_the_first_part_of_a_training_is_learnt_from_labels_alone(tmp_path):
     config = replace(CONFIG, semi_supervised=SemiSupervisedConfig(start=0.5))
     trained(tmp_path, config, unlabelled=unlabelled)
     assert len(unlabelled.seeds) == 6  # of 12 steps
+
+
+def test_what_is_published_lies_between_the_start_and_the_end():
+    start, end = {"w": torch.tensor([0.0, 4.0])}, {"w": torch.tensor([2.0, 0.0])}
+    assert between(start, end, 0.25)["w"].tolist() == [0.5, 3.0]
+    assert torch.equal(between(start, end, 1.0)["w"], end["w"])

@@ -120,6 +120,33 @@ def test_folds_judge_every_case_by_a_training_that_did_not_learn_from_it(done):
     assert sorted(final["learnt"]) == sorted(plan["cases"])
 
 
+# what the gate decides
+
+
+BETTER = """
+finetune = { most_iterations = 30, validations = 1, anchor = 0.0, share = 1.0 }
+training = { learning_rate = 0.004, decay = 0.2 }
+"""
+
+
+@pytest.mark.slow
+def test_a_model_that_became_better_is_promoted_found_by_name_and_the_next_one_begins_with_it(tmp_path, capsys):
+    folder = prepare(tmp_path, 3, 1, shift=290.0)  # a contrast that the base misreads
+    (folder / "quick.toml").write_text(BETTER)
+    assert run(folder) == 0
+    assert capsys.readouterr().out.startswith("promote: mean Dice on 3 held-out patients")
+    promoted = folder / "site" / "models" / "tiny-site-1"
+    assert same(load_bundle(promoted).read_weights(), weights_of(folder))
+    assert main(["site", "models", str(folder / "site")]) == 0
+    assert "tiny-site-1 0.0.1+site.1, from" in capsys.readouterr().out
+    assert main(["finetune", str(folder / "site"), "--dry-run", "--device", "cpu"]) == 0
+    assert "base tiny-site-1 0.0.1+site.1" in capsys.readouterr().err
+    case = next(case for case in CaseStore(folder / "site").cases() if not case.labels)
+    inputs = [part for name, path in case.volumes.items() for part in ("--input", f"{name}={path}")]
+    asked = ["segment", *inputs, "--bundle", str(promoted), "--device", "cpu", "--output", str(folder / "out")]
+    assert main(asked) == 0
+
+
 # stopping and going on
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 
 from CrossModalSegLib.bundle import load_bundle
 from CrossModalSegLib.processes import ALONE, processes_of_torchrun
+from Testing.tiny_bundle import intensity_bundle
+from Testing.tiny_site import make_site
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -115,3 +118,30 @@ def test_the_command_trains_in_two_processes_and_publishes_once(tmp_path):
         "checkpoint.pt", "curves.png", "tensorboard", "tiny",
     ]  # fmt: skip
     assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_fine_tuning_in_two_processes_ends_with_one_candidate_and_goes_on_where_it_was_stopped(tmp_path):
+    intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0)
+    make_site(tmp_path / "site", 2, 1)
+    settings = "finetune = { most_iterations = 4, validations = 1 }\ntraining = { loss_stride = 2 }\n"
+    (tmp_path / "quick.toml").write_text(settings)
+    common = [
+        REPOSITORY / "training_cli" / "finetune.py",
+        tmp_path / "site",
+        "--device",
+        "cpu",
+        "--base",
+        tmp_path / "tiny",
+    ]
+    run = torchrun(*common, "--budget", 60, "--config", tmp_path / "quick.toml")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("the candidate is kept in") == 1
+    assert run.stderr.count("2 corrected cases of 2 patients") == 1
+    (folder,) = (tmp_path / "site" / "runs").iterdir()
+    first = load_bundle(folder / "tiny-site-1").sha256
+    (folder / "metrics.json").unlink()
+    shutil.rmtree(folder / "tiny-site-1")
+    again = torchrun(*common, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert load_bundle(folder / "tiny-site-1").sha256 == first

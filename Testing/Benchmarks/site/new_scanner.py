@@ -23,7 +23,7 @@ from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.config import read_config
 from CrossModalSegLib.finetune import new_finetuning, score_candidate
 from CrossModalSegLib.finetune_cases import make_plan
-from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
+from CrossModalSegLib.finetune_config import FinetuneConfig, read_finetune_config
 from CrossModalSegLib.finetune_plan import Training
 from CrossModalSegLib.finetune_scoring import CaseScorer, Scores
 from CrossModalSegLib.finetune_training import train_one
@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for method, corrected, seed in rows:
         carry_out(base, split, tests, method, corrected, seed, args)
         write_table(args.output)
+    write_table(args.output)
     print((args.output / "table.md").read_text(encoding="utf-8"))
 
 
@@ -73,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, default=2)
     made.add_argument("--base-steps", type=int, default=1500)
     made.add_argument("--steps", type=int, default=400, help="of each fine-tuning")
-    made.add_argument("--anchor", type=float, default=FinetuneOptions().anchor)
+    made.add_argument("--config", type=Path, help="settings of the fine-tuning, as for crossmodalseg finetune")
     made.add_argument("--threads", type=int, default=1)
     return made
 
@@ -157,8 +158,7 @@ def carry_out(
     if target.exists():
         return
     site = make_site(split, corrected, seed, args)
-    changes = {"training": {"seed": seed}, "semi_supervised": {"batch": int(method == "semi-supervised")}}
-    config = FinetuneConfig(FinetuneOptions(anchor=args.anchor), changes=changes)
+    config = settings(args.config, method, seed)
     mapping = same_structures(base.label_map, LABELS)
     plan, data = make_plan(site.folder, base, mapping, config, name, "1", 1e6)
     learnt = tuple(case.id for case in data.labelled)
@@ -175,6 +175,16 @@ def carry_out(
     )
 
 
+def settings(path: Path | None, method: str, seed: int) -> FinetuneConfig:
+    """The product's own, or those in a file, with the row's method and seed."""
+    config = read_finetune_config(path)
+    changes = {name: dict(table) for name, table in config.changes.items()}
+    changes.setdefault("training", {})["seed"] = seed
+    if method == "supervised":
+        changes.setdefault("semi_supervised", {})["batch"] = 0
+    return replace(config, changes=changes)
+
+
 def make_site(split: Split, corrected: int, seed: int, args: argparse.Namespace) -> CaseStore:
     """A site with the first cases of the seed's own order corrected, and the rest without labels."""
     patients = split.training[BASE_PATIENTS:]
@@ -182,16 +192,17 @@ def make_site(split: Split, corrected: int, seed: int, args: argparse.Namespace)
     ordered = [*patients[start:], *patients[:start]]
     store = CaseStore(args.output / "sites" / f"{corrected}-{seed}")
     store.create(LABELS, MODALITIES)
+    known = {case.patient: case.trusted is not None for case in store.cases()}
     for number, patient in enumerate(ordered[: corrected + args.unlabelled]):
+        if known.get(store.site().patient_hash(str(patient.number))) == (number < corrected):
+            continue
         scans = scans_of(patient, "shifted")
         volumes = {name: scan.volume for name, scan in scans.items()}
         labels = {name: (scan.labels, scan.label_grid) for name, scan in scans.items()} if number < corrected else {}
         case = CaseFiles(volumes, labels, LABELS, {"name": "base", "modalities": list(MODALITIES)}, str(patient.number))
-        if labels and not any(
-            one.labels for one in store.cases() if one.patient == store.site().patient_hash(str(patient.number))
-        ):
+        if labels:
             store.save_correction(case)
-        elif not labels:
+        else:
             store.add_unlabelled(case)
     return store
 

@@ -3,8 +3,8 @@
 Real are the anatomy and the expert's labels; the first scan is real, the second simulated (``method/simulate.py``). The
 shift acts on both:
 
-1. **Contrast curve.** Intensities from the 1st to the 99th percentile, brought to 0 to 1, are raised to a power: 0.5 in
-   the first modality (fluid and grey matter brighten), 1.8 in the second.
+1. **Contrast curve.** Intensities from the 1st to the 99th percentile, brought to 0 to 1, are raised to a power: 0.3 in
+   the first modality (fluid and grey matter brighten, and differ less), 3 in the second.
 2. **Slice thickness.** 2 mm in the first, 3.5 mm in the second, along an axis that is the same for all patients.
 3. **Displacement.** The second scan, with its labels, is moved by 3 mm in any direction and turned by 3 degrees.
 4. **Bias field** with a standard deviation of 0.3 of its logarithm, on 3 x 3 x 3 knots.
@@ -39,7 +39,7 @@ class Scanner:
     noise: float = 0.07
 
 
-SCANNERS = {"T1w": Scanner(0.5, 2.0, 2, 0.0, 0.0), "SIM": Scanner(1.8, 3.5, 1, 3.0, 3.0)}
+SCANNERS = {"T1w": Scanner(0.3, 2.0, 2, 0.0, 0.0), "SIM": Scanner(3.0, 3.5, 1, 3.0, 3.0)}
 
 
 def on_own_grid(scan: Scan) -> Scan:
