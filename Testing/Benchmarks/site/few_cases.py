@@ -1,0 +1,98 @@
+"""Two corrected cases, twenty without labels, fifteen minutes: the whole command, gate and report included.
+
+    python -m Testing.Benchmarks.site.few_cases [--budget 15] [--corrected 2] [--unlabelled 20]
+
+Base, site and shift are those of new_scanner.py, whose OUTPUT is shared. The command is given the budget; then supervised
+fine-tuning gets as many steps as it took. Scored are the 40 test patients, shifted and unshifted. What is done is kept:
+the same command goes on where it was stopped.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from CrossModalSegLib.bundle import Bundle, load_bundle
+from CrossModalSegLib.cli import main as crossmodalseg
+from CrossModalSegLib.finetune_scoring import CaseScorer
+from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.site_data import DataCase
+from CrossModalSegLib.site_runs import finished_runs
+from Testing.Benchmarks.method.patients import split_of
+from Testing.Benchmarks.method.scoring import LABELS
+from Testing.Benchmarks.site import new_scanner
+from Testing.Benchmarks.site.files import write_row
+
+KINDS = ("shifted", "unshifted")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Everything that is missing, then three lines."""
+    args = parser().parse_args(argv)
+    torch.set_num_threads(args.threads)
+    split = split_of(args.data, args.output / "scans")
+    base = new_scanner.make_base(split, args)
+    tests = {kind: new_scanner.make_tests(split, kind, args) for kind in KINDS}
+    new_scanner.score_base(base, tests, args.output)
+    site = new_scanner.make_site(split, args.corrected, 0, args).folder
+    row = args.output / "few-cases" / f"{args.corrected}-{args.unlabelled}-{args.budget:g}.json"
+    if not row.exists():
+        row.parent.mkdir(exist_ok=True)
+        write_row(row, adapt(site, base, tests, args))
+    args.steps = read(row)["steps"]
+    new_scanner.carry_out(base, split, tests, "supervised", args.corrected, 0, args)
+    show(args.output, row, f"supervised-{args.corrected}-0.json")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    made = new_scanner.parser()
+    made.description = __doc__
+    made.add_argument("--budget", type=float, default=15.0, help="minutes")
+    made.set_defaults(corrected=2, unlabelled=20)
+    return made
+
+
+def adapt(site: Path, base: Bundle, tests: Mapping[str, list[DataCase]], args: argparse.Namespace) -> dict[str, Any]:
+    """Run the command, and score its candidate whatever the gate decided."""
+    if not finished_runs(site):
+        command = ["finetune", str(site), "--base", str(base.path), "--device", "cpu"]
+        more = ["--resume"] if any(site.glob("runs/*/plan.json")) else ["--budget", str(args.budget)]
+        if crossmodalseg([*command, *more]) != 0:
+            raise SystemExit(f"fine-tuning {site} failed")
+    run = finished_runs(site)[-1]
+    scorer = Segmenter(load_bundle(run.candidate), "cpu")
+    found = {
+        kind: new_scanner.summary(
+            {case.id: CaseScorer(scorer, {}, LABELS, run.folder / "tests" / kind).score(case) for case in cases}
+        )
+        for kind, cases in tests.items()
+    }
+    metrics = read(run.folder / "metrics.json")
+    facts = {"decision": run.decision, "reasons": run.reasons, "seconds": metrics["seconds"]}
+    return {**facts, "steps": metrics["schedule"]["final_steps"], "schedule": metrics["schedule"], **found}
+
+
+def show(output: Path, row: Path, supervised: str) -> None:
+    """Mean Dice of the base, and of both ways to adapt it."""
+    base, product = read(output / "rows" / "base.json"), read(row)
+    print(f"{row.stem}: {product['decision']}; {'; '.join(product['reasons'])}")
+    print(f"{product['seconds']} s in all, {product['steps']} steps of the last training")
+    lines = {"base": base, "crossmodalseg finetune": product, "supervised": read(output / "rows" / supervised)}
+    for name, found in lines.items():
+        cells = [
+            f"{kind} {found[kind]['mean']:.3f} ({found[kind]['mean'] - base[kind]['mean']:+.3f})" for kind in KINDS
+        ]
+        print(f"{name}: {', '.join(cells)}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
