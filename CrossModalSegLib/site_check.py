@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from CrossModalSegLib.bundle import read_bundle
 from CrossModalSegLib.case_files import file_sha256, volume_sha256
-from CrossModalSegLib.errors import CrossModalSegError, DataError
+from CrossModalSegLib.errors import BundleError, CrossModalSegError, DataError
 from CrossModalSegLib.segmentation_io import SLICER_SUFFIX, read_segmentation
 from CrossModalSegLib.site_cases import case_ids
 from CrossModalSegLib.site_folder import (
@@ -29,6 +30,7 @@ from CrossModalSegLib.site_folder import (
     split_files,
 )
 from CrossModalSegLib.site_index import INDEX_FILE
+from CrossModalSegLib.site_models import MODELS
 from CrossModalSegLib.volume import Volume, read_image
 from CrossModalSegLib.work_list import RANKING_FILE, read_ranking
 
@@ -168,6 +170,11 @@ def _damages_of_site(folder: Path) -> Iterator[Damage]:
                 read_split(file)
         except DataError as error:
             yield Damage(file, error.message)
+    for model in sorted((folder / MODELS).glob("[!.]*")):
+        try:
+            read_bundle(model).verify_files()
+        except BundleError as error:
+            yield Damage(model, error.message)
     index = folder / INDEX_FILE
     if index.is_file():
         try:

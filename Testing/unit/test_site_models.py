@@ -10,7 +10,9 @@ from CrossModalSegLib.bundle import load_bundle
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.errors import BundleError
+from CrossModalSegLib.site_check import verify_site
 from CrossModalSegLib.site_models import adopt, site_models
+from CrossModalSegLib.site_repair import repair_site
 from CrossModalSegLib.site_runs import finished_run, unfinished_run
 from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
 
@@ -60,6 +62,19 @@ def test_a_damaged_model_is_put_right_by_adopting_it_again(site):
     (model.path / "docs" / "README.md").write_text("changed")
     adopt(site, candidate)
     load_bundle(model.path)
+
+
+def test_a_damaged_model_is_found_by_verify_and_set_aside_by_repair(site):
+    model = adopt(site, add_run(site, "1", "promote") / "tiny-site-1")
+    assert verify_site(site).is_whole
+    (model.path / "docs" / "README.md").write_text("changed")
+    (damage,) = verify_site(site).damages
+    assert damage.path == model.path
+    assert "docs/README.md" in damage.what
+    repair_site(site)
+    assert verify_site(site).is_whole
+    assert site_models(site) == []
+    assert (site / "quarantine" / "models" / "tiny-site-1").is_dir()
 
 
 def test_site_adopt_takes_over_what_had_too_little_evidence_and_refuses_what_was_worse(site, capsys):
