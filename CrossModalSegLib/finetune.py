@@ -8,8 +8,7 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from CrossModalSegLib import finetune_plan
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.finetune_candidate import choose_share, score_candidate, score_cases, share_name, weights_at
 from CrossModalSegLib.finetune_config import finetune_config_from
 from CrossModalSegLib.finetune_plan import Plan, Schedule
 from CrossModalSegLib.finetune_publish import publish_candidate
@@ -26,14 +26,14 @@ from CrossModalSegLib.finetune_report import write_report
 from CrossModalSegLib.finetune_run import Finetuning, Outcome, Pace, Tell
 from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired, read_prediction
 from CrossModalSegLib.finetune_timing import limited_plan, make_schedule, stages
-from CrossModalSegLib.finetune_training import PREPARED, configuration, final_steps, grown_network, train_one
+from CrossModalSegLib.finetune_training import PREPARED, configuration, final_steps, train_one
 from CrossModalSegLib.frozen_cases import frozen_cases
 from CrossModalSegLib.gate import judge
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.processes import ALONE, Processes
-from CrossModalSegLib.site_data import DataCase, SiteData, needs_completion
+from CrossModalSegLib.site_data import SiteData, needs_completion
 from CrossModalSegLib.site_models import adopt
 from CrossModalSegLib.site_runs import METRICS_FILE
 
@@ -49,20 +49,38 @@ def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping
 def carry_out(run: Finetuning) -> Outcome | None:
     """Everything after the plan; of several processes the first one writes, and it alone knows what came of it."""
     run.plan = limited_plan(run)
-    parent = score_parent(run)
+    parent = score_parent(run) if run.processes.writes else {}
     schedule = finetune_plan.read_schedule(run.folder) or make_schedule(run)
     run.processes.wait()
     schedule = finetune_plan.read_schedule(run.folder) or schedule
     run.pace.expect(stages(run, schedule))
+    trained = train_all(run, schedule)
+    outcome = judge_all(run, schedule, parent, trained) if run.processes.writes else None
+    run.processes.wait()
+    return outcome
+
+
+def train_all(run: Finetuning, schedule: Schedule) -> dict[str, dict[str, Tensor]]:
+    """The weights after each training, by its name."""
+    trained = {fold.name: train_one(run, fold, schedule.fold_steps) for fold in run.plan.folds}
+    run.processes.wait()  # the first process has written what the length of the last training follows from
+    trained[run.plan.final.name] = train_one(run, run.plan.final, final_steps(run, schedule))
+    return trained
+
+
+def judge_all(
+    run: Finetuning, schedule: Schedule, parent: Mapping[str, Scores], trained: Mapping[str, Mapping[str, Tensor]]
+) -> Outcome:
+    """Choose how far to go, and score that: each training on what it did not learn from, the last on the frozen cases."""
+    final = run.plan.final.name
+    run.share = choose_share(run, parent, trained[final])
     candidate: dict[str, Scores] = {}
-    for fold in run.plan.folds:
-        weights = train_one(run, fold, schedule.fold_steps)
-        candidate |= score_candidate(run, fold.name, weights, [run.cases[name] for name in fold.judged])
-    final = run.plan.final
-    weights = train_one(run, final, final_steps(run, schedule))
-    judged = [run.cases[name] for name in final.judged]
-    candidate |= score_candidate(run, final.name, weights, [*judged, *run.frozen])
-    return conclude(run, schedule, parent, candidate, weights) if run.processes.writes else None
+    for training in run.plan.trainings:
+        weights = weights_at(run, trained[training.name], run.share)
+        candidate |= score_candidate(run, training.name, weights, [run.cases[name] for name in training.judged])
+    weights = weights_at(run, trained[final], run.share)
+    candidate |= score_candidate(run, share_name(run.share), weights, run.frozen)
+    return conclude(run, schedule, parent, candidate, weights)
 
 
 # --- the parent
@@ -79,17 +97,7 @@ def score_parent(run: Finetuning) -> dict[str, Scores]:
         for c in run.data.labelled
         if c.id in judged or needs_completion(c, run.mapping) or len(run.data.patients) == 1
     ]
-    return _score_all(run, scorer, [*wanted, *run.frozen], "scoring the base")
-
-
-def _score_all(run: Finetuning, scorer: CaseScorer, cases: Sequence[DataCase], stage: str) -> dict[str, Scores]:
-    scores = {}
-    for number, case in enumerate(cases):
-        if run.processes.writes:
-            run.pace.update(stage, number / len(cases), f"case {number + 1} of {len(cases)}")
-            scores[case.id] = scorer.score(case)
-    run.processes.wait()
-    return scores
+    return score_cases(run, scorer, [*wanted, *run.frozen], "scoring the base")
 
 
 def contradictions(run: Finetuning) -> list[str]:
@@ -106,18 +114,6 @@ def contradictions(run: Finetuning) -> list[str]:
 
 
 # --- the candidate
-
-
-def score_candidate(
-    run: Finetuning, name: str, weights: Mapping[str, Tensor], cases: Sequence[DataCase]
-) -> dict[str, Scores]:
-    """The scores of the network with these weights."""
-    network = grown_network(run)
-    network.load_state_dict(dict(weights))
-    bundle = replace(run.base, label_map=run.mapping.label_map)
-    segmenter = Segmenter(bundle, run.device.type, network)
-    scorer = CaseScorer(segmenter, {}, run.mapping.label_map, run.folder / "candidate" / name)
-    return _score_all(run, scorer, cases, f"scoring {name}")
 
 
 def conclude(
@@ -138,6 +134,7 @@ def conclude(
         "candidate": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
         "parent": dict(run.plan.base),
         "schedule": dataclasses.asdict(schedule),
+        "share": run.share,
         "seconds": round(run.pace.elapsed),
         "scores": {"parent": parent, "candidate": candidate},
     }

@@ -130,13 +130,18 @@ def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, fro
     return dataclasses.replace(plan, trainings=trainings, case_seconds=round(case_seconds, 3))
 
 
+def scored(plan: Plan, frozen: int) -> int:
+    """How often a case is segmented after the trainings; the frozen ones twice, to choose how far to go."""
+    return sum(len(one.judged) for one in plan.trainings) + 2 * frozen
+
+
 def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: int) -> Schedule:
     """The steps that fit into ``seconds``, after what judging the candidate on whole cases and the report take.
 
     Raises ConfigError ``budget-too-small``, which says what would do.
     """
     judged = sum(len(one.judged) for one in plan.trainings)
-    rest = seconds * MARGIN - REPORT_SECONDS - plan.case_seconds * (judged + frozen)
+    rest = seconds * MARGIN - REPORT_SECONDS - plan.case_seconds * scored(plan, frozen)
     steps = rest / step_seconds
     validation = options.validations * validation_samples(1 + judged) * VALIDATION_COST
     with_validation = [bool(one.judged) for one in plan.trainings]

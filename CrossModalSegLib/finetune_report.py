@@ -15,6 +15,7 @@ import torch
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.finetune_candidate import share_name
 from CrossModalSegLib.finetune_pictures import BeforeAfter, bars, draw
 from CrossModalSegLib.finetune_plan import Schedule
 from CrossModalSegLib.finetune_run import Finetuning
@@ -148,7 +149,7 @@ def _surface(cases: Mapping[str, DataCase], parent: Mapping[str, Scores], candid
 def _pictures(run: Finetuning) -> str:
     """A few cases that were not learnt from, else the frozen ones."""
     wanted = [(training.name, run.cases[name]) for training in run.plan.trainings for name in training.judged]
-    wanted += [(run.plan.final.name, case) for case in run.frozen]
+    wanted += [(share_name(run.share), case) for case in run.frozen]
     figures = []
     for training, case in wanted[:MOST_PICTURES]:
         before = read_prediction(run.folder / "parent", case)
@@ -177,6 +178,7 @@ def _reproducibility(run: Finetuning, schedule: Schedule, bundle: Bundle) -> str
         "corrected cases": run.plan.cases,
         "trainings": [{"name": t.name, "learnt": t.learnt, "judged": t.judged} for t in run.plan.trainings],
         "steps": {"fold": schedule.fold_steps, "final": schedule.final_steps},
+        "share of the way from the parent's to the trained weights": run.share,
         "measured seconds": {"step": schedule.step_seconds, "case": run.plan.case_seconds},
         "configuration": run.plan.config,
         "software": {name: version(name) for name in ("torch", "monai", "numpy", "SimpleITK")},

@@ -70,6 +70,7 @@ class Finetuning:
     device: torch.device
     pace: Pace
     processes: Processes = ALONE
+    share: float = 1.0  # of the way from the base's weights to the trained ones, once it is chosen
 
     @property
     def cases(self) -> dict[str, DataCase]:

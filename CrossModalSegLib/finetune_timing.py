@@ -77,10 +77,8 @@ def time_steps(run: Finetuning) -> float:
 
 
 def stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:
-    stages: dict[str, float] = {}
-    for fold in run.plan.folds:
-        stages[f"training {fold.name}"] = schedule.fold_steps * schedule.step_seconds
-        stages[f"scoring {fold.name}"] = len(fold.judged) * run.plan.case_seconds
-    stages["training final"] = schedule.final_steps * schedule.step_seconds
-    stages["scoring final"] = (len(run.plan.final.judged) + len(run.frozen)) * run.plan.case_seconds
-    return stages | {"report": finetune_plan.REPORT_SECONDS}
+    """The expected seconds of each stage that is still to come, in their order."""
+    steps = {fold.name: schedule.fold_steps for fold in run.plan.folds} | {run.plan.final.name: schedule.final_steps}
+    expected = {f"training {name}": count * schedule.step_seconds for name, count in steps.items()}
+    expected["scoring the candidate"] = finetune_plan.scored(run.plan, len(run.frozen)) * run.plan.case_seconds
+    return expected | {"report": finetune_plan.REPORT_SECONDS}

@@ -15,7 +15,7 @@ from CrossModalSegLib.finetune_config import training_config
 from CrossModalSegLib.finetune_plan import Schedule, Training
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import read_prediction
-from CrossModalSegLib.forgetting import Anchor, between
+from CrossModalSegLib.forgetting import Anchor
 from CrossModalSegLib.inference import intensity_rules, load_network
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.site_data import DataCase, needs_completion, prepared
@@ -30,8 +30,7 @@ STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "p
 
 
 def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tensor]:
-    """The weights that a training leads to: part of the way to those of its best validation, or to the last ones where
-    nothing is held out."""
+    """The weights after a training: those of its best validation, or the last ones where nothing is held out."""
     folder = run.folder / "training" / training.name
     folder.mkdir(parents=True, exist_ok=True)
     config = configuration(run, steps)
@@ -60,10 +59,7 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
             network, log if run.processes.writes else None, run.processes, anchor, stop,
         )  # fmt: skip
     best = stop.best_weights() if stop else None
-    trained = {name: tensor.detach().cpu() for name, tensor in (best or average).items()}
-    share = 1.0 if run.mapping.new else options.share
-    weights = between(grown_network(run).state_dict(), trained, share)
-    return {name: tensor.half().float() for name, tensor in weights.items()}  # as they are published
+    return {name: tensor.detach().cpu() for name, tensor in (best or average).items()}
 
 
 def final_steps(run: Finetuning, schedule: Schedule) -> int:

@@ -121,6 +121,11 @@ def judge(
     return Verdict("promote", (gain,), of_site, of_frozen)
 
 
+def falls_too_far(cases: Sequence[PairedCase], rules: GateRules = GateRules()) -> bool:
+    """Whether a structure or a case of this group loses more than is allowed."""
+    return any(_falls("", compare(cases, rules), rules))
+
+
 def compare(cases: Sequence[PairedCase], rules: GateRules = GateRules()) -> GroupChanges:
     """The changes in one group of cases: over all, by structure, and by case."""
     names = list(dict.fromkeys(name for case in cases for scores in case.parent.values() for name in scores))

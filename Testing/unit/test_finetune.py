@@ -310,9 +310,22 @@ def test_progress_as_events_is_one_line_of_json_each_and_ends_with_the_outcome(t
     folder = prepare(tmp_path, 1, 0)
     assert run(folder, "--events") == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    fractions = [event["fraction"] for event in events if event["event"] == "progress"]
-    assert fractions
-    assert all(0 <= fraction <= 1 for fraction in fractions)
+    progress = [event for event in events if event["event"] == "progress"]
+    assert progress
+    assert all(set(event) == {"event", "stage", "fraction", "seconds_left", "words"} for event in progress)
+    assert all(0 <= event["fraction"] <= 1 for event in progress)
+    assert "1 corrected cases of 1 patients" in next(event["text"] for event in events if event["event"] == "message")
     assert events[-1]["event"] == "done"
     assert events[-1]["decision"] == "insufficient-evidence"
+    assert len(events[-1]["reasons"]) == 1
     assert Path(events[-1]["report"]).is_file()
+    assert Path(events[-1]["bundle"]).is_dir()
+
+
+def test_an_error_is_an_event_too(tmp_path, capsys):
+    folder = prepare(tmp_path, 0, 1)
+    assert run(folder, "--events") == 2
+    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (event["event"], event["code"]) == ("failed", "site-data")
+    assert "none of the 1 cases" in event["message"]
+    assert event["hint"]

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from CrossModalSegLib.errors import ConfigError
-from CrossModalSegLib.gate import GateRules, PairedCase, compare, judge
+from CrossModalSegLib.gate import GateRules, PairedCase, compare, falls_too_far, judge
 
 
 def cases(*changes: dict[str, tuple[float, float]], patients: str = "") -> list[PairedCase]:
@@ -127,3 +127,10 @@ def test_rules_that_make_no_sense_are_refused_all_at_once():
         GateRules(structure_fall=-1, fewest_patients=1, confidence=1.0)
     for words in ("structure_fall", "fewest_patients", "confidence"):
         assert words in refused.value.message
+
+
+def test_what_falls_too_far_is_a_structure_or_a_case():
+    assert not falls_too_far([])
+    assert not falls_too_far(cases({"left": (0.8, 0.79)}))
+    assert falls_too_far(cases({"left": (0.8, 0.78)}))
+    assert falls_too_far(cases({"left": (0.9, 0.79)}, {"left": (0.5, 0.9)}))

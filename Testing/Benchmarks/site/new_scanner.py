@@ -21,7 +21,8 @@ from CrossModalSegLib.bundle import Bundle, load_bundle
 from CrossModalSegLib.case_files import CaseFiles
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.config import read_config
-from CrossModalSegLib.finetune import new_finetuning, score_candidate
+from CrossModalSegLib.finetune import new_finetuning, score_parent
+from CrossModalSegLib.finetune_candidate import choose_share, score_candidate, weights_at
 from CrossModalSegLib.finetune_cases import make_plan
 from CrossModalSegLib.finetune_config import FinetuneConfig, read_finetune_config
 from CrossModalSegLib.finetune_plan import Training
@@ -165,8 +166,9 @@ def carry_out(
     plan = replace(plan, trainings=(Training("final", learnt, ()),))
     run = new_finetuning(site.folder, args.output / "runs" / name, base, mapping, plan, data, CPU, _silent)
     started = time.monotonic()
-    weights = train_one(run, plan.final, args.steps)
+    trained = train_one(run, plan.final, args.steps)
     seconds = time.monotonic() - started
+    weights = weights_at(run, trained, choose_share(run, score_parent(run), trained))
     found = {kind: summary(score_candidate(run, kind, weights, cases)) for kind, cases in tests.items()}
     facts = {"method": method, "corrected": corrected, "seed": seed, "steps": args.steps, "seconds": round(seconds)}
     write_row(target, {**facts, "configuration": config.to_tables(), **found})

@@ -1,0 +1,65 @@
+"""The candidate: how far it goes from the base's weights to the trained ones, and how it scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from CrossModalSegLib.finetune_run import Finetuning
+from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired
+from CrossModalSegLib.finetune_training import grown_network
+from CrossModalSegLib.forgetting import between
+from CrossModalSegLib.gate import falls_too_far
+from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.site_data import DataCase
+
+STEPS_BACK = (1.0, 0.7, 0.5, 0.35)  # of the share that was asked for, until the frozen cases lose nothing that matters
+
+
+def choose_share(run: Finetuning, parent: Mapping[str, Scores], trained: Mapping[str, Tensor]) -> float:
+    """The share of the way that the candidate goes: the largest with which no frozen case or structure falls too far.
+
+    ``trained`` are the weights of the last training. The site's held-out cases are not looked at, so that the gate's
+    comparison on them stays fair. 1 where structures are new; where there are no frozen cases, the share asked for.
+    """
+    if run.mapping.new:
+        return 1.0
+    asked = run.config.finetune.share
+    for share in [round(asked * back, 4) for back in STEPS_BACK] if run.frozen else ():
+        scores = score_candidate(run, share_name(share), weights_at(run, trained, share), run.frozen)
+        if not falls_too_far(paired(run.frozen, parent, scores), run.config.gate):
+            return share
+    return round(asked * STEPS_BACK[-1], 4) if run.frozen else asked
+
+
+def share_name(share: float) -> str:
+    """Name of the folder with the frozen cases as the weights at this share segment them."""
+    return f"share-{share:g}"
+
+
+def weights_at(run: Finetuning, trained: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The weights at this share of the way, as they are published: rounded to half precision."""
+    return {
+        name: tensor.half().float() for name, tensor in between(grown_network(run).state_dict(), trained, share).items()
+    }
+
+
+def score_candidate(
+    run: Finetuning, name: str, weights: Mapping[str, Tensor], cases: Sequence[DataCase]
+) -> dict[str, Scores]:
+    """The scores of the network with these weights; results are kept in ``RUN/candidate/<name>``."""
+    network = grown_network(run)
+    network.load_state_dict(dict(weights))
+    bundle = replace(run.base, label_map=run.mapping.label_map)
+    segmenter = Segmenter(bundle, run.device.type, network)
+    scorer = CaseScorer(segmenter, {}, run.mapping.label_map, run.folder / "candidate" / name)
+    return score_cases(run, scorer, cases, "scoring the candidate")
+
+
+def score_cases(run: Finetuning, scorer: CaseScorer, cases: Sequence[DataCase], stage: str) -> dict[str, Scores]:
+    """The scores by case."""
+    scores = {}
+    for number, case in enumerate(cases):
+        run.pace.update(stage, number / len(cases), f"case {number + 1} of {len(cases)}")
+        scores[case.id] = scorer.score(case)
+    return scores

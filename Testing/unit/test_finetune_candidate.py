@@ -1,0 +1,51 @@
+"""How far the candidate goes from its parent: as far as the frozen cases allow."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from CrossModalSegLib import finetune_candidate
+from CrossModalSegLib.finetune_candidate import choose_share
+from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
+from CrossModalSegLib.site_data import DataCase
+
+FROZEN = DataCase("f", "f", {}, {}, (1,))
+
+
+def scores(dice: float) -> dict:
+    return {"f": {"T1w": {"left": {"dice": dice}}}}
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+    """The share that is chosen when the frozen case loses ``loss`` Dice at the trained weights, and less on the way."""
+
+    def choose(loss: float, asked: float = 1.0, frozen: bool = True, new: tuple = ()) -> float:
+        config = FinetuneConfig(FinetuneOptions(share=asked))
+        run = SimpleNamespace(config=config, frozen=[FROZEN] if frozen else [], mapping=SimpleNamespace(new=new))
+        monkeypatch.setattr(finetune_candidate, "weights_at", lambda _run, _trained, share: share)
+        monkeypatch.setattr(
+            finetune_candidate, "score_candidate", lambda _run, _name, share, _cases: scores(0.9 - share * loss)
+        )
+        return choose_share(run, scores(0.9), {})
+
+    return choose
+
+
+def test_all_of_the_share_is_gone_where_nothing_is_forgotten(chosen):
+    assert chosen(-0.1) == 1.0
+    assert chosen(0.019, asked=0.5) == 0.5
+
+
+def test_it_goes_back_until_nothing_falls_by_more_than_a_hundredth(chosen):
+    assert chosen(0.014) == 0.7
+    assert chosen(0.019) == 0.5
+
+
+def test_where_even_the_smallest_share_forgets_too_much_it_is_taken_and_the_gate_will_say_so(chosen):
+    assert chosen(0.5) == 0.35
+
+
+def test_without_frozen_cases_the_share_is_the_one_asked_for_and_with_new_structures_all_of_the_way(chosen):
+    assert chosen(0.5, asked=0.5, frozen=False) == 0.5
+    assert chosen(0.5, asked=0.5, new=("tumour",)) == 1.0
