@@ -1,4 +1,5 @@
 # make demo   segments the sample pair with the starter bundle into demo/
+# make run    opens the module in a browser, with the sample pair: RUN="--site our-site --port 8000" for options
 # make test   checks the code, then runs all tests but the slow ones
 # make test-slow   runs the slow ones: whole trainings, the starter bundle, workers that are killed
 # make lint   the code checks alone
@@ -11,6 +12,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?=
+RUN ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -18,12 +20,15 @@ LOCK := requirements/lock.txt
 INSTALLED := .venv/.installed
 SAMPLES := CrossModalSeg/Resources/SampleData
 
-.PHONY: demo test test-slow test-slicer lint clean
+.PHONY: demo run test test-slow test-slicer lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/crossmodalseg segment \
 		--input T1w=$(SAMPLES)/phantom_T1w.nrrd --input T2w=$(SAMPLES)/phantom_T2w.nrrd \
 		--bundle brain-mr-pair --output demo --overwrite
+
+run: $(INSTALLED)
+	$(BIN)/crossmodalseg-web $(RUN)
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)

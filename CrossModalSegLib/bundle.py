@@ -27,7 +27,7 @@ from CrossModalSegLib.bundle_metadata import (
     metadata_problems,
     metadata_sha256,
 )
-from CrossModalSegLib.errors import BundleError
+from CrossModalSegLib.errors import BundleError, InputError
 from CrossModalSegLib.labels import LabelMap
 
 SEARCH_PATH_VARIABLE = "CROSSMODALSEG_BUNDLES"
@@ -66,6 +66,18 @@ class Bundle:
     network: dict[str, Any]
     sha256: str
     metadata: dict[str, Any]
+
+    def modality_named(self, name: str) -> str:
+        """The modality called ``name``, by its own name or an alias, in any case of letters.
+
+        Raises InputError ``unknown-modality``.
+        """
+        known = {alias.lower(): modality for modality, aliases in self.modality_aliases.items() for alias in aliases}
+        known |= {modality.lower(): modality for modality in self.modalities}
+        if name.lower() not in known:
+            words = ", ".join(self.modalities)
+            raise InputError("unknown-modality", f'modality "{name}"', f"bundle {self.name} knows {words}")
+        return known[name.lower()]
 
     def verify(self) -> None:
         """Check each file's hash, that no file is a pickle, and that all weights are finite.

@@ -7,22 +7,22 @@ files that the bundle's metadata list are taken over, and each is checked agains
 import importlib.util
 import re
 import shutil
-import stat
 import tempfile
 import uuid
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.bundle import METADATA_FILE, Bundle, list_bundles, read_bundle, user_bundle_folder
 from CrossModalSegLib.bundle_metadata import SECTION
-from CrossModalSegLib.errors import BundleError, OutputError
+from CrossModalSegLib.errors import BundleError, InputError, OutputError
+from CrossModalSegLib.zip_files import leads_outside, unpack
 
 LARGEST_UNPACKED_BYTES = 2_000_000_000
 
+_WHAT_TO_GIVE = f"give one bundle, a folder or zip file with {METADATA_FILE}"
+_WHAT_TO_DO = "do not use it; get the bundle from those who made it"
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 
@@ -95,44 +95,11 @@ def _as_folder(path: Path) -> Iterator[Path]:
 
 def _unpack(path: Path, folder: Path) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            _refuse_unsafe_entries(entries, path)
-            folder.mkdir()
-            for entry in entries:  # zipfile unpacks no more bytes than the size that was looked at
-                archive.extract(entry, folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # NotImplementedError: packed in a way that Python does not know; RuntimeError: a password is needed
-        raise _no_bundle(path, f"cannot be unpacked: {error}") from error
-    except FileNotFoundError as error:
-        raise _no_bundle(path, "does not exist") from error
-    except OSError as error:
-        message = f"unpacking {path}: {error.strerror or error}"
-        raise OutputError("cannot-write", message, "check that the disk has space") from error
-
-
-def _refuse_unsafe_entries(entries: Sequence[zipfile.ZipInfo], path: Path) -> None:
-    size = sum(entry.file_size for entry in entries)
-    if size > LARGEST_UNPACKED_BYTES:
-        limit = LARGEST_UNPACKED_BYTES / 1e9
-        raise _unsafe(path, f"would be {size / 1e9:.1f} GB when unpacked, more than {limit:g} GB")
-    outside = [entry.orig_filename for entry in entries if _leads_outside(entry.orig_filename)]
-    if outside:
-        raise _unsafe(path, f"holds names that lead out of it: {_some(outside)}")
-    links = [entry.filename for entry in entries if not _is_plain(entry)]
-    if links:
-        raise _unsafe(path, f"holds links or devices: {_some(links)}")
-
-
-def _leads_outside(name: str) -> bool:
-    """Absolute, upwards, or with what Windows takes for a drive or a separator."""
-    parts = PurePosixPath(name)
-    return parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name or "\0" in name
-
-
-def _is_plain(entry: zipfile.ZipInfo) -> bool:
-    kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the archive was made on Windows
-    return kind in (0, stat.S_IFREG, stat.S_IFDIR)
+        unpack(path, folder, LARGEST_UNPACKED_BYTES)
+    except InputError as error:
+        if error.code == "unreadable":
+            raise BundleError("not-a-bundle", error.message, _WHAT_TO_GIVE) from error
+        raise BundleError("bundle-unsafe", error.message, _WHAT_TO_DO) from error
 
 
 def _bundle_in(folder: Path, path: Path) -> Path:
@@ -153,7 +120,7 @@ def _trusted(root: Path) -> Bundle:
     if links:
         raise _unsafe(root, f"holds links: {_some(links)}")
     bundle = read_bundle(root)
-    outside = [name for name in bundle.metadata[SECTION]["sha256"] if _leads_outside(name)]
+    outside = [name for name in bundle.metadata[SECTION]["sha256"] if leads_outside(name)]
     if outside:
         raise _unsafe(root, f"lists names that lead out of it: {_some(outside)}")
     _verify(bundle)
@@ -224,11 +191,11 @@ def _user_bundles() -> dict[str, Path]:
 
 
 def _no_bundle(path: Path, what: str) -> BundleError:
-    return BundleError("not-a-bundle", f"{path} {what}", f"give one bundle, a folder or zip file with {METADATA_FILE}")
+    return BundleError("not-a-bundle", f"{path} {what}", _WHAT_TO_GIVE)
 
 
 def _unsafe(path: Path, what: str) -> BundleError:
-    return BundleError("bundle-unsafe", f"{path} {what}", "do not use it; get the bundle from those who made it")
+    return BundleError("bundle-unsafe", f"{path} {what}", _WHAT_TO_DO)
 
 
 def _name_taken(name: str, folder: Path) -> BundleError:

@@ -176,13 +176,7 @@ def intensity_rules(bundle: Bundle) -> tuple[IntensityRule, ...]:
 
 def modality_slot(bundle: Bundle, name: str) -> int:
     """Position (0 or 1) of the modality called ``name``, by its own name or an alias, in any case of letters."""
-    known = {modality.lower(): slot for slot, modality in enumerate(bundle.modalities)}
-    for modality, aliases in bundle.modality_aliases.items():
-        known |= {alias.lower(): bundle.modalities.index(modality) for alias in aliases}
-    if name.lower() not in known:
-        words = ", ".join(bundle.modalities)
-        raise InputError("unknown-modality", f'modality "{name}"', f"bundle {bundle.name} knows {words}")
-    return known[name.lower()]
+    return bundle.modalities.index(bundle.modality_named(name))
 
 
 def prepare(volumes: Mapping[int, Volume], bundle: Bundle, rules: Sequence[IntensityRule]) -> ModelInput:

@@ -34,6 +34,7 @@ class TwoModalityLayout:
         self._volumes: tuple[Any, ...] = ()
         self._shown: tuple[str, ...] = ()  # ids of what was entered with
         self._crossfade = 0.0
+        self._row_in_3d = 0
         self._former: int | None = None
         self._states: list[NodeState] = []
         self._describe()
@@ -76,6 +77,13 @@ class TwoModalityLayout:
         self._crossfade = min(max(float(share), 0.0), 1.0)
         for view in self._views():
             composite_node(self._scene, view).SetForegroundOpacity(self._crossfade)
+
+    def show_in_3d(self, row: int) -> None:
+        """Which row's segmentation 3D views show, beside this layout: two at one place would hide each other."""
+        self._row_in_3d = row
+        for state in self._states:
+            if state.node.IsA("vtkMRMLSegmentationDisplayNode") and state.node.GetVisibility():
+                set_view_ids(state.node, self._view_ids_for(state.node.GetDisplayableNode()))
 
     def jump_to(self, ras: tuple[float, float, float]) -> None:
         """Centre the slice views on a place in the world (RAS, mm), ours or all others, and set the crosshair there."""
@@ -150,14 +158,22 @@ class TwoModalityLayout:
             if node.GetID() in shown:
                 display.SetVisibility2DOutline(True)
                 display.SetVisibility2DFill(False)
-                set_view_ids(display, self._row_of(node))
+                set_view_ids(display, self._view_ids_for(node))
 
-    def _row_of(self, segmentation: Any) -> tuple[str, ...]:
-        """Ids of the views that a segmentation is shown in: its scan's row; all where it is of neither scan."""
+    def _view_ids_for(self, segmentation: Any) -> tuple[str, ...]:
+        """Ids of the views that a segmentation is shown in: its scan's row, and 3D views where it is that row's turn.
+
+        In all rows where it is of neither scan.
+        """
         role = segmentation.GetReferenceImageGeometryReferenceRole()
         volume = segmentation.GetNodeReference(role)
         rows = [row for row, shown in enumerate(self._volumes) if shown is volume] or range(len(self._volumes))
-        return tuple(slice_node(self._scene, view).GetID() for view in self._views() if view.row in rows)
+        slices = [slice_node(self._scene, view).GetID() for view in self._views() if view.row in rows]
+        return (*slices, *(self._ids_of_3d_views() if self._row_in_3d in rows else ()))
+
+    def _ids_of_3d_views(self) -> list[str]:
+        nodes = self._scene.GetNodesByClass("vtkMRMLViewNode")
+        return [nodes.GetItemAsObject(number).GetID() for number in range(nodes.GetNumberOfItems())]
 
     def _jumping_nodes(self) -> list[Any]:
         if self.is_entered:

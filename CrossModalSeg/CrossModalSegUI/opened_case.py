@@ -13,6 +13,7 @@ from CrossModalSegLib.segmentation_io import read_segmentation
 from CrossModalSegLib.site_cases import Revision, SiteCase
 from CrossModalSegLib.volume import read_image
 from CrossModalSegUI.case_nodes import About, CaseNodes, mark
+from CrossModalSegUI.scene_io import add_volume
 from CrossModalSegUI.segmentation_nodes import add_segmentation
 from CrossModalSegUI.site import Origin, mark_origin
 from CrossModalSegUI.subject_tree import remove
@@ -62,14 +63,7 @@ def _all_or_nothing(opened: OpenedCase) -> Iterator[None]:
 
 
 def _add_scan(scene: Any, case: SiteCase, modality: str) -> Any:
-    import slicer
-
-    array, grid = read_image(case.volumes[modality])
-    name = scene.GetUniqueNameByString(f"{case.id[:_NAME_LENGTH]} {modality}")
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.ijk_to_ras))
-    slicer.util.updateVolumeFromArray(node, array)
-    node.CreateDefaultDisplayNodes()
+    node = add_volume(scene, *read_image(case.volumes[modality]), f"{case.id[:_NAME_LENGTH]} {modality}")
     mark_origin(node, Origin(case.id))
     return node
 

@@ -22,6 +22,7 @@ from CrossModalSegUI.warped_volume import covering_grid, resliced, slabs_in
 
 __all__ = [
     "TransformKind",
+    "add_volume",
     "export_volume",
     "from_world",
     "harden_copy",
@@ -34,6 +35,17 @@ __all__ = [
     "world_grid",
     "world_volume",
 ]
+
+
+def add_volume(scene: Any, array: np.ndarray, grid: Grid, name: str) -> Any:
+    """Add ``array`` (K, J, I) on ``grid`` (RAS mm) as a scalar volume node; a number is added to a name that is taken."""
+    import slicer
+
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GetUniqueNameByString(name))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.ijk_to_ras))
+    slicer.util.updateVolumeFromArray(node, array)
+    node.CreateDefaultDisplayNodes()
+    return node
 
 
 def world_volume(volume_node: Any, modality: str) -> Volume:

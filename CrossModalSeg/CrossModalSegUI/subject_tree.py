@@ -58,3 +58,26 @@ def subject_hierarchy(scene: Any) -> Any:
     import slicer
 
     return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene) if scene else None
+
+
+def file_as_series(node: Any, patient_id: str, dicom_modality: str) -> None:
+    """File a scan that was read from DICOM under its patient, with its modality, as Slicer's DICOM module would.
+
+    Both are "" where they are not known. The patient is told by the ID alone; names are not kept.
+    """
+    import slicer
+
+    tree = subject_hierarchy(node.GetScene())
+    if tree is None:
+        return
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    parent = tree.GetSceneItemID()
+    if patient_id:
+        parent = tree.GetItemByUID(constants.GetDICOMUIDName(), patient_id)
+        if not parent:
+            parent = tree.CreateSubjectItem(tree.GetSceneItemID(), "Patient")
+            tree.SetItemUID(parent, constants.GetDICOMUIDName(), patient_id)
+    item = tree.GetItemByDataNode(node) or tree.CreateItem(parent, node)
+    tree.SetItemParent(item, parent)
+    if dicom_modality:
+        tree.SetItemAttribute(item, constants.GetDICOMSeriesModalityAttributeName(), dicom_modality)

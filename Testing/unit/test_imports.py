@@ -24,10 +24,12 @@ WITHOUT_TORCH = {
     "geometry",
     "grid",
     "label_translation",
+    "layout",
     "modality_guess",
     "preflight",
     "registration",
     "resampling",
+    "scan_files",
     "segmentation_io",
     "site_cases",
     "site_check",
@@ -38,6 +40,7 @@ WITHOUT_TORCH = {
     "site_runs",
     "volume",
     "work_list",
+    "zip_files",
 }
 MATHEMATICS = {"network", "losses"}  # torch alone; know no files
 TOP = {

@@ -1,0 +1,1 @@
+"""The module in a browser: the same logic as in 3D Slicer behind a page that trame-slicer serves to this computer."""

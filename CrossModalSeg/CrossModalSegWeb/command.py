@@ -1,0 +1,104 @@
+"""The command ``crossmodalseg-web``: serves the page on this computer and opens it in the browser."""
+
+import argparse
+import asyncio
+import os
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegWeb.access import HOST, Access
+from CrossModalSegWeb.temporary import temporary_folder
+
+_LIMIT_GB = 4.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; 0 then, 2 for errors that the user can put right."""
+    options = _parser().parse_args(arguments)
+    try:
+        with temporary_folder() as folder:
+            _serve(options, folder)
+    except CrossModalSegError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="crossmodalseg-web",
+        description="Segment two scans of one patient and correct the result in a browser. Serves this computer only.",
+        epilog="example: crossmodalseg-web --input T1w=t1.nii.gz --input T2w=t2.nii.gz --site our-site",
+    )
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        type=_named_path,
+        metavar="NAME=FILE",
+        help="a scan and its modality, a file or a folder with one DICOM series; default: the sample pair",
+    )
+    parser.add_argument("--site", type=Path, metavar="SITE", help="the site folder that corrections are saved to")
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="default: one that is free")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    parser.add_argument(
+        "--upload-limit",
+        type=float,
+        default=_LIMIT_GB,
+        metavar="GB",
+        help=f"most that can be opened from the browser at once (default: {_LIMIT_GB:g})",
+    )
+    return parser
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, separator, path = text.partition("=")
+    if not (separator and name and path):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as T1w=t1.nii.gz")
+    return name, Path(path)
+
+
+def _serve(options: argparse.Namespace, folder: Path) -> None:
+    os.environ["WSLINK_READY_MSG"] = ""  # it would be printed before the address
+    from trame.app import get_server
+
+    from CrossModalSegWeb.downloads import Downloads
+    from CrossModalSegWeb.uploads import Uploads
+    from CrossModalSegWeb.workstation import Start, Workstation
+
+    sys.argv = sys.argv[:1]  # trame reads them, too, and could be told to serve others than this computer
+    os.environ.pop("TRAME_ARGS", None)
+    server = get_server("crossmodalseg", client_type="vue3")
+    uploads = Uploads(folder, int(options.upload_limit * 1e9))
+    workstation = Workstation(server, uploads, Start(dict(options.input), options.site))
+    downloads = Downloads(folder, workstation.result.write)
+    access = Access()
+
+    def bind(web_server: Any) -> None:
+        application = web_server.app
+        application.add_routes([*access.routes(), *uploads.routes(), *downloads.routes()])
+        # Its static files are added at its start, to the application that it has then.
+        application.add_routes(web_server._default_routes)
+        web_server._default_routes = []
+        web_server.set_app(access.guard(application))
+
+    def ready(**_state: Any) -> None:
+        address = access.address(server.port)
+        print(f"CrossModalSeg runs at {address}\nStop it with Ctrl+C.", flush=True)
+        tasks.append(asyncio.get_running_loop().create_task(workstation.run()))
+        if not options.no_browser:
+            webbrowser.open(address)
+
+    tasks: list[asyncio.Task[None]] = []
+    server.controller.on_server_bind.add(bind)
+    server.controller.on_server_ready.add(ready)
+    try:
+        server.start(port=options.port, host=HOST, open_browser=False, show_connection_info=False, timeout=0)
+    finally:
+        workstation.close()

@@ -1,0 +1,37 @@
+"""Everything that asks the user something or tells of an error."""
+
+from collections.abc import Callable
+
+from trame_server import Server
+
+from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegUI.wording import sentence
+from CrossModalSegWeb.page_state import PageState
+
+
+class Dialogs:
+    """One dialog at a time, over the page."""
+
+    def __init__(self, server: Server):
+        self._state = PageState(server, "dialog", is_open=False, is_question=False, text="", hint="")
+        self._state.on("answer", self._answer)
+        self._on_yes: Callable[[], None] | None = None
+
+    def show_error(self, error: CrossModalSegError) -> None:
+        self._on_yes = None
+        self._open(is_question=False, text=error.message, hint=sentence(error.hint))
+
+    def ask(self, question: str, on_yes: Callable[[], None]) -> None:
+        """Ask; ``on_yes`` is called where the user agrees."""
+        self._on_yes = on_yes
+        self._open(is_question=True, text=question, hint="")
+
+    def _open(self, **content: bool | str) -> None:
+        with self._state.flushed():
+            self._state.show(is_open=True, **content)
+
+    def _answer(self, is_yes: bool) -> None:
+        self._state.show(is_open=False)
+        on_yes, self._on_yes = self._on_yes, None
+        if is_yes and on_yes is not None:
+            on_yes()

@@ -1,0 +1,72 @@
+"""The section Open: scans from files, DICOM folders or zip files, into the scene."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from trame_server import Server
+
+from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.scan_files import ScanFile, scans_in
+from CrossModalSegLib.volume import Volume, read_volume
+from CrossModalSegUI.logic import SegmentationLogic
+from CrossModalSegUI.scene_io import add_volume
+from CrossModalSegUI.subject_tree import file_as_series
+from CrossModalSegWeb.dialogs import Dialogs
+from CrossModalSegWeb.page_state import PageState
+from CrossModalSegWeb.scans_section import ScansSection
+from CrossModalSegWeb.uploads import Uploads
+
+
+class FilesSection:
+    """Reads scans and adds them to the scene; ``scans`` is told of them."""
+
+    def __init__(
+        self, server: Server, logic: SegmentationLogic, uploads: Uploads, scans: ScansSection, dialogs: Dialogs
+    ):
+        self._logic, self._uploads, self._scans, self._dialogs = logic, uploads, scans, dialogs
+        limit = uploads.limit_bytes / 1e9
+        self._state = PageState(server, "files", is_reading=False, message="", limit=f"{limit:g} GB")
+        self._state.on("open", self._open_uploaded)
+
+    def open_files(self, inputs: Mapping[str, Path]) -> None:
+        """Open files, or folders with one DICOM series, by modality. Raises what `read_volume` raises, and InputError
+        ``unknown-modality``.
+        """
+        bundle, nodes = self._scans.bundle, {}
+        for name, path in inputs.items():
+            volume = read_volume(path, name)
+            modality = bundle.modality_named(name) if bundle else name
+            nodes[modality] = add_volume(self._logic.scene, volume.array, volume.grid, path.name.split(".")[0] or name)
+        self._scans.take_in(nodes)
+
+    async def _open_uploaded(self, batch: str) -> None:
+        """Open all scans among the uploaded files; what cannot be read is said, the rest is opened."""
+        with self._state.flushed():
+            self._state.show(is_reading=True, message="Reading the files")
+        try:
+            found, problems = await asyncio.to_thread(_read_all, self._uploads.folder_of(batch))
+        except CrossModalSegError as error:
+            self._state.show(message="")
+            self._dialogs.show_error(error)
+            return
+        finally:
+            self._uploads.remove(batch)
+            self._state.show(is_reading=False)
+        for scan, volume in found:
+            node = add_volume(self._logic.scene, volume.array, volume.grid, scan.name)
+            file_as_series(node, scan.patient_id, scan.dicom_modality)
+        self._scans.take_in()
+        opened = ", ".join(scan.name for scan, _ in found)
+        self._state.show(message=". ".join([f"Opened: {opened}" if found else "Nothing was opened", *problems]))
+
+
+def _read_all(folder: Path) -> tuple[list[tuple[ScanFile, Volume]], list[str]]:
+    """The scans that can be read, and for each other one, why not. Raises InputError where there is none at all."""
+    found, problems = [], []
+    for scan in scans_in(folder):
+        try:
+            found.append((scan, read_volume(scan.path, scan.name)))
+        except CrossModalSegError as error:
+            problems.append(f"{scan.name} was left out: {error.message.replace(f'{folder}/', '')}")
+    return found, problems

@@ -1,0 +1,37 @@
+"""The state of the page, section by section: each section shows its own, all tabs of the browser see the same."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from trame_server import Server
+
+
+class PageState:
+    """One section's part: ``initial`` are its fields, which the templates read as ``<name>.<field>``."""
+
+    def __init__(self, server: Server, name: str, **initial: Any):
+        self._server, self._name = server, name
+        self._fields = initial
+        self.show()
+
+    def __getitem__(self, field: str) -> Any:
+        return self._fields[field]
+
+    def show(self, **changes: Any) -> None:
+        """Change these fields. Raises KeyError for one that the section does not have."""
+        unknown = set(changes) - set(self._fields)
+        if unknown:
+            raise KeyError(f"the section {self._name} has no {', '.join(sorted(unknown))}")
+        self._fields = self._fields | changes
+        self._server.state[self._name] = self._fields
+
+    @contextmanager
+    def flushed(self) -> Iterator[None]:
+        """The browser is told at its end: for changes that no click has led to."""
+        with self._server.state:
+            yield
+
+    def on(self, trigger: str, action: Callable[..., Any]) -> None:
+        """Do ``action`` when the page calls ``trigger('<name>_<trigger>', [arguments])``."""
+        self._server.controller.trigger(f"{self._name}_{trigger}")(action)

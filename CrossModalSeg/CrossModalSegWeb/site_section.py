@@ -1,0 +1,135 @@
+"""The section Site: what is in its folder, the next case to correct, saving and approving."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trame_server import Server
+
+from CrossModalSegLib.case_files import SavedCase
+from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.site_folder import SITE_FILE
+from CrossModalSegUI.case_nodes import CaseNodes
+from CrossModalSegUI.logic import SegmentationLogic
+from CrossModalSegUI.opened_case import OpenedCase
+from CrossModalSegUI.wording import saved_words, short_id, site_summary
+from CrossModalSegWeb.dialogs import Dialogs
+from CrossModalSegWeb.page_state import PageState
+from CrossModalSegWeb.scans_section import ScansSection
+
+_T = TypeVar("_T")
+_SHOWN_CASES = 50  # of the work list
+
+
+class SiteSection:
+    """Saves and approves the case that is shown, adds the scans that are chosen, opens the next case.
+
+    ``on_open`` is called with a case of the site that was loaded into the scene.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        logic: SegmentationLogic,
+        scans: ScansSection,
+        dialogs: Dialogs,
+        on_open: Callable[[OpenedCase], None],
+        folder: Path | None = None,
+    ):
+        self._logic, self._scans, self._dialogs, self._on_open = logic, scans, dialogs, on_open
+        self._case: CaseNodes | None = None
+        self._state = PageState(
+            server,
+            "site",
+            folder=str(folder or ""),
+            annotator="",
+            has_case=False,
+            has_scans=False,
+            summary="",
+            cases=[],
+            chosen="",
+            message="",
+        )
+        self._state.on("folder", self._choose_folder)
+        self._state.on("annotator", lambda initials: self._state.show(annotator=initials.strip()))
+        self._state.on("choose", lambda case_id: self._state.show(chosen=case_id))
+        self._state.on("look", self.look)
+        self._state.on("save", self._save_correction)
+        self._state.on("add", self._add_unlabelled)
+        self._state.on("approve", self._approve)
+        self._state.on("open", self._open_case)
+
+    def show_case(self, case: CaseNodes | None) -> None:
+        self._case = case
+        self._state.show(has_case=case is not None)
+
+    def show_scans(self, volumes: Mapping[str, Any]) -> None:
+        self._state.show(has_scans=bool(volumes))
+
+    def look(self) -> None:
+        """Read the site folder anew. A folder that is no site yet is not an error: the first case makes it one."""
+        folder, work, problem = self._folder, None, ""
+        try:
+            if folder and (Path(folder) / SITE_FILE).is_file():
+                work = self._logic.site_work(folder, _SHOWN_CASES)
+        except CrossModalSegError as error:
+            problem = f"{error.message} ({error.hint})"
+        items = work.items if work else ()
+        cases = [
+            {"id": item.case.id, "name": short_id(item.case.id), "status": item.case.status, "why": item.reason}
+            for item in items
+        ]
+        self._state.show(summary=problem or (site_summary(work) if work else ""), cases=cases, chosen="")
+
+    @property
+    def _folder(self) -> str:
+        return self._state["folder"]
+
+    def _choose_folder(self, folder: str) -> None:
+        path = Path(folder.strip()).expanduser() if folder.strip() else None
+        self._state.show(folder=str(path or ""), message="")
+        self.look()
+
+    def _save_correction(self) -> None:
+        case, author = self._case, self._state["annotator"]
+        if case is not None and self._folder:
+            self._save(lambda: self._logic.save_correction(case, self._folder, author), "Correction saved")
+
+    def _add_unlabelled(self) -> None:
+        bundle, volumes = self._scans.bundle, self._scans.volumes
+        if bundle is not None and volumes and self._folder:
+            self._save(lambda: self._logic.add_unlabelled(volumes, bundle, self._folder), "Added without labels")
+
+    def _save(self, save: Callable[[], SavedCase], words: str) -> None:
+        saved = self._tried(save)
+        if saved is not None:
+            self._state.show(message=saved_words(words, saved))
+            self.look()
+
+    def _approve(self) -> None:
+        case, author = self._case, self._state["annotator"]
+        if case is None or not self._folder:
+            return
+        approved = self._tried(lambda: self._logic.approve(case, self._folder, author))
+        if approved is not None:
+            self._state.show(message=f"Revision {approved.revision} of case {approved.id} is approved")
+            self.look()
+
+    def _open_case(self) -> None:
+        bundle, cases = self._scans.bundle, self._state["cases"]
+        chosen = self._state["chosen"] or (cases[0]["id"] if cases else "")
+        if bundle is None or not chosen:
+            return
+        opened = self._tried(lambda: self._logic.open_site_case(chosen, bundle, self._folder))
+        if opened is not None:
+            self._state.show(message="")
+            self._on_open(opened)
+
+    def _tried(self, action: Callable[[], _T]) -> _T | None:
+        """What ``action`` gives; None where it fails, which is shown."""
+        try:
+            return action()
+        except CrossModalSegError as error:
+            self._state.show(message="")
+            self._dialogs.show_error(error)
+            return None

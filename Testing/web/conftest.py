@@ -1,0 +1,84 @@
+"""The page for tests: the real server and worker with small models, in real headless Chromium."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from CrossModalSegLib.volume import write_volume
+from Testing.tiny_bundle import intensity_bundle, two_balls
+from Testing.volumes import grid_around, rotation, sampled
+from Testing.web_page import Page, start_chromium
+from Testing.web_server import WebServer
+
+FIRST_GRID = grid_around((5.0, -10.0, 15.0), (54, 60, 56), (2.0, 2.0, 2.0))
+SECOND_GRID = grid_around((5.0, -14.0, 20.0), (56, 40, 52), (2.0, 2.5, 2.0), rotation((8.0, -5.0, 12.0)))
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of one head in two scans, the second oblique, by modality."""
+    folder = tmp_path_factory.mktemp("scans")
+    grids = {"T1w": FIRST_GRID, "T2w": SECOND_GRID}
+    for modality, grid in grids.items():
+        write_volume(folder / f"head_{modality}.nrrd", sampled(two_balls, grid).array, grid)
+    return {modality: folder / f"head_{modality}.nrrd" for modality in grids}
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models "quick", which takes about a second, and "slow", about a minute."""
+    folder = tmp_path_factory.mktemp("bundles")
+    intensity_bundle(folder / "quick", (32, 36, 32), 4.0)
+    intensity_bundle(folder / "slow", (24, 24, 24), 0.7)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    browser = start_chromium(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(scope="session")
+def server(
+    browser: Any, tmp_path_factory: pytest.TempPathFactory, scans: dict[str, Path], bundles: Path
+) -> Iterator[WebServer]:
+    """The server with the two scans, for all tests that leave it running; without a browser it is not started."""
+    assert browser is not None
+    folder = tmp_path_factory.mktemp("server")
+    inputs = [text for modality, path in scans.items() for text in ("--input", f"{modality}={path}")]
+    site = folder / "site"
+    server = WebServer(folder, *inputs, "--site", site, CROSSMODALSEG_BUNDLES=str(bundles))
+    server.site = site
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def opened(browser: Any, server: WebServer) -> Page:
+    """The page, opened once."""
+    return Page(browser, server.address).open()
+
+
+@pytest.fixture
+def page(opened: Page) -> Page:
+    """The page with the quick model chosen and nothing going on."""
+    opened.use()
+    if opened.has("cancel"):
+        opened.click("cancel")
+    opened.wait(lambda: opened.has("segment"), "the run before to end")
+    opened.select("model", "quick")
+    opened.wait(lambda: opened.is_enabled("segment"), "the scans to be examined")
+    return opened
+
+
+@pytest.fixture
+def result(page: Page) -> Page:
+    """The page with a result."""
+    if not page.has("case"):
+        page.click("segment")
+        page.wait(lambda: page.text("outcome").startswith("Done"), "a result")
+    return page

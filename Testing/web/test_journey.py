@@ -1,0 +1,233 @@
+"""The way of a case through the page: real server, real worker, real Chromium; a small model."""
+
+import urllib.parse
+
+import numpy as np
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.segmentation_io import read_segmentation
+from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, dice, true_labels
+from Testing.volumes import points_of
+from Testing.web_page import VIEWS, coloured
+
+pytestmark = pytest.mark.timeout(1800)  # on a computer that has much else to do
+
+
+def labels_of(server, tmp_path, modality):
+    """(label values, grid) of a result, as a user downloads it."""
+    path = tmp_path / f"{modality}.seg.nrrd"
+    path.write_bytes(server.get(f"download/{modality}"))
+    labels, grid, label_map = read_segmentation(path)
+    assert label_map == LABEL_MAP
+    return labels, grid
+
+
+def test_the_page_opens_with_both_scans_chosen_and_shown_and_says_what_it_found_out(page):
+    shown = page.browser.find_element(By.ID, "scan-first").text, page.browser.find_element(By.ID, "scan-second").text
+    assert "head_T1w" in shown[0]
+    assert "head_T2w" in shown[1]
+    page.unfold("scan-first")
+    assert "54 × 60 × 56, 2 × 2 × 2 mm" in page.text("preflight")
+    assert "Overlap of the fields of view" in page.text("preflight")
+    titles = [page.view(view).find_element(By.CLASS_NAME, "view-title").text for view in VIEWS]
+    assert titles[0] == "T1w: head_T1w axial"
+    assert titles[5] == "T2w: head_T2w sagittal"
+
+
+def test_nothing_is_asked_of_anybody_but_this_computer(page):
+    page.requested()
+    page.reload()
+    asked = {urllib.parse.urlsplit(address) for address in page.requested()}
+    hosts = {address.netloc for address in asked if address.scheme not in ("data", "blob")}
+    assert hosts == {urllib.parse.urlsplit(page.address).netloc}
+    paths = " ".join(address.path for address in asked)
+    assert "CrossModalSeg.png" in paths  # the icon, which browsers fetch from elsewhere where a page tells them to
+    assert "woff2" in paths
+
+
+def test_every_control_has_a_name_and_fits_on_the_screen(result):
+    nameless = result.browser.execute_script("""
+        const named = (e) => e.ariaLabel || e.innerText.trim() || e.title || e.labels?.[0]?.innerText.trim() ||
+            e.closest('label')?.innerText.trim() || e.closest('[aria-labelledby]');
+        return [...document.querySelectorAll('button, input, select, a[href], summary, progress')]
+            .filter((e) => e.offsetParent && !named(e)).map((e) => e.outerHTML.slice(0, 200))""")
+    assert nameless == []
+    widths = result.browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert widths[0] <= widths[1] == 1280
+    panel = result.browser.execute_script(
+        "const p = document.querySelector('.panel'); return [p.scrollWidth, p.clientWidth]"
+    )
+    assert panel[0] <= panel[1]
+
+
+def test_the_keyboard_reaches_the_buttons_and_shows_where_it_is(page):
+    page.unfold("segment")
+    page.browser.execute_script("document.getElementById('device').focus()")
+    page.element("device").send_keys(Keys.SHIFT, Keys.TAB)
+    style = page.browser.execute_script(
+        "const s = getComputedStyle(document.activeElement); return [document.activeElement.id, s.outlineStyle, s.outlineWidth]"
+    )
+    assert style == ["segment", "solid", "2px"]
+
+
+def test_a_run_shows_its_progress_can_be_cancelled_and_another_one_gives_a_result(page, server, tmp_path):
+    page.select("model", "slow")
+    page.click("segment")
+    page.wait(lambda: page.text("stage").startswith("Network"), "the network's progress")
+    page.wait(lambda: float(page.value("progress")) > 0, "progress")
+    assert not page.is_enabled("model")
+    page.click("cancel")
+    page.wait(lambda: page.text("outcome").startswith("Cancelled"), "the end")
+
+    page.select("model", "quick")
+    page.click("segment")
+    page.wait(lambda: page.text("outcome").startswith("Done"), "the result")
+    for modality in ("T1w", "T2w"):
+        labels, grid = labels_of(server, tmp_path, modality)
+        truth = true_labels(points_of(grid))
+        assert min(dice(labels, truth, value) for value in (TISSUE, LEFT, RIGHT)) > 0.8
+    table = server.get("download/table").decode()
+    assert table.startswith("structure,T1w volume (mL),T2w volume (mL),agreement (Dice)")
+
+
+def test_the_result_is_outlined_in_both_rows(result):
+    for view in VIEWS:
+        result.wait(lambda view=view: coloured(result.picture(view)) > 50, f"outlines in {view}")
+
+
+def test_n_and_p_go_through_the_places_to_check_in_both_rows(result):
+    if result.text("review-count").startswith("0 of 0"):
+        pytest.skip("this model is sure of everything")
+    result.press("n")
+    result.wait(lambda: result.has("next") and current(result) == 1, "the first place")
+    result.press("n")
+    result.wait(lambda: current(result) == 2, "the second place")
+    second = result.wait(result.slices, "sliders")
+    for orientation in ("Axial", "Coronal", "Sagittal"):
+        assert second[f"CrossModalSeg1{orientation}"] == pytest.approx(second[f"CrossModalSeg2{orientation}"], abs=2.0)
+    result.press("p")
+    result.wait(lambda: current(result) == 1, "the first place")
+    result.wait(lambda: result.slices() != second, "the views to jump")
+
+
+def test_a_place_that_was_checked_is_ticked(result):
+    box = result.browser.find_elements(By.CSS_SELECTOR, "#review-list input")
+    if not box:
+        pytest.skip("this model is sure of everything")
+    result.unfold("review-list")
+    box[0].click()
+    result.wait(lambda: result.text("review-count").startswith("1 of"), "the count")
+    box[0].click()
+    result.wait(lambda: result.text("review-count").startswith("0 of"), "the count")
+
+
+def test_a_slider_moves_the_slices_of_both_rows(result):
+    before = result.slices()["CrossModalSeg1Axial"]
+    script = """const e = document.querySelector('[data-view=CrossModalSeg1Axial] .slice');
+        e.value = Number(e.value) + 10; e.dispatchEvent(new Event('input'))"""
+    result.browser.execute_script(script)
+    for view in ("CrossModalSeg1Axial", "CrossModalSeg2Axial"):
+        result.wait(lambda view=view: abs(result.slices()[view] - before - 10) < 2.5, f"{view} to move")
+
+
+def test_fading_shows_the_other_scan(result):
+    before = result.picture("CrossModalSeg1Axial")
+    script = (
+        "const e = document.getElementById('crossfade'); e.value = arguments[0]; e.dispatchEvent(new Event('input'))"
+    )
+    result.browser.execute_script(script, 100)
+    result.wait(lambda: np.abs(result.picture("CrossModalSeg1Axial") - before).mean() > 1, "the other scan")
+    result.browser.execute_script(script, 0)
+    result.wait(lambda: np.abs(result.picture("CrossModalSeg1Axial") - before).mean() < 1, "the own scan")
+
+
+def test_surfaces_are_shown_in_3d(result):
+    result.click("mode-both")
+    surfaces = lambda: coloured(np.asarray(result.picture("ThreeD")))
+    result.wait(lambda: surfaces() > 500, "surfaces")
+    result.click("mode-slices")
+    result.settle()
+
+
+def test_a_stroke_is_painted_undone_and_done_again(result, server, tmp_path):
+    before, _ = labels_of(server, tmp_path, "T1w")
+    paint(result)
+    after, _ = labels_of(server, tmp_path, "T1w")
+    changed = after != before
+    assert changed.any()
+    assert set(np.unique(after[changed])) == {TISSUE}
+    assert (before[changed] == 0).all(), "a stroke must leave the neighbouring structures alone"
+    result.press(Keys.CONTROL, "z")
+    result.wait(lambda: np.array_equal(labels_of(server, tmp_path, "T1w")[0], before), "the stroke to be undone")
+    result.press(Keys.CONTROL, "y")
+    result.wait(lambda: np.array_equal(labels_of(server, tmp_path, "T1w")[0], after), "the stroke to be back")
+    result.press("0")
+
+
+def test_the_number_keys_choose_tools(result):
+    for key, tool in (("2", "Erase"), ("4", "Threshold"), ("0", "No tool")):
+        result.press(key)
+        result.wait(lambda tool=tool: pressed(result) == [tool], tool)
+
+
+def test_keys_do_nothing_while_something_is_typed(result):
+    result.unfold("annotator")
+    result.element("annotator").send_keys("n1p")
+    assert (pressed(result), result.value("annotator")) == (["No tool"], "n1p")
+
+
+def test_a_correction_is_saved_to_the_site_and_opened_from_there_again(result, server, tmp_path):
+    paint(result)
+    result.press("0")
+    labels, grid = labels_of(server, tmp_path, "T1w")
+    result.type("annotator", "AB")
+    result.click("save-correction")
+    result.wait(lambda: result.text("site-message").startswith("Correction saved"), "the correction to be saved")
+    (case,) = CaseStore(server.site).cases()
+    saved, saved_grid, _ = read_segmentation(case.labels["T1w"])
+    assert case.status == "corrected"
+    assert saved_grid.is_close(grid)
+    np.testing.assert_array_equal(saved, labels)
+    assert "AB" not in (server.site / "cases" / case.id / "case.json").read_text()
+    assert "1 corrected" in result.text("site-summary")
+
+    result.click("approve")
+    result.wait(lambda: "approved" in result.text("site-message"), "the approval")
+    assert CaseStore(server.site).cases()[0].status == "approved"
+
+
+def test_scans_without_labels_are_added_and_the_next_case_is_opened(page, server):
+    page.click("add-unlabelled")
+    page.wait(lambda: page.text("site-message").startswith("Added"), "the case to be added")
+    unlabelled = next(case for case in CaseStore(server.site).cases() if case.status == "unlabelled")
+    page.click("open-case")
+    page.wait(lambda: unlabelled.id[:6] in page.element("scan-first").text, "the case's scans")
+    chosen = page.browser.execute_script("return document.getElementById('scan-first').selectedOptions[0].text")
+    assert chosen.startswith(unlabelled.id[:6])
+
+
+def current(page):
+    """The number of the place in the review list that was gone to last."""
+    found = page.browser.find_elements(By.CSS_SELECTOR, "#review-list li.current .entry")
+    return int(found[0].text.split(".")[0]) if found else 0
+
+
+def pressed(page):
+    """The tools that are in use."""
+    script = "return [...document.querySelectorAll('.tool[aria-pressed=true]')].map((e) => e.ariaLabel)"
+    return page.browser.execute_script(script)
+
+
+def paint(page):
+    """A stroke of tissue beside the head, in the upper axial view."""
+    page.select("correct-modality", "T1w")
+    page.select("structure", "tissue")
+    page.press("f")
+    page.press("1")
+    page.wait(lambda: pressed(page) == ["Paint"], "the brush")
+    page.drag("CrossModalSeg1Axial", (0.08, 0.2), (0.12, 0.25), (0.16, 0.25))
+    undo = "return !document.querySelector('[aria-label=Undo]').disabled"
+    page.wait(lambda: page.browser.execute_script(undo), "a stroke")

@@ -1,0 +1,219 @@
+"""The page as a user sees it in Chromium, for tests."""
+
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+T = TypeVar("T")
+WAIT_SECONDS = 240.0  # on a computer that has much else to do; alone, nothing takes this long
+SIZE = (1280, 800)
+VIEWS = tuple(f"CrossModalSeg{row}{orientation}" for row in (1, 2) for orientation in ("Axial", "Coronal", "Sagittal"))
+
+
+def start_chromium(folder: Path) -> Any:
+    """A headless Chromium with a profile in ``folder``; skips where there is none, unless CROSSMODALSEG_BROWSER=required."""
+    program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+    if program is None or driver is None:
+        message = "no Chromium with chromedriver: apt-get install chromium chromium-driver"
+        if os.environ.get("CROSSMODALSEG_BROWSER") == "required":
+            pytest.fail(message)
+        pytest.skip(message)
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    options = Options()
+    options.binary_location = program
+    flags = "headless=new no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update"
+    for flag in [*flags.split(), "disable-sync", "disable-extensions", f"user-data-dir={folder / 'profile'}"]:
+        options.add_argument(f"--{flag}")
+    downloads = {"download.default_directory": str(folder / "downloads"), "download.prompt_for_download": False}
+    options.add_experimental_option("prefs", downloads)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=Service(driver))
+    browser.set_page_load_timeout(WAIT_SECONDS)
+    browser.set_script_timeout(WAIT_SECONDS)
+    browser.set_window_size(*SIZE)
+    missing = SIZE[1] - browser.execute_script("return window.innerHeight")  # the window has a frame, even headless
+    browser.set_window_size(SIZE[0], SIZE[1] + missing)
+    return browser
+
+
+class Page:
+    """One tab. Elements are named by their ids; every wait has an end."""
+
+    def __init__(self, browser: Any, address: str):
+        self.browser = browser
+        self.address = address
+        self._tab = browser.current_window_handle
+
+    def open(self) -> "Page":
+        self.browser.get(self.address)
+        return self.settle()
+
+    def reload(self) -> "Page":
+        self.browser.refresh()
+        return self.settle()
+
+    def new_tab(self) -> "Page":
+        """The same page in another tab."""
+        self.browser.switch_to.new_window("tab")
+        return Page(self.browser, self.address).open()
+
+    def use(self) -> "Page":
+        """Look at this tab."""
+        self.browser.switch_to.window(self._tab)
+        return self
+
+    def close(self) -> None:
+        """Close this tab."""
+        self.use()
+        self.browser.close()
+
+    def settle(self) -> "Page":
+        """Wait until the page is there, with pictures in all views."""
+        self.wait(lambda: self.has("model"), "the page")
+        self.wait(lambda: all(self.picture(view).std() > 1 for view in VIEWS), "pictures")
+        return self
+
+    # --- elements
+
+    def wait(self, until: Callable[[], T], what: str) -> T:
+        """Wait until ``until()`` is true; elements that go or change meanwhile are asked for again."""
+        from selenium.common.exceptions import WebDriverException
+
+        end = time.monotonic() + WAIT_SECONDS
+        last: Any = None
+        while time.monotonic() < end:
+            try:
+                if last := until():
+                    return last
+            except WebDriverException as error:
+                last = error
+            time.sleep(0.1)
+        self.browser.save_screenshot(str(Path(os.environ.get("TMPDIR", "/tmp")) / "crossmodalseg-web-failure.png"))
+        pytest.fail(f"waited in vain for {what}; last: {last}; error on the page: {self.text('failure')!r}")
+
+    def element(self, name: str) -> Any:
+        from selenium.webdriver.common.by import By
+
+        return self.browser.find_element(By.ID, name)
+
+    def has(self, name: str) -> bool:
+        return bool(self.browser.execute_script("return !!document.getElementById(arguments[0])", name))
+
+    def text(self, name: str) -> str:
+        """What stands in an element; "" where it is not there."""
+        script = "const e = document.getElementById(arguments[0]); return e ? e.innerText : ''"
+        return self.browser.execute_script(script, name)
+
+    def value(self, name: str) -> str:
+        return self.browser.execute_script("return document.getElementById(arguments[0]).value", name)
+
+    def is_enabled(self, name: str) -> bool:
+        script = "const e = document.getElementById(arguments[0]); return !!e && !e.matches(':disabled')"
+        return self.browser.execute_script(script, name)
+
+    def click(self, name: str) -> None:
+        """Click as a user does: when it can be clicked, where it can be seen."""
+        self.wait(lambda: self.is_enabled(name), f"{name} to be enabled")
+        self.unfold(name)
+        self.wait(lambda: self.element(name).click() or True, f"a click on {name}")
+
+    def unfold(self, name: str) -> None:
+        """Open the section that an element is in."""
+        script = """const e = document.getElementById(arguments[0]);
+            for (let d = e.closest('details'); d; d = d.parentElement.closest('details')) d.open = true;
+            e.scrollIntoView({block: 'center'});"""
+        self.browser.execute_script(script, name)
+
+    def select(self, name: str, text: str) -> None:
+        """Choose the entry that begins with ``text``."""
+        from selenium.webdriver.support.ui import Select
+
+        def choose() -> bool:
+            entries = Select(self.element(name))
+            titles = [option.text for option in entries.options]
+            entries.select_by_index(next(n for n, title in enumerate(titles) if title.startswith(text)))
+            return True
+
+        self.unfold(name)
+        self.wait(choose, f"{text} in {name}")
+
+    def type(self, name: str, text: str) -> None:
+        from selenium.webdriver.common.keys import Keys
+
+        self.unfold(name)
+        self.element(name).clear()
+        self.element(name).send_keys(text, Keys.TAB)
+
+    def press(self, *keys: str) -> None:
+        """Press keys while no control has the focus."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        self.browser.execute_script("document.activeElement.blur()")
+        actions = ActionChains(self.browser)
+        *held, last = keys
+        for key in held:
+            actions.key_down(key)
+        actions.send_keys(last)
+        for key in held:
+            actions.key_up(key)
+        actions.perform()
+
+    # --- views
+
+    def view(self, name: str) -> Any:
+        from selenium.webdriver.common.by import By
+
+        return self.browser.find_element(By.CSS_SELECTOR, f'[data-view="{name}"]')
+
+    def picture(self, name: str) -> np.ndarray:
+        """(height, width, 3): what a view shows, without the letters, titles and sliders over it."""
+        hide = "document.querySelectorAll('[data-view]').forEach((e) => { e.style.visibility = arguments[0] })"
+        self.browser.execute_script(hide, "hidden")
+        data = self.view(name).screenshot_as_png
+        self.browser.execute_script(hide, "")
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+    def drag(self, name: str, *places: tuple[float, float]) -> None:
+        """Drag in a view through places given as shares of its width and height."""
+        from selenium.webdriver.common.action_chains import ActionChains
+
+        element = self.view(name)
+        width, height = element.size["width"], element.size["height"]
+        steps = [(round((x - 0.5) * width), round((y - 0.5) * height)) for x, y in places]
+        actions = ActionChains(self.browser, duration=50)
+        actions.move_to_element_with_offset(element, *steps[0]).pause(0.3).click_and_hold().pause(0.2)
+        for x, y in steps[1:]:
+            actions.move_to_element_with_offset(element, x, y).pause(0.1)
+        actions.release().perform()
+
+    def slices(self) -> dict[str, float]:
+        """Where the slices of each view are, in mm along its axis."""
+        script = """return Object.fromEntries([...document.querySelectorAll('[data-view] .slice')].map(
+            (e) => [e.closest('[data-view]').dataset.view, Number(e.value)]))"""
+        return self.browser.execute_script(script)
+
+    # --- what the browser did
+
+    def requested(self) -> set[str]:
+        """The addresses of everything that the browser has asked for since this was called last."""
+        events = [json.loads(entry["message"])["message"] for entry in self.browser.get_log("performance")]
+        sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        sockets = [event["params"]["url"] for event in events if event["method"] == "Network.webSocketCreated"]
+        return {*sent, *sockets}
+
+
+def coloured(picture: np.ndarray) -> int:
+    """Number of pixels that are not grey: outlines of structures."""
+    return int((picture.max(axis=2) - picture.min(axis=2) > 60).sum())
