@@ -25,7 +25,7 @@ from CrossModalSegLib.finetune_publish import publish_candidate
 from CrossModalSegLib.finetune_report import write_report
 from CrossModalSegLib.finetune_run import Finetuning, Outcome, Pace, Tell
 from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired, read_prediction
-from CrossModalSegLib.finetune_timing import limited_plan, make_schedule, stages
+from CrossModalSegLib.finetune_timing import limit_plan, make_schedule, stages, take_up
 from CrossModalSegLib.finetune_training import PREPARED, configuration, final_steps, train_one
 from CrossModalSegLib.frozen_cases import frozen_cases
 from CrossModalSegLib.gate import judge
@@ -39,20 +39,22 @@ from CrossModalSegLib.site_runs import METRICS_FILE
 
 
 def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping, plan: Plan, data: SiteData,
-                   device: torch.device, tell: Tell, processes: Processes = ALONE) -> Finetuning:  # fmt: skip
-    """What ``carry_out`` needs, from a plan that was made or read."""
+                   device: torch.device, tell: Tell, processes: Processes = ALONE,
+                   began: float | None = None) -> Finetuning:  # fmt: skip
+    """What ``carry_out`` needs, from a plan that was made or read; ``began``: on the monotonic clock, now if None."""
     config = finetune_config_from(plan.config)
     frozen = frozen_cases(base, mapping.translation)
-    return Finetuning(site, folder, base, mapping, config, data, frozen, plan, device, Pace(tell), processes)
+    return Finetuning(site, folder, base, mapping, config, data, frozen, plan, device, Pace(tell, began), processes)
 
 
 def carry_out(run: Finetuning) -> Outcome | None:
     """Everything after the plan; of several processes the first one writes, and it alone knows what came of it."""
-    run.plan = limited_plan(run)
+    limit_plan(run)
     parent = score_parent(run) if run.processes.writes else {}
     schedule = finetune_plan.read_schedule(run.folder) or make_schedule(run)
     run.processes.wait()
     schedule = finetune_plan.read_schedule(run.folder) or schedule
+    take_up(run)
     run.pace.expect(stages(run, schedule))
     trained = train_all(run, schedule)
     outcome = judge_all(run, schedule, parent, trained) if run.processes.writes else None

@@ -30,10 +30,11 @@ Tell = Callable[[Status], None]
 
 
 class Pace:
-    """Turns "this stage, this part of it" into how far the whole run is; ``seconds`` of each stage, in their order."""
+    """Turns "this stage, this part of it" into how far the whole run is, which ``began`` (monotonic clock) or begins now."""
 
-    def __init__(self, tell: Tell):
-        self._tell, self._seconds, self._started = tell, dict[str, float](), time.monotonic()
+    def __init__(self, tell: Tell, began: float | None = None):
+        self._tell, self._seconds = tell, dict[str, float]()
+        self._started = time.monotonic() if began is None else began
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """The stages that are still to come."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from CrossModalSegLib import finetune_plan
-from CrossModalSegLib.finetune_plan import Plan, Schedule
+from CrossModalSegLib.finetune_plan import Schedule
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import CaseScorer
 from CrossModalSegLib.finetune_training import configuration, grown_network, prepared_case, sources
@@ -16,15 +16,17 @@ from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.training import train
 
 TIMED_STEPS = 4
+PREPARING_SHARE = 0.2  # of the budget, after which no more cases without labels are taken up
+FEWEST_UNLABELLED = 8  # that are taken up in any case
 
 
-def limited_plan(run: Finetuning) -> Plan:
-    """The plan with the seconds that a case takes here, and no more cases to judge than there is time for."""
+def limit_plan(run: Finetuning) -> None:
+    """Note in the plan the seconds that a case takes here, and judge no more cases than there is time for."""
     if run.processes.writes and not run.plan.case_seconds:
         seconds = max(time_case(run), 1e-3)
         finetune_plan.within_budget(run.plan, run.config.finetune, seconds, len(run.frozen)).save(run.folder)
     run.processes.wait()
-    return finetune_plan.read_plan(run.folder)
+    take_up(run)
 
 
 def make_schedule(run: Finetuning) -> Schedule:
@@ -40,11 +42,27 @@ def make_schedule(run: Finetuning) -> Schedule:
 
 
 def prepare_all(run: Finetuning) -> None:
-    """Every case is brought onto its model grid, so that no training waits for it."""
-    cases = [*((case, True) for case in run.data.labelled), *((case, False) for case in run.data.unlabelled)]
-    for number, (case, labelled) in enumerate(cases, start=1):
-        run.pace.update("preparing", 0.0, f"case {number} of {len(cases)}")
-        prepared_case(run, case, labelled)
+    """Bring the cases onto their model grids, so that no training waits for them: all that have labels, and as many of
+    the others as there is time for. Ids are random, so the first ones do; the plan is left with these."""
+    for number, case in enumerate(run.data.labelled, start=1):
+        run.pace.update("preparing", 0.0, f"corrected case {number} of {len(run.data.labelled)}")
+        prepared_case(run, case, labelled=True)
+    taken = []
+    for number, case in enumerate(run.data.unlabelled, start=1):
+        if number > FEWEST_UNLABELLED and run.pace.elapsed > PREPARING_SHARE * run.plan.budget_minutes * 60:
+            break
+        run.pace.update("preparing", 0.0, f"case without labels {number} of {len(run.data.unlabelled)}")
+        prepared_case(run, case, labelled=False)
+        taken.append(case.id)
+    if len(taken) < len(run.data.unlabelled):
+        replace(run.plan, unlabelled=tuple(taken)).save(run.folder)
+
+
+def take_up(run: Finetuning) -> None:
+    """The plan as the first process has left it, and the data that it names."""
+    run.plan = finetune_plan.read_plan(run.folder)
+    taken = set(run.plan.unlabelled)
+    run.data = replace(run.data, unlabelled=tuple(case for case in run.data.unlabelled if case.id in taken))
 
 
 def time_case(run: Finetuning) -> float:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -113,6 +114,7 @@ def _prepare(
     from CrossModalSegLib.finetune_plan import read_plan
     from CrossModalSegLib.site_runs import new_run, unfinished_run
 
+    began = time.monotonic()  # checking the data is a part of the budget
     if processes.writes and not args.resume:
         base, mapping, plan, data = _new_plan(args)
         folder = new_run(args.site)
@@ -124,7 +126,7 @@ def _prepare(
         base = base_of_plan(args.site, plan.base, args.base)
         mapping = mapping_of_plan(args.site, base, plan)
         data = planned_data(args.site, base, mapping, plan)
-    run = new_finetuning(args.site, folder, base, mapping, plan, data, device, show.status, processes)
+    run = new_finetuning(args.site, folder, base, mapping, plan, data, device, show.status, processes, began)
     show.plan(run)
     return run
 
@@ -180,13 +182,13 @@ def _propose_mapping(args: argparse.Namespace) -> int:
 def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display") -> int:
     """All of it up to the training, in a folder that is removed again."""
     from CrossModalSegLib.finetune import new_finetuning, score_parent
-    from CrossModalSegLib.finetune_timing import limited_plan, make_schedule
+    from CrossModalSegLib.finetune_timing import limit_plan, make_schedule
 
     base, mapping, plan, data = _new_plan(args)
     with tempfile.TemporaryDirectory() as place:
         run = new_finetuning(args.site, Path(place), base, mapping, plan, data, device, show.status)
         show.plan(run)
-        run.plan = limited_plan(run)
+        limit_plan(run)
         score_parent(run)
         schedule = make_schedule(run)
     trainings = [f"{len(plan.folds)} trainings of {schedule.fold_steps} steps"] if plan.folds else []

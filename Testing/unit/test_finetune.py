@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from CrossModalSegLib import finetune
+from CrossModalSegLib import finetune, finetune_timing
 from CrossModalSegLib.bundle import load_bundle
 from CrossModalSegLib.case_files import CaseFiles
 from CrossModalSegLib.case_store import CaseStore
@@ -151,7 +151,7 @@ def test_a_model_that_became_better_is_promoted_found_by_name_and_the_next_one_b
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["limited_plan", "score_parent", "score_candidate", "conclude"])
+@pytest.mark.parametrize("stage", ["limit_plan", "score_parent", "score_candidate", "conclude"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(blank, done, tmp_path, monkeypatch, capsys, stage):
     folder = tmp_path / "again"
     shutil.copytree(blank, folder)
@@ -185,6 +185,18 @@ def test_a_case_that_is_added_meanwhile_does_not_change_the_run_that_goes_on(tmp
     assert (
         load_bundle(run_folder(folder) / "tiny-site-1").metadata["crossmodalseg"]["training"]["cases"].keys()
         == begun.keys()
+    )
+
+
+@pytest.mark.slow
+def test_no_more_cases_without_labels_are_taken_up_than_there_is_time_for(tmp_path, monkeypatch):
+    folder = prepare(tmp_path, 1, 4)
+    monkeypatch.setattr(finetune_timing, "FEWEST_UNLABELLED", 2)
+    monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
+    assert run(folder) == 0
+    assert len(json.loads((run_folder(folder) / "plan.json").read_text())["unlabelled"]) == 2
+    assert (
+        load_bundle(run_folder(folder) / "tiny-site-1").metadata["crossmodalseg"]["training"]["unlabelled cases"] == 2
     )
 
 
