@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from CrossModalSegLib.bundle import Bundle, load_bundle
+from CrossModalSegLib.bundle_metadata import SECTION
 from CrossModalSegLib.cli import main as crossmodalseg
 from CrossModalSegLib.finetune_scoring import CaseScorer
 from CrossModalSegLib.inference import Segmenter
@@ -64,7 +65,8 @@ def adapt(site: Path, base: Bundle, tests: Mapping[str, list[DataCase]], args: a
         if crossmodalseg([*command, *more]) != 0:
             raise SystemExit(f"fine-tuning {site} failed")
     run = finished_runs(site)[-1]
-    scorer = Segmenter(load_bundle(run.candidate), "cpu")
+    candidate = load_bundle(run.candidate)
+    scorer = Segmenter(candidate, "cpu")
     found = {
         kind: new_scanner.summary(
             {case.id: CaseScorer(scorer, {}, LABELS, run.folder / "tests" / kind).score(case) for case in cases}
@@ -73,14 +75,15 @@ def adapt(site: Path, base: Bundle, tests: Mapping[str, list[DataCase]], args: a
     }
     metrics = read(run.folder / "metrics.json")
     facts = {"decision": run.decision, "reasons": run.reasons, "seconds": metrics["seconds"]}
-    return {**facts, "steps": metrics["schedule"]["final_steps"], "schedule": metrics["schedule"], **found}
+    steps = candidate.metadata[SECTION]["training"]["iterations"]
+    return {**facts, "steps": steps, "share": metrics["share"], "schedule": metrics["schedule"], **found}
 
 
 def show(output: Path, row: Path, supervised: str) -> None:
     """Mean Dice of the base, and of both ways to adapt it."""
     base, product = read(output / "rows" / "base.json"), read(row)
     print(f"{row.stem}: {product['decision']}; {'; '.join(product['reasons'])}")
-    print(f"{product['seconds']} s in all, {product['steps']} steps of the last training")
+    print(f"{product['seconds']} s in all, {product['steps']} steps of the last training, share {product['share']:g}")
     lines = {"base": base, "crossmodalseg finetune": product, "supervised": read(output / "rows" / supervised)}
     for name, found in lines.items():
         cells = [
