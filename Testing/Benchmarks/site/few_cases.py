@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     made = new_scanner.parser()
     made.description = __doc__
     made.add_argument("--budget", type=float, default=15.0, help="minutes")
-    made.set_defaults(corrected=2, unlabelled=20)
+    made.set_defaults(corrected=2, unlabelled=20, rows="few-cases")
     return made
 
 
@@ -84,7 +84,7 @@ def show(output: Path, row: Path, supervised: str) -> None:
     base, product = read(output / "rows" / "base.json"), read(row)
     print(f"{row.stem}: {product['decision']}; {'; '.join(product['reasons'])}")
     print(f"{product['seconds']} s in all, {product['steps']} steps of the last training, share {product['share']:g}")
-    lines = {"base": base, "crossmodalseg finetune": product, "supervised": read(output / "rows" / supervised)}
+    lines = {"base": base, "crossmodalseg finetune": product, "supervised": read(row.with_name(supervised))}
     for name, found in lines.items():
         cells = [
             f"{kind} {found[kind]['mean']:.3f} ({found[kind]['mean'] - base[kind]['mean']:+.3f})" for kind in KINDS

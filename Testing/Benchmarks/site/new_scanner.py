@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--steps", type=int, default=400, help="of each fine-tuning")
     made.add_argument("--config", type=Path, help="settings of the fine-tuning, as for crossmodalseg finetune")
     made.add_argument("--threads", type=int, default=1)
+    made.set_defaults(rows="rows")  # folder of what is done
     return made
 
 
@@ -155,7 +156,7 @@ def carry_out(
 ) -> None:
     """One fine-tuning with the product's own training, scored; nothing where its row is there."""
     name = f"{method}-{corrected}-{seed}"
-    target = args.output / "rows" / f"{name}.json"
+    target = args.output / args.rows / f"{name}.json"
     if target.exists():
         return
     site = make_site(split, corrected, seed, args)
@@ -164,7 +165,9 @@ def carry_out(
     plan, data = make_plan(site.folder, base, mapping, config, name, "1", 1e6)
     learnt = tuple(case.id for case in data.labelled)
     plan = replace(plan, trainings=(Training("final", learnt, ()),))
-    run = new_finetuning(site.folder, args.output / "runs" / name, base, mapping, plan, data, CPU, _silent)
+    run = new_finetuning(
+        site.folder, args.output / f"runs-of-{args.rows}" / name, base, mapping, plan, data, CPU, _silent
+    )
     started = time.monotonic()
     trained = train_one(run, plan.final, args.steps)
     seconds = time.monotonic() - started
@@ -192,7 +195,7 @@ def make_site(split: Split, corrected: int, seed: int, args: argparse.Namespace)
     patients = split.training[BASE_PATIENTS:]
     start = seed * 17 % len(patients)
     ordered = [*patients[start:], *patients[:start]]
-    store = CaseStore(args.output / "sites" / f"{corrected}-{seed}")
+    store = CaseStore(args.output / "sites" / f"{corrected}-{args.unlabelled}-{seed}")
     store.create(LABELS, MODALITIES)
     known = {case.patient: case.trusted is not None for case in store.cases()}
     for number, patient in enumerate(ordered[: corrected + args.unlabelled]):
