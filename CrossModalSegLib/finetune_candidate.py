@@ -17,19 +17,26 @@ STEPS_BACK = (1.0, 0.7, 0.5, 0.35)  # of the share that was asked for, until the
 
 
 def choose_share(run: Finetuning, parent: Mapping[str, Scores], trained: Mapping[str, Tensor]) -> float:
-    """The share of the way that the candidate goes: the largest with which no frozen case or structure falls too far.
+    """The share of the way that the candidate goes: the largest with which no frozen case or structure falls too far, else
+    the largest with which none does so for certain, else the smallest.
 
     ``trained`` are the weights of the last training. The site's held-out cases are not looked at, so that the gate's
     comparison on them stays fair. 1 where structures are new; where there are no frozen cases, the share asked for.
     """
     if run.mapping.new:
         return 1.0
-    asked = run.config.finetune.share
-    for share in [round(asked * back, 4) for back in STEPS_BACK] if run.frozen else ():
-        scores = score_candidate(run, share_name(share), weights_at(run, trained, share), run.frozen)
-        if not falls_too_far(paired(run.frozen, parent, scores), run.config.gate):
+    asked, tolerable = run.config.finetune.share, None
+    if not run.frozen:
+        return asked
+    for share in [round(asked * back, 4) for back in STEPS_BACK]:
+        scores = paired(
+            run.frozen, parent, score_candidate(run, share_name(share), weights_at(run, trained, share), run.frozen)
+        )
+        if not falls_too_far(scores, run.config.gate):
             return share
-    return round(asked * STEPS_BACK[-1], 4) if run.frozen else asked
+        if tolerable is None and not falls_too_far(scores, run.config.gate, certainly=True):
+            tolerable = share
+    return tolerable or share
 
 
 def share_name(share: float) -> str:

@@ -105,15 +105,17 @@ def judge(
 
     ``keep`` where anything speaks against it: ``contradictions`` in the labels it was trained on, a structure or a case
     that falls too far in either group, no gain on the site's cases. ``insufficient-evidence`` where nothing does, but
-    the held-out patients are too few, or the interval of the gain reaches 0. Else ``promote``.
+    the held-out patients are too few, the interval of the gain reaches 0, or a structure falls in the only patient of a
+    group, whose mean does not: that may be chance. Else ``promote``.
     """
     of_site, of_frozen = compare(site, rules), compare(frozen, rules)
-    against = [*contradictions, *_falls("held-out", of_site, rules), *_falls("frozen", of_frozen, rules)]
+    falls = [*_falls("held-out", of_site, rules), *_falls("frozen", of_frozen, rules)]
+    against = [*contradictions, *(words for words, is_certain in falls if is_certain)]
     if of_site.mean and of_site.mean.difference <= 0:
         against.append(f"no gain on the held-out cases: mean Dice {_arrow(of_site.mean)}")
     if against:
         return Verdict("keep", tuple(against), of_site, of_frozen)
-    doubts = list(_doubts(of_site, rules))
+    doubts = [*(words for words, _is_certain in falls), *_doubts(of_site, rules)]
     if doubts:
         return Verdict("insufficient-evidence", tuple(doubts), of_site, of_frozen)
     assert of_site.mean is not None
@@ -121,9 +123,9 @@ def judge(
     return Verdict("promote", (gain,), of_site, of_frozen)
 
 
-def falls_too_far(cases: Sequence[PairedCase], rules: GateRules = GateRules()) -> bool:
-    """Whether a structure or a case of this group loses more than is allowed."""
-    return any(_falls("", compare(cases, rules), rules))
+def falls_too_far(cases: Sequence[PairedCase], rules: GateRules = GateRules(), certainly: bool = False) -> bool:
+    """Whether a structure or a case of this group loses more than is allowed; ``certainly``: so that it is no chance."""
+    return any(is_certain or not certainly for _words, is_certain in _falls("", compare(cases, rules), rules))
 
 
 def compare(cases: Sequence[PairedCase], rules: GateRules = GateRules()) -> GroupChanges:
@@ -188,13 +190,19 @@ def _mean_pair(pairs: Iterable[Pair]) -> Pair | None:
     return float(parent), float(candidate)
 
 
-def _falls(group: str, changes: GroupChanges, rules: GateRules) -> Iterable[str]:
+def _falls(group: str, changes: GroupChanges, rules: GateRules) -> Iterable[tuple[str, bool]]:
+    """What falls too far, in words, and whether that is certain: one structure of one patient may fall by chance."""
+    limit = -rules.structure_fall - ROUNDING
+    mean_falls = changes.mean is not None and changes.mean.difference < limit
     for change in changes.structures:
-        if change.difference < -rules.structure_fall - ROUNDING:
-            yield f"{change.name} falls on the {group} cases: Dice {_arrow(change)}, {rules.structure_fall:g} is allowed"
+        if change.difference < limit:
+            words = (
+                f"{change.name} falls on the {group} cases: Dice {_arrow(change)}, {rules.structure_fall:g} is allowed"
+            )
+            yield words, change.patients > 1 or mean_falls
     for change in changes.cases:
         if change.difference < -rules.case_fall - ROUNDING:
-            yield f"{group} case {change.name} falls: mean Dice {_arrow(change)}, {rules.case_fall:g} is allowed"
+            yield f"{group} case {change.name} falls: mean Dice {_arrow(change)}, {rules.case_fall:g} is allowed", True
 
 
 def _doubts(site: GroupChanges, rules: GateRules) -> Iterable[str]:

@@ -12,20 +12,23 @@ from CrossModalSegLib.site_data import DataCase
 FROZEN = DataCase("f", "f", {}, {}, (1,))
 
 
-def scores(dice: float) -> dict:
-    return {"f": {"T1w": {"left": {"dice": dice}}}}
+def scores(left: float, right: float = 0.9) -> dict:
+    return {"f": {"T1w": {"left": {"dice": left}, "right": {"dice": right}}}}
 
 
 @pytest.fixture
 def chosen(monkeypatch):
-    """The share that is chosen when the frozen case loses ``loss`` Dice at the trained weights, and less on the way."""
+    """The share that is chosen when a structure of the frozen case loses ``loss`` Dice at the trained weights, another one
+    ``other``, and both less on the way."""
 
-    def choose(loss: float, asked: float = 1.0, frozen: bool = True, new: tuple = ()) -> float:
+    def choose(loss: float, other: float = 0.0, asked: float = 1.0, frozen: bool = True, new: tuple = ()) -> float:
         config = FinetuneConfig(FinetuneOptions(share=asked))
         run = SimpleNamespace(config=config, frozen=[FROZEN] if frozen else [], mapping=SimpleNamespace(new=new))
         monkeypatch.setattr(finetune_candidate, "weights_at", lambda _run, _trained, share: share)
         monkeypatch.setattr(
-            finetune_candidate, "score_candidate", lambda _run, _name, share, _cases: scores(0.9 - share * loss)
+            finetune_candidate,
+            "score_candidate",
+            lambda _run, _name, share, _cases: scores(0.9 - share * loss, 0.9 - share * other),
         )
         return choose_share(run, scores(0.9), {})
 
@@ -42,8 +45,12 @@ def test_it_goes_back_until_nothing_falls_by_more_than_a_hundredth(chosen):
     assert chosen(0.019) == 0.5
 
 
+def test_where_a_single_structure_always_falls_the_mean_decides(chosen):
+    assert chosen(0.04) == 0.5  # the mean falls by 0.02, 0.014, 0.01, 0.007
+
+
 def test_where_even_the_smallest_share_forgets_too_much_it_is_taken_and_the_gate_will_say_so(chosen):
-    assert chosen(0.5) == 0.35
+    assert chosen(0.5, other=0.5) == 0.35
 
 
 def test_without_frozen_cases_the_share_is_the_one_asked_for_and_with_new_structures_all_of_the_way(chosen):

@@ -55,9 +55,20 @@ def test_one_case_that_falls_far_keeps_the_parent():
 
 
 def test_what_is_forgotten_on_frozen_cases_keeps_the_parent():
-    verdict = judge(BETTER, cases({"left": (0.90, 0.88), "right": (0.9, 0.95)}))
+    verdict = judge(BETTER, cases(*[{"left": (0.90, 0.88), "right": (0.9, 0.95)}] * 2))
     assert verdict.decision == "keep"
     assert "left falls on the frozen cases" in verdict.reasons[0]
+
+
+def test_a_structure_that_falls_in_a_single_frozen_case_is_a_doubt_and_in_two_it_is_certain():
+    one = cases({"left": (0.90, 0.88), "right": (0.9, 0.91)})
+    verdict = judge(BETTER, one)
+    assert verdict.decision == "insufficient-evidence"
+    assert "left falls on the frozen cases" in verdict.reasons[0]
+    assert falls_too_far(one)
+    assert not falls_too_far(one, certainly=True)
+    assert judge(BETTER, one * 2).decision == "insufficient-evidence"  # the same patient
+    assert judge(BETTER, cases(*[{"left": (0.90, 0.88), "right": (0.9, 0.91)}] * 2)).decision == "keep"
 
 
 def test_no_gain_keeps_the_parent():

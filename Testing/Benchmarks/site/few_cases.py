@@ -1,6 +1,6 @@
 """Two corrected cases, twenty without labels, fifteen minutes: the whole command, gate and report included.
 
-    python -m Testing.Benchmarks.site.few_cases [--budget 15] [--corrected 2] [--unlabelled 20]
+    python -m Testing.Benchmarks.site.few_cases [--budget 15]
 
 Base, site and shift are those of new_scanner.py, whose OUTPUT is shared. The command is given the budget; then supervised
 fine-tuning gets as many steps as it took. Scored are the 40 test patients, shifted and unshifted. What is done is kept:
