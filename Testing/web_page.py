@@ -149,6 +149,13 @@ class Page:
         self.unfold(name)
         self.wait(choose, f"{text} in {name}")
 
+    def choose_model(self, name: str) -> None:
+        """Choose a model, and wait until the scans have been examined for it."""
+        self.select("model", name)
+        examined = "const e = document.getElementById('preflight'); return e ? e.dataset.model : ''"
+        self.wait(lambda: self.browser.execute_script(examined) == name, "the preflight")
+        self.wait(lambda: self.is_enabled("segment"), "Segment to be enabled")
+
     def type(self, name: str, text: str) -> None:
         from selenium.webdriver.common.keys import Keys
 

@@ -1,7 +1,7 @@
 """The section Open: scans from files, DICOM folders or zip files, into the scene."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from trame_server import Server
@@ -9,25 +9,37 @@ from trame_server import Server
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.scan_files import ScanFile, scans_in
 from CrossModalSegLib.volume import Volume, read_volume
+from CrossModalSegUI.inputs import candidates
 from CrossModalSegUI.logic import SegmentationLogic
+from CrossModalSegUI.run_state import RunState
 from CrossModalSegUI.scene_io import add_volume
-from CrossModalSegUI.subject_tree import file_as_series
+from CrossModalSegUI.subject_tree import file_as_series, remove
 from CrossModalSegWeb.dialogs import Dialogs
 from CrossModalSegWeb.page_state import PageState
 from CrossModalSegWeb.scans_section import ScansSection
 from CrossModalSegWeb.uploads import Uploads
 
+_CLOSE = "Remove all scans and results from this page? What has not been saved or downloaded is lost."
+
 
 class FilesSection:
-    """Reads scans and adds them to the scene; ``scans`` is told of them."""
+    """Reads scans and adds them to the scene; ``scans`` is told of them. ``on_closed``: all have been removed."""
 
     def __init__(
-        self, server: Server, logic: SegmentationLogic, uploads: Uploads, scans: ScansSection, dialogs: Dialogs
+        self,
+        server: Server,
+        logic: SegmentationLogic,
+        uploads: Uploads,
+        scans: ScansSection,
+        dialogs: Dialogs,
+        on_closed: Callable[[], None],
     ):
         self._logic, self._uploads, self._scans, self._dialogs = logic, uploads, scans, dialogs
+        self._on_closed = on_closed
         limit = uploads.limit_bytes / 1e9
         self._state = PageState(server, "files", is_reading=False, message="", limit=f"{limit:g} GB")
         self._state.on("open", self._open_uploaded)
+        self._state.on("close", self._close)
 
     def open_files(self, inputs: Mapping[str, Path]) -> None:
         """Open files, or folders with one DICOM series, by modality. Raises what `read_volume` raises, and InputError
@@ -39,6 +51,20 @@ class FilesSection:
             modality = bundle.modality_named(name) if bundle else name
             nodes[modality] = add_volume(self._logic.scene, volume.array, volume.grid, path.name.split(".")[0] or name)
         self._scans.take_in(nodes)
+
+    def _close(self) -> None:
+        if self._logic.status.state is RunState.IDLE:
+            self._dialogs.ask(_CLOSE, self._remove_all)
+
+    def _remove_all(self) -> None:
+        """Take all scans and results out of the scene, and with them out of the memory."""
+        for case in self._logic.cases():
+            case.remove()
+        for volume in candidates(self._logic.scene):
+            remove(volume)
+        self._scans.choose({})
+        self._state.show(message="")
+        self._on_closed()
 
     async def _open_uploaded(self, batch: str) -> None:
         """Open all scans among the uploaded files; what cannot be read is said, the rest is opened."""

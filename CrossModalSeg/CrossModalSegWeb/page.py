@@ -12,13 +12,15 @@ from CrossModalSegWeb.views import Views
 _HERE = Path(__file__).parent
 _STATIC, _ICONS = "crossmodalseg", "crossmodalseg_icons"
 _TITLE = "CrossModalSeg"
+_BEHIND = ':inert="dialog.is_open"'  # neither mouse nor keyboard reaches what is behind a dialog
 
 
 def build_page(server: Server, views: Views, editor: Editor) -> None:
     """Make the page that ``server`` serves."""
+    served = {_STATIC: _HERE / "static", _ICONS: _HERE.parent / "Resources" / "Icons"}
     server.enable_module(
         {
-            "serve": {_STATIC: str(_HERE / "static"), _ICONS: str(_HERE.parent / "Resources" / "Icons")},
+            "serve": {name: str(folder) for name, folder in served.items() if folder.is_dir()},
             "scripts": [f"{_STATIC}/workstation.js"],
             "styles": [f"{_STATIC}/workstation.css"],
         }
@@ -26,14 +28,14 @@ def build_page(server: Server, views: Views, editor: Editor) -> None:
     server.state.trame__title = _TITLE
     server.state.trame__favicon = f"{_ICONS}/CrossModalSeg.png"
     with VAppLayout(server, theme="dark") as page, html.Div(classes="workstation"):
-        html.Header(_template("header"), classes="bar")
-        with html.Aside(classes="panel", raw_attrs=['aria-label="Case"']):
+        html.Header(_template("header"), classes="bar", raw_attrs=[_BEHIND])
+        with html.Aside(classes="panel", raw_attrs=['aria-label="Case"', _BEHIND]):
             for name in ("files", "scans", "run", "result", "review"):
                 html.Section(_template(name), classes=f"section {name}")
             with html.Section(_template("correct"), classes="section correct", v_show="correct.modality"):
                 editor.place()
             html.Section(_template("site"), classes="section site")
-        with html.Main(classes="views", raw_attrs=['aria-label="Views"']):
+        with html.Main(classes="views", raw_attrs=['aria-label="Views"', _BEHIND]):
             views.place_in(page)
         html.Div(_template("dialog"), v_if="dialog.is_open", classes="veil")
 

@@ -89,6 +89,12 @@ class Views:
         """Show the scans of a result with its segmentations."""
         self._enter(case.rows(), case.volumes)
 
+    def clear(self) -> None:
+        """Show nothing."""
+        self._scans, self._place = (), None
+        self._layout.leave()
+        self._state.show(rows=[])
+
     def jump_to(self, ras: tuple[float, float, float]) -> None:
         """Centre all slices on a place in the world (RAS, mm), with the crosshair on it."""
         self._place = ras

@@ -60,7 +60,7 @@ class Workstation:
         self._correct = CorrectSection(server, self._editor, self._dialogs)
         self._site = SiteSection(server, self.logic, self._scans, self._dialogs, self._on_opened, start.site)
         self.result = ResultSection(server, self.logic, self._on_case)
-        self._files = FilesSection(server, self.logic, uploads, self._scans, self._dialogs)
+        self._files = FilesSection(server, self.logic, uploads, self._scans, self._dialogs, self._on_closed)
         self._files.open_files(start.inputs or sample_pair())
         self._site.look()
         self._scans.listen(self._on_scans)
@@ -98,6 +98,11 @@ class Workstation:
         self._site.show_case(case)
         if case is not None:
             self._views.show_case(case)
+
+    def _on_closed(self) -> None:
+        """Nothing is open any more."""
+        self.result.fill()
+        self._views.clear()
 
     def _on_opened(self, opened: OpenedCase) -> None:
         """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""

@@ -4,25 +4,35 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from CrossModalSegLib.volume import write_volume
-from Testing.tiny_bundle import intensity_bundle, two_balls
+from Testing.tiny_bundle import BALL_RADIUS, BALLS, LEFT, intensity_bundle, two_balls
 from Testing.volumes import grid_around, rotation, sampled
 from Testing.web_page import Page, start_chromium
 from Testing.web_server import WebServer
 
 FIRST_GRID = grid_around((5.0, -10.0, 15.0), (54, 60, 56), (2.0, 2.0, 2.0))
+BEHIND = np.array([20.0, -38.0, 15.0])  # RAS mm, well inside the head
 SECOND_GRID = grid_around((5.0, -14.0, 20.0), (56, 40, 52), (2.0, 2.5, 2.0), rotation((8.0, -5.0, 12.0)))
+
+
+def another_ball(points: np.ndarray) -> np.ndarray:
+    """`two_balls` without the left one, and with one behind, so that there are places where the two scans disagree."""
+    intensity = two_balls(points)
+    intensity[np.linalg.norm(points - BALLS[LEFT], axis=-1) < BALL_RADIUS + 3] = 400.0
+    intensity[np.linalg.norm(points - BEHIND, axis=-1) < BALL_RADIUS] = 1000.0
+    return intensity
 
 
 @pytest.fixture(scope="session")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Files of one head in two scans, the second oblique, by modality."""
+    """Files of one head in two scans by modality. The second is oblique, has one ball less, and one elsewhere."""
     folder = tmp_path_factory.mktemp("scans")
     grids = {"T1w": FIRST_GRID, "T2w": SECOND_GRID}
-    for modality, grid in grids.items():
-        write_volume(folder / f"head_{modality}.nrrd", sampled(two_balls, grid).array, grid)
+    for (modality, grid), field in zip(grids.items(), (two_balls, another_ball), strict=True):
+        write_volume(folder / f"head_{modality}.nrrd", sampled(field, grid).array, grid)
     return {modality: folder / f"head_{modality}.nrrd" for modality in grids}
 
 
@@ -70,8 +80,7 @@ def page(opened: Page) -> Page:
     if opened.has("cancel"):
         opened.click("cancel")
     opened.wait(lambda: opened.has("segment"), "the run before to end")
-    opened.select("model", "quick")
-    opened.wait(lambda: opened.is_enabled("segment"), "the scans to be examined")
+    opened.choose_model("quick")
     return opened
 
 

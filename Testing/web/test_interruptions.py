@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(1800)  # on a computer that has much else to do
 
 
 def test_a_page_that_is_reloaded_in_the_middle_of_a_run_shows_it_and_can_cancel_it(page):
-    page.select("model", "slow")
+    page.choose_model("slow")
     page.click("segment")
     page.wait(lambda: page.text("stage").startswith("Network"), "the network's progress")
     page.reload()
@@ -24,7 +24,7 @@ def test_a_page_that_is_reloaded_in_the_middle_of_a_run_shows_it_and_can_cancel_
 def test_two_tabs_show_the_same_run_and_either_can_cancel_it(page):
     other = page.new_tab()
     try:
-        other.select("model", "slow")
+        other.choose_model("slow")
         other.click("segment")
         page.use()
         page.wait(lambda: page.text("stage").startswith("Network"), "the network's progress")
@@ -59,7 +59,7 @@ def test_ctrl_c_ends_the_server_and_its_worker_and_removes_its_files(browser, bu
         page = Page(browser, server.address)
         browser.get(server.address)
         page.wait(lambda: page.has("model"), "the page")
-        page.select("model", "slow")
+        page.choose_model("slow")
         page.click("segment")
         page.wait(lambda: page.text("stage").startswith("Network"), "the network's progress")
         children = psutil.Process(server.process.pid).children(recursive=True)
