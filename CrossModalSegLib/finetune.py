@@ -18,18 +18,25 @@ from torch import Tensor
 from CrossModalSegLib import finetune_plan
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.finetune_candidate import choose_share, score_candidate, score_cases, share_name, weights_at
+from CrossModalSegLib.finetune_candidate import (
+    PARENT,
+    choose_share,
+    parent_scorer,
+    score_candidate,
+    score_cases,
+    share_name,
+    weights_at,
+)
 from CrossModalSegLib.finetune_config import finetune_config_from
 from CrossModalSegLib.finetune_plan import Plan, Schedule
 from CrossModalSegLib.finetune_publish import publish_candidate
 from CrossModalSegLib.finetune_report import write_report
 from CrossModalSegLib.finetune_run import Finetuning, Outcome, Pace, Tell
-from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired, read_prediction
+from CrossModalSegLib.finetune_scoring import Scores, paired, read_prediction
 from CrossModalSegLib.finetune_timing import limit_plan, make_schedule, stages, take_up
 from CrossModalSegLib.finetune_training import PREPARED, configuration, final_steps, train_one
 from CrossModalSegLib.frozen_cases import frozen_cases
 from CrossModalSegLib.gate import judge
-from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.processes import ALONE, Processes
@@ -90,16 +97,13 @@ def judge_all(
 
 def score_parent(run: Finetuning) -> dict[str, Scores]:
     """The parent's scores of all cases that are judged on, and its labels where those of the site are incomplete."""
-    scorer = CaseScorer(
-        Segmenter(run.base, run.device.type), run.mapping.translation, run.mapping.label_map, run.folder / "parent"
-    )
     judged = {name for training in run.plan.trainings for name in training.judged}
     wanted = [
         c
         for c in run.data.labelled
         if c.id in judged or needs_completion(c, run.mapping) or len(run.data.patients) == 1
     ]
-    return score_cases(run, scorer, [*wanted, *run.frozen], "scoring the base")
+    return score_cases(run, parent_scorer(run, run.folder / PARENT), [*wanted, *run.frozen], "scoring the base")
 
 
 def contradictions(run: Finetuning) -> list[str]:
@@ -107,8 +111,8 @@ def contradictions(run: Finetuning) -> list[str]:
     values = [value for value in run.mapping.site.values if run.mapping.origin[value] is not None]
     matrices = {}
     for case in run.data.labelled if values else ():
-        if (run.folder / "parent" / case.id).is_dir():
-            predicted, reference = read_prediction(run.folder / "parent", case), case.reference()
+        if (run.folder / PARENT / case.id).is_dir():
+            predicted, reference = read_prediction(run.folder / PARENT, case), case.reference()
             for modality, (labels, _grid) in reference.items():
                 matrices[f"{case.id} {modality}"] = confusion(labels, predicted[modality][0], values)
     names = {one.value: one.name for one in run.mapping.site.structures}

@@ -1,7 +1,8 @@
-"""The candidate: how far it goes from the base's weights to the trained ones, and how it scores."""
+"""The candidate: how far it goes from the base's weights to the trained ones, and how it and its parent score."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from CrossModalSegLib.gate import falls_too_far
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.site_data import DataCase
 
+PARENT = "parent"  # folder of the run with the base's results
 STEPS_BACK = (1.0, 0.7, 0.5, 0.35)  # of the share that was asked for, until the frozen cases lose nothing that matters
 
 
@@ -49,6 +51,12 @@ def weights_at(run: Finetuning, trained: Mapping[str, Tensor], share: float) -> 
     return {
         name: tensor.half().float() for name, tensor in between(grown_network(run).state_dict(), trained, share).items()
     }
+
+
+def parent_scorer(run: Finetuning, folder: Path) -> CaseScorer:
+    """Segments with the base, in values of the new model; results are kept in ``folder``."""
+    segmenter = Segmenter(run.base, run.device.type)
+    return CaseScorer(segmenter, run.mapping.translation, run.mapping.label_map, folder)
 
 
 def score_candidate(

@@ -16,6 +16,7 @@ from CrossModalSegLib.site_runs import PLAN_FILE
 FEWEST_STEPS = 10  # of the last training: less teaches nothing
 VALIDATION_COST = 0.4  # of a step, per validation patch
 REPORT_SECONDS = 8.0
+TRIED_SHARES = 3
 MARGIN = 0.95  # of the time that is left: other programs run too
 SCHEDULE_FILE = "schedule.json"
 
@@ -131,8 +132,8 @@ def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, fro
 
 
 def scored(plan: Plan, frozen: int) -> int:
-    """How often a case is segmented after the trainings; the frozen ones twice, to choose how far to go."""
-    return sum(len(one.judged) for one in plan.trainings) + 2 * frozen
+    """How often a case is segmented after the trainings; the frozen ones several times, to choose how far to go."""
+    return sum(len(one.judged) for one in plan.trainings) + TRIED_SHARES * frozen
 
 
 def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: int) -> Schedule:

@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from CrossModalSegLib import finetune_plan
+from CrossModalSegLib.finetune_candidate import PARENT, parent_scorer
 from CrossModalSegLib.finetune_plan import Schedule
 from CrossModalSegLib.finetune_run import Finetuning
-from CrossModalSegLib.finetune_scoring import CaseScorer
+from CrossModalSegLib.finetune_scoring import SCORES_FILE
 from CrossModalSegLib.finetune_training import configuration, grown_network, prepared_case, sources
-from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.training import train
 
 TIMED_STEPS = 4
@@ -66,13 +66,13 @@ def take_up(run: Finetuning) -> None:
 
 
 def time_case(run: Finetuning) -> float:
-    """Seconds that segmenting and scoring the largest case takes."""
-    cases = [*run.data.labelled, *run.frozen]
-    largest = max(cases, key=lambda case: sum(path.stat().st_size for path in case.scans.values()))
+    """Seconds that segmenting and scoring the largest case takes; its scores are those of the parent, and kept as such."""
+    judged = {name for training in run.plan.trainings for name in training.judged}
+    cases = [case for case in run.data.labelled if case.id in judged] or list(run.data.labelled)
+    largest = max([*cases, *run.frozen], key=lambda case: sum(path.stat().st_size for path in case.scans.values()))
     with tempfile.TemporaryDirectory() as place:
-        scorer = CaseScorer(
-            Segmenter(run.base, run.device.type), run.mapping.translation, run.mapping.label_map, Path(place)
-        )
+        known = (run.folder / PARENT / largest.id / SCORES_FILE).is_file()  # of a run that was stopped
+        scorer = parent_scorer(run, Path(place) if known else run.folder / PARENT)
         started = time.monotonic()
         scorer.score(largest)
         return time.monotonic() - started

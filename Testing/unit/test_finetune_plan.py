@@ -10,6 +10,7 @@ from CrossModalSegLib.finetune_config import FinetuneOptions
 from CrossModalSegLib.finetune_plan import (
     MARGIN,
     REPORT_SECONDS,
+    TRIED_SHARES,
     VALIDATION_COST,
     Plan,
     Training,
@@ -64,7 +65,7 @@ def test_one_patient_is_learnt_from_and_nothing_is_judged():
 def test_the_steps_fill_what_scoring_and_report_leave_of_the_time():
     one = plan(Training("final", ("a",), ()))
     made = schedule(one, OPTIONS, seconds=500.0, step_seconds=2.0, frozen=3)
-    assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - 2 * 3 * 5) / 2)  # frozen cases: twice
+    assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - TRIED_SHARES * 3 * 5) / 2)
 
 
 def test_folds_share_their_part_and_validation_is_paid_for():
