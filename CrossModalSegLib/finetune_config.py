@@ -98,10 +98,9 @@ def training_config(bundle: Bundle, name: str, version: str, config: FinetuneCon
     section = bundle.metadata[SECTION]
     recorded = section["training"].get("configuration", {})
     synthesis = {key: value for key, value in recorded.get("synthesis", {}).items() if key in AUGMENTATION}
-    every = max(1, iterations // config.finetune.validations)
     average = max(0.9, 1 - 10 / iterations)
     training = DEFAULTS | {"average": average, "loss_stride": recorded.get("training", {}).get("loss_stride", 1)}
-    training |= {"warmup": min(20, max(1, iterations // 10)), "validate_every": every}
+    training |= {"warmup": min(20, max(1, iterations // 10))}
     defaults = {
         "training": training,
         "semi_supervised": {"start": config.finetune.supervised},

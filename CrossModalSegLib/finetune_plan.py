@@ -15,6 +15,8 @@ from CrossModalSegLib.site_runs import PLAN_FILE
 
 FEWEST_STEPS = 10  # of the last training: less teaches nothing
 VALIDATION_COST = 0.4  # of a step, per validation patch
+VALIDATION_SHARE = 0.2  # of the training time, at most
+MOST_SAMPLES = 6  # patches of a validation
 REPORT_SECONDS = 8.0
 TRIED_SHARES = 3
 MARGIN = 0.95  # of the time that is left: other programs run too
@@ -141,16 +143,13 @@ def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds:
 
     Raises ConfigError ``budget-too-small``, which says what would do.
     """
-    judged = sum(len(one.judged) for one in plan.trainings)
     rest = seconds * MARGIN - REPORT_SECONDS - plan.case_seconds * scored(plan, frozen)
     steps = rest / step_seconds
-    validation = options.validations * validation_samples(1 + judged) * VALIDATION_COST
-    with_validation = [bool(one.judged) for one in plan.trainings]
     share = options.fold_share if plan.folds else 0.0
-    final = (1 - share) * steps - validation * with_validation[-1]
-    fold = share * steps / max(1, len(plan.folds)) - validation if plan.folds else 0.0
+    final = _after_validation((1 - share) * steps, options) if plan.final.judged else (1 - share) * steps
+    fold = _after_validation(share * steps / len(plan.folds), options) if plan.folds else 0.0
     if final < FEWEST_STEPS or (plan.folds and fold < FEWEST_STEPS):
-        least = _least_seconds(plan, share, validation, step_seconds) + seconds - rest
+        least = _least_seconds(plan, share, step_seconds) + seconds - rest
         spent = plan.budget_minutes * 60 - seconds
         needed = (least + spent) / 60 * 1.1
         raise ConfigError(
@@ -162,16 +161,30 @@ def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds:
     return Schedule(min(most, int(fold)), min(most, int(final)), round(step_seconds, 4))
 
 
-def _least_seconds(plan: Plan, share: float, validation: float, step_seconds: float) -> float:
+def _after_validation(steps: float, options: FinetuneOptions) -> float:
+    """What is left of the time of ``steps`` for training itself."""
+    all_validations = options.validations * MOST_SAMPLES * VALIDATION_COST
+    if all_validations <= VALIDATION_SHARE * (steps - all_validations):
+        return steps - all_validations
+    return min(steps / (1 + VALIDATION_SHARE), steps - MOST_SAMPLES * VALIDATION_COST)
+
+
+def validations(iterations: int, options: FinetuneOptions) -> int:
+    """How often a training of so many steps is validated: less often where it would take more than a part of the time."""
+    affordable = VALIDATION_SHARE * iterations / (MOST_SAMPLES * VALIDATION_COST)
+    return max(1, min(options.validations, int(affordable)))
+
+
+def _least_seconds(plan: Plan, share: float, step_seconds: float) -> float:
     """Seconds of training in which all trainings reach the fewest steps."""
-    least = FEWEST_STEPS + validation
+    least = FEWEST_STEPS + max(MOST_SAMPLES * VALIDATION_COST, VALIDATION_SHARE * FEWEST_STEPS)
     of_folds = least * len(plan.folds) / share if plan.folds and share else 0.0
     return max(least / (1 - share), of_folds) * step_seconds
 
 
 def validation_samples(cases: int) -> int:
     """Patches per validation: two of each case, 2 to 6."""
-    return min(6, max(2, 2 * cases))
+    return min(MOST_SAMPLES, max(2, 2 * cases))
 
 
 def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequence[DataCase]) -> list[str]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from CrossModalSegLib import finetune_plan
+from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.finetune_candidate import PARENT, parent_scorer
 from CrossModalSegLib.finetune_plan import Schedule
 from CrossModalSegLib.finetune_run import Finetuning
@@ -36,7 +37,15 @@ def make_schedule(run: Finetuning) -> Schedule:
     step_seconds = time_steps(run)
     prepare_all(run)
     seconds = run.plan.budget_minutes * 60 - run.pace.elapsed
-    made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
+    try:
+        made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
+    except ConfigError:
+        if not run.plan.folds:
+            raise
+        take_up(run)  # a model without evidence rather than none: the trainings that leave cases out are left out
+        replace(run.plan, trainings=(run.plan.final,)).save(run.folder)
+        take_up(run)
+        made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
     made.save(run.folder)
     return made
 

@@ -34,6 +34,8 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
     folder = run.folder / "training" / training.name
     folder.mkdir(parents=True, exist_ok=True)
     config = configuration(run, steps)
+    every = max(1, steps // finetune_plan.validations(steps, run.config.finetune))
+    config = replace(config, training=replace(config.training, validate_every=every))
     labelled, unlabelled, validation = sources(run, training, config)
     if training.judged:  # also in processes that do not validate: all have one configuration
         samples = finetune_plan.validation_samples(len(training.judged))

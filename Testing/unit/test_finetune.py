@@ -341,3 +341,13 @@ def test_an_error_is_an_event_too(tmp_path, capsys):
     assert (event["event"], event["code"]) == ("failed", "site-data")
     assert "none of the 1 cases" in event["message"]
     assert event["hint"]
+
+
+@pytest.mark.slow
+def test_where_there_is_no_time_to_leave_cases_out_a_model_comes_without_evidence(tmp_path, monkeypatch, capsys):
+    folder = prepare(tmp_path, 2, 0)
+    monkeypatch.setattr(finetune_timing, "time_steps", lambda _run: 35.0)  # 30 minutes: about 48 steps in all
+    assert run(folder) == 0
+    assert "insufficient-evidence: corrected cases of 0 patients could be held out" in capsys.readouterr().out
+    plan = json.loads((run_folder(folder) / "plan.json").read_text())
+    assert [training["name"] for training in plan["trainings"]] == ["final"]

@@ -17,6 +17,7 @@ from CrossModalSegLib.finetune_plan import (
     choose_trainings,
     read_plan,
     schedule,
+    validations,
     within_budget,
 )
 from CrossModalSegLib.site_data import DataCase, SiteData
@@ -74,6 +75,14 @@ def test_folds_share_their_part_and_validation_is_paid_for():
     steps = 500 * MARGIN - REPORT_SECONDS - 2 * 5
     assert made.final_steps == int(steps / 2)
     assert made.fold_steps == int(steps / 4 - 2 * 6 * VALIDATION_COST)  # 2 validations of 6 patches
+
+
+def test_short_trainings_are_validated_less_often():
+    options = FinetuneOptions(validations=10)
+    assert [validations(steps, options) for steps in (4, 37, 1000)] == [1, 3, 10]  # 2.4 steps each, a fifth of the time
+    one = plan(Training("final", ("a",), ("b",)), case_seconds=0.0)
+    made = schedule(one, options, seconds=(60 + REPORT_SECONDS) / MARGIN, step_seconds=1.0, frozen=0)
+    assert made.final_steps == 50
 
 
 def test_never_more_steps_than_asked_for():
