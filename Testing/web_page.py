@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 T = TypeVar("T")
-WAIT_SECONDS = 240.0  # on a computer that has much else to do; alone, nothing takes this long
+WAIT_SECONDS = 600.0  # on a computer that has much else to do; alone, nothing takes this long
 SIZE = (1280, 800)
 VIEWS = tuple(f"CrossModalSeg{row}{orientation}" for row in (1, 2) for orientation in ("Axial", "Coronal", "Sagittal"))
 

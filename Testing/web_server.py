@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_SECONDS_TO_START = 240.0  # on a computer that has much else to do; alone, it takes a few
+_SECONDS_TO_START = 600.0  # on a computer that has much else to do; alone, it takes a few
 _SECONDS_TO_END = 60.0
 
 

@@ -55,7 +55,7 @@ class Views:
         self._layout_node = self._scene.AddNewNodeByClass("vtkMRMLLayoutNode")
         for kind, view_type, overlay in (
             (SliceView, ViewType.SLICE_VIEW, self._slice_overlay),
-            (ThreeDView, ViewType.THREE_D_VIEW, _no_overlay),
+            (ThreeDView, ViewType.THREE_D_VIEW, _title_3d),
         ):
             make = partial(_quiet, kind)
             factory = RemoteViewFactory(
@@ -210,8 +210,10 @@ def _quiet(kind: type[AbstractView], **given: Any) -> AbstractView:
     return view
 
 
-def _no_overlay(_server: Server, _view_id: str, _view: AbstractView) -> None:
-    html.Div('<span class="view-title">3D</span>', classes="overlay")
+def _title_3d(_server: Server, _view_id: str, view: AbstractView) -> None:
+    html.Div(
+        '<span class="view-title">3D</span>', classes="overlay", raw_attrs=[f'data-view="{view.get_singleton_tag()}"']
+    )
 
 
 def _overlay(name: str) -> str:
