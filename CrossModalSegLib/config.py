@@ -53,13 +53,13 @@ class SemiSupervisedConfig:
     """How cases without labels are learnt from; acts where the data have any. The equations are in ``losses.py``."""
 
     batch: int = 1  # unlabelled cases per step; 0 leaves them out
-    start: float = 0.0  # first part of the iterations, which is learnt from labels alone
-    ramp: float = 0.4  # part of the iterations, after those, over which the weights below rise
-    pseudo_label: float = 1.0
+    start: float = 0.3  # first part of the iterations, which is learnt from labels alone
+    ramp: float = 0.2  # part of the iterations, after those, over which the weights below rise
+    pseudo_label: float = 0.3
     csc: float = 0.1
     csc_form: str = "aligned"  # "affinity": that form for aligned pairs too
     cac: float = 0.3
-    cac_from: str = "other"  # "surer": only where the teacher is at least as certain of the other modality
+    cac_from: str = "surer"  # the paper: "other"; "surer": only where the teacher is at least as sure of the other
     confidence: float = 0.8  # lowest probability at which the teacher is believed
     teacher: float = 0.99  # highest decay of the teacher's moving average
     cut_out: float = 0.5  # how often boxes are cut out of a modality that the student sees

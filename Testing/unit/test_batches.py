@@ -12,7 +12,7 @@ CONFIG = TrainingConfig(
     patch=PATCH,
     network=NetworkConfig((4, 8), stem_stride=1),
     training=OptimisationConfig(iterations=3, batch=2),
-    semi_supervised=SemiSupervisedConfig(batch=3),
+    semi_supervised=SemiSupervisedConfig(batch=3, start=0.0),
 )
 
 
@@ -41,7 +41,9 @@ def test_another_training_seed_draws_other_samples():
 
 
 def test_several_processes_share_the_samples_of_each_step():
-    alone = replace(CONFIG, training=replace(CONFIG.training, batch=4), semi_supervised=SemiSupervisedConfig(batch=6))
+    alone = replace(
+        CONFIG, training=replace(CONFIG.training, batch=4), semi_supervised=SemiSupervisedConfig(batch=6, start=0.0)
+    )
     parts = [drawn(share=Share(rank, 2)) for rank in range(2)]
     for stream in range(2):
         assert sorted(parts[0][stream] + parts[1][stream]) == drawn(alone)[stream]

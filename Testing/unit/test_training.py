@@ -31,7 +31,12 @@ CPU = torch.device("cpu")
 OPTIONS = OptimisationConfig(
     iterations=6, batch=1, learning_rate=0.01, warmup=1, decay=0.5, average=0.9, checkpoint_minutes=0, validate_every=3
 )
-CONFIG = TrainingConfig(patch=PATCH, network=NetworkConfig((4, 8), stem_stride=1), training=OPTIONS)
+CONFIG = TrainingConfig(
+    patch=PATCH,
+    network=NetworkConfig((4, 8), stem_stride=1),
+    training=OPTIONS,
+    semi_supervised=SemiSupervisedConfig(start=0.0),
+)
 
 
 def make(folder):
@@ -262,7 +267,7 @@ def interrupt_at(step: int):
     return report
 
 
-SEMI = SemiSupervisedConfig(batch=2, ramp=0.5, confidence=0.5, copy_paste=0.5)
+SEMI = SemiSupervisedConfig(batch=2, start=0.0, ramp=0.5, confidence=0.5, copy_paste=0.5)
 
 
 @pytest.mark.parametrize("streams", [1, 2])
@@ -305,7 +310,9 @@ def test_unlabelled_samples_may_join_a_training_that_goes_on(tmp_path):
     with pytest.raises(Interrupted):
         run(tmp_path, report=interrupt_at(4))
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    config = replace(CONFIG, semi_supervised=SemiSupervisedConfig(teacher=1.0))  # and hardly moves in three steps
+    config = replace(
+        CONFIG, semi_supervised=SemiSupervisedConfig(start=0.0, teacher=1.0)
+    )  # and hardly moves in three steps
     run(tmp_path, config, unlabelled=UnlabelledHalves())
     teacher = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["teacher"]
     distance = max(float((teacher[n] - saved["network"][n]).abs().max()) for n in teacher)
