@@ -78,13 +78,18 @@ class FilesSection:
             return
         finally:
             self._uploads.remove(batch)
-            self._state.show(is_reading=False)
+            with self._state.flushed():
+                self._state.show(is_reading=False)
+        with self._state.flushed():
+            self._add(found)
+            opened = ", ".join(scan.name for scan, _ in found)
+            self._state.show(message=". ".join([f"Opened: {opened}" if found else "Nothing was opened", *problems]))
+
+    def _add(self, found: list[tuple[ScanFile, Volume]]) -> None:
         for scan, volume in found:
             node = add_volume(self._logic.scene, volume.array, volume.grid, scan.name)
             file_as_series(node, scan.patient_id, scan.dicom_modality)
         self._scans.take_in()
-        opened = ", ".join(scan.name for scan, _ in found)
-        self._state.show(message=". ".join([f"Opened: {opened}" if found else "Nothing was opened", *problems]))
 
 
 def _read_all(folder: Path) -> tuple[list[tuple[ScanFile, Volume]], list[str]]:

@@ -38,10 +38,10 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The models "quick", which takes about a second, and "slow", about a minute."""
+    """The models "quick", which takes about a second, and "slow", some minutes."""
     folder = tmp_path_factory.mktemp("bundles")
     intensity_bundle(folder / "quick", (32, 36, 32), 4.0)
-    intensity_bundle(folder / "slow", (24, 24, 24), 0.7)
+    intensity_bundle(folder / "slow", (24, 24, 24), 0.5)
     return folder
 
 
