@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 T = TypeVar("T")
-WAIT_SECONDS = 600.0  # on a computer that has much else to do; alone, nothing takes this long
+WAIT_SECONDS = 120.0  # on a computer that has much else to do; alone, nothing takes this long
 SIZE = (1280, 800)
 VIEWS = tuple(f"CrossModalSeg{row}{orientation}" for row in (1, 2) for orientation in ("Axial", "Coronal", "Sagittal"))
 
@@ -68,6 +68,17 @@ class Page:
         """The same page in another tab."""
         self.browser.switch_to.new_window("tab")
         return Page(self.browser, self.address).open()
+
+    def lose_connection(self) -> None:
+        """Close the page's connection to the server, as a network that fails does."""
+        note = """window.sockets = []; window.WebSocket = class extends WebSocket {
+            constructor(...given) { super(...given); window.sockets.push(this) } }"""
+        script = self.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": note})
+        try:
+            self.reload()
+        finally:
+            self.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+        self.browser.execute_script("window.sockets.forEach((socket) => socket.close())")
 
     def use(self) -> "Page":
         """Look at this tab."""
@@ -191,6 +202,18 @@ class Page:
         data = self.view(name).screenshot_as_png
         self.browser.execute_script(hide, "")
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+    def still_picture(self, name: str) -> np.ndarray:
+        """`picture`, when nothing moves in it any more."""
+        pictures = [self.picture(name)]
+
+        def is_still() -> bool:
+            time.sleep(0.5)
+            pictures.append(self.picture(name))
+            return np.array_equal(pictures[-1], pictures[-2])
+
+        self.wait(is_still, f"{name} to be still")
+        return pictures[-1]
 
     def drag(self, name: str, *places: tuple[float, float]) -> None:
         """Drag in a view through places given as shares of its width and height."""

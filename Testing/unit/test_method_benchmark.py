@@ -349,6 +349,7 @@ def test_a_curve_is_the_mean_over_the_seeds_as_far_as_all_have_come(tmp_path):
         folder.mkdir()
         curve = [{"step": 10 * (n + 1), "loss": 1.0, "dice": each} for n, each in enumerate(dice)]
         torch.save({"curve": curve}, folder / "checkpoint.pt")
+        (folder / "scores.json").write_text("{}")
     steps, mean = mean_curve(tmp_path.glob("9-14-[0-9]"))
     assert steps.tolist() == [10]
     assert mean == pytest.approx([0.4])

@@ -74,8 +74,9 @@ def opened(browser: Any, server: WebServer) -> Page:
 
 
 @pytest.fixture
-def page(opened: Page) -> Page:
+def page(opened: Page, server: WebServer) -> Page:
     """The page with the quick model chosen and nothing going on."""
+    assert server.process.poll() is None, f"the server has ended:\n{server.log}"
     opened.use()
     if opened.has("cancel"):
         opened.click("cancel")

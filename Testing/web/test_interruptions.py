@@ -8,7 +8,7 @@ import pytest
 from Testing.web_page import Page
 from Testing.web_server import WebServer
 
-pytestmark = pytest.mark.timeout(1800)  # on a computer that has much else to do
+pytestmark = pytest.mark.timeout(600)  # on a computer that has much else to do
 
 
 def test_a_page_that_is_reloaded_in_the_middle_of_a_run_shows_it_and_can_cancel_it(page):
@@ -38,7 +38,7 @@ def test_two_tabs_show_the_same_run_and_either_can_cancel_it(page):
 
 
 def test_a_lost_connection_is_said_and_made_again(page):
-    page.browser.execute_script("window.trame.client.getConnection().destroy()")
+    page.lose_connection()
     page.wait(lambda: page.has("lost-connection"), "the page to say so")
     assert "nothing is lost" in page.text("lost-connection")
     page.browser.execute_script("document.querySelector('#lost-connection button').click()")

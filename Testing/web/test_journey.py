@@ -15,7 +15,7 @@ from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, dice, true_label
 from Testing.volumes import grid_around, points_of
 from Testing.web_page import VIEWS, coloured
 
-pytestmark = pytest.mark.timeout(1800)  # on a computer that has much else to do
+pytestmark = pytest.mark.timeout(600)  # on a computer that has much else to do
 DICOM = np.arange(8 * 10 * 12, dtype=np.int16).reshape(8, 10, 12)
 
 
@@ -139,7 +139,7 @@ def test_fading_shows_the_other_scan(result):
     result.press("f")
     middle = result.wait(result.slices, "sliders")["CrossModalSeg1Sagittal"]
     result.wait(lambda: result.slices()["CrossModalSeg2Sagittal"] == pytest.approx(middle, abs=2.5), "the middle")
-    before = result.picture(view)
+    before = result.still_picture(view)
     script = (
         "const e = document.getElementById('crossfade'); e.value = arguments[0]; e.dispatchEvent(new Event('input'))"
     )
