@@ -127,7 +127,8 @@ class Views:
         self._manager.set_layout(_name(rows, self._state["mode"]))
 
     def _follow(self, view: SliceView) -> None:
-        """Note where a view's slice is; a view that has got another size shows all of the scans again."""
+        """Draw what has changed in a view, and note where its slice is; one of another size shows all of the scans again."""
+        view.schedule_render()  # Slicer's displayable managers ask for it on their own nodes only, not for scans that fade
         lower, upper = view.get_slice_range()
         found = {"lower": lower, "upper": upper, "step": view.get_slice_step(), "value": view.get_slice_value()}
         if self._state["slices"].get(view.name) != found:
