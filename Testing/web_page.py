@@ -36,8 +36,9 @@ def start_chromium(folder: Path) -> Any:
 
     options = Options()
     options.binary_location = program
-    flags = "headless=new no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update"
-    for flag in [*flags.split(), "disable-sync", "disable-extensions", f"user-data-dir={folder / 'profile'}"]:
+    flags = "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run disable-background-networking"
+    flags += " disable-component-update disable-sync disable-extensions"
+    for flag in [*flags.split(), f"user-data-dir={folder / 'profile'}"]:
         options.add_argument(f"--{flag}")
     downloads = {"download.default_directory": str(folder / "downloads"), "download.prompt_for_download": False}
     options.add_experimental_option("prefs", downloads)
@@ -102,7 +103,10 @@ class Page:
     # --- elements
 
     def wait(self, until: Callable[[], T], what: str) -> T:
-        """Wait until ``until()`` is true; elements that go or change meanwhile are asked for again."""
+        """Wait until ``until()`` is true; elements that go or change meanwhile are asked for again.
+
+        A browser that has ended or crashed is not waited for.
+        """
         from selenium.common.exceptions import WebDriverException
 
         end = time.monotonic() + WAIT_SECONDS
@@ -112,6 +116,8 @@ class Page:
                 if last := until():
                     return last
             except WebDriverException as error:
+                if _is_end_of_browser(error):
+                    raise
                 last = error
             time.sleep(0.1)
         self.browser.save_screenshot(str(Path(os.environ.get("TMPDIR", "/tmp")) / "crossmodalseg-web-failure.png"))
@@ -155,12 +161,13 @@ class Page:
         from selenium.webdriver.support.ui import Select
 
         def choose() -> bool:
+            self.unfold(name)  # each time: entries that cannot be seen have no text
             entries = Select(self.element(name))
-            titles = [option.text for option in entries.options]
-            entries.select_by_index(next(n for n, title in enumerate(titles) if title.startswith(text)))
-            return True
+            places = [place for place, option in enumerate(entries.options) if option.text.startswith(text)]
+            if places:
+                entries.select_by_index(places[0])
+            return bool(places)
 
-        self.unfold(name)
         self.wait(choose, f"{text} in {name}")
 
     def choose_model(self, name: str) -> None:
@@ -245,6 +252,13 @@ class Page:
         sent = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
         sockets = [event["params"]["url"] for event in events if event["method"] == "Network.webSocketCreated"]
         return {*sent, *sockets}
+
+
+def _is_end_of_browser(error: Exception) -> bool:
+    from selenium.common.exceptions import InvalidSessionIdException, NoSuchWindowException
+
+    is_closed = isinstance(error, InvalidSessionIdException | NoSuchWindowException)
+    return is_closed or any(word in str(error) for word in ("crashed", "disconnected", "not reachable"))
 
 
 def coloured(picture: np.ndarray) -> int:
