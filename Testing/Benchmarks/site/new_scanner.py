@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     base = make_base(split, args)
     tests = {kind: make_tests(split, kind, args) for kind in ("shifted", "unshifted")}
     score_base(base, tests, args.output)
-    rows = [(m, n, s) for n in args.corrected for s in range(args.seeds) for m in ("supervised", "semi-supervised")]
+    rows = [(m, n, s) for s in range(args.seeds) for n in args.corrected for m in ("supervised", "semi-supervised")]
     for method, corrected, seed in rows:
         carry_out(base, split, tests, method, corrected, seed, args)
         write_table(args.output)
