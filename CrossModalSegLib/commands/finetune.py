@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -78,6 +79,7 @@ def _run(args: argparse.Namespace) -> int:
     from CrossModalSegLib.finetune import carry_out
     from CrossModalSegLib.inference import choose_device
     from CrossModalSegLib.processes import processes_of_torchrun
+    from CrossModalSegLib.run_lock import only_process
 
     _refuse_contradicting(args)
     if args.propose_mapping:
@@ -88,7 +90,9 @@ def _run(args: argparse.Namespace) -> int:
     ):
         if args.dry_run:
             return _dry_run(args, device, show)
-        outcome = carry_out(_prepare(args, device, show, processes))
+        prepared = _prepare(args, device, show, processes)
+        with only_process(prepared.folder) if processes.writes else nullcontext():
+            outcome = carry_out(prepared)
     if outcome is not None:
         _tell_outcome(args, outcome)
     return 0
