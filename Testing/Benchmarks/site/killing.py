@@ -135,14 +135,16 @@ def run(folder: Path, stage: str | None, moments: random.Random) -> str | None:
     )  # fmt: skip
     assert process.stdout is not None
     now = ""
-    if stage != "":
-        for line in process.stdout:
-            now = json.loads(line).get("stage", now)
-            if now == stage:
-                break
-    time.sleep(moments.uniform(0.0, 3.0 if stage == "" else 0.5))
-    process.kill()
-    process.communicate()
+    try:
+        if stage != "":
+            for line in process.stdout:
+                now = json.loads(line).get("stage", now)
+                if now == stage:
+                    break
+        time.sleep(moments.uniform(0.0, 3.0 if stage == "" else 0.5))
+    finally:
+        process.kill()
+        process.communicate()
     return None if process.returncode == 0 else now or "start"
 
 
