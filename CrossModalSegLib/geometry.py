@@ -1,8 +1,9 @@
 """The model grid in world space, and the way of a volume onto a grid.
 
 The model grid is aligned with the RAS axes of the world, not with those of a volume: i runs to the right, j to the
-front, k to the top, and its voxel edges lie on multiples of the spacing. A volume that is stored flipped, permuted or
-oblique therefore reaches the network the same way as the original.
+front, k to the top. A volume that is stored flipped or permuted therefore reaches the network the same way as the
+original. Its voxel edges begin at an edge of the finest volume's field of view: a volume that lies along the world's axes
+with the model's spacing is not interpolated at all, and labels are not asked for half-way between two voxels.
 """
 
 from collections.abc import Sequence
@@ -32,8 +33,8 @@ def model_grid(volumes: Sequence[Volume], spacing_mm: Spacing, margin_mm: float 
     """The world-aligned grid on which the network sees all ``volumes``.
 
     It covers the union of their bodies (`body_box`) plus ``margin_mm``, but not more than the union of their fields of
-    view. ``spacing_mm`` is along R, A, S (= i, j, k). ``ijk_to_ras`` has no rotation; voxel edges lie on multiples of
-    the spacing. Raises GeometryError ``bad-spacing``.
+    view. ``spacing_mm`` is along R, A, S (= i, j, k). ``ijk_to_ras`` has no rotation; voxel edges lie whole multiples of
+    the spacing away from the lower corner of the finest volume's field of view. Raises GeometryError ``bad-spacing``.
     """
     if min(spacing_mm) <= 0 or not np.isfinite(spacing_mm).all():
         raise GeometryError("bad-spacing", f"spacing must be above 0 mm, not {spacing_mm}", "correct the bundle")
@@ -41,7 +42,9 @@ def model_grid(volumes: Sequence[Volume], spacing_mm: Spacing, margin_mm: float 
     fields = np.array([_bounds(volume.grid) for volume in volumes])
     lower = np.maximum(bodies[:, 0].min(axis=0) - margin_mm, fields[:, 0].min(axis=0))
     upper = np.minimum(bodies[:, 1].max(axis=0) + margin_mm, fields[:, 1].max(axis=0))
-    return _world_grid(np.array([lower, upper]), spacing_mm)
+    sizes = [round(volume.grid.voxel_volume_ml, 9) for volume in volumes]
+    finest = min(range(len(volumes)), key=lambda n: (sizes[n], *fields[n, 0]))  # in whatever order they are given
+    return _world_grid(np.array([lower, upper]), spacing_mm, fields[finest, 0])
 
 
 def body_box(volume: Volume, coarse_mm: float = 4.0) -> np.ndarray:
@@ -120,12 +123,14 @@ def _bounds(grid: Grid) -> np.ndarray:
     return np.array([corners.min(axis=0), corners.max(axis=0)])
 
 
-def _world_grid(bounds: np.ndarray, spacing_mm: Spacing) -> Grid:
-    """The smallest grid along the world's axes over ``bounds`` with voxel edges on multiples of the spacing."""
+def _world_grid(bounds: np.ndarray, spacing_mm: Spacing, edge: np.ndarray | None = None) -> Grid:
+    """The smallest grid along the world's axes over ``bounds`` with voxel edges whole multiples of the spacing away from
+    ``edge`` (3,), by default from the world's origin."""
     spacing = np.asarray(spacing_mm, dtype=np.float64)
-    first = np.floor(bounds[0] / spacing + _ROUNDING)
-    stop = np.ceil(bounds[1] / spacing - _ROUNDING)
-    i, j, k = np.maximum(stop - first, 1).astype(int)
+    phase = np.zeros(3) if edge is None else np.round(edge / spacing % 1 / _ROUNDING) * _ROUNDING
+    first = np.floor(bounds[0] / spacing - phase + _ROUNDING) + phase
+    stop = np.ceil(bounds[1] / spacing - phase - _ROUNDING) + phase
+    i, j, k = np.maximum(np.rint(stop - first), 1).astype(int)
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = (first + 0.5) * spacing
     return Grid((k, j, i), affine)

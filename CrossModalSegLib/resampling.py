@@ -7,18 +7,37 @@ import SimpleITK as sitk
 
 from CrossModalSegLib.grid import Grid
 
+_ASIDE = 1e-3  # of a voxel
+
 
 def resample_labels(labels: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
     """Label values (K, J, I) of ``source`` at the nearest voxel of each voxel of ``target``; 0 outside.
 
-    For pictures and for training targets on a coarser grid. Results go back to a volume's own grid by their
-    probabilities instead (native_grid.py).
+    For pictures. What is learned from is `even_labels`; results go back to a volume's own grid by their probabilities
+    (native_grid.py).
     """
     image = sitk.GetImageFromArray(labels)
     source.to_sitk_geometry(image)
     reference = sitk.Image(target.shape_ijk, sitk.sitkUInt8)
     target.to_sitk_geometry(reference)
     return sitk.GetArrayFromImage(sitk.Resample(image, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0))
+
+
+def even_labels(labels: np.ndarray, source: Grid, target: Grid) -> np.ndarray:
+    """As `resample_labels`, but half-way between two voxels of ``source`` the upper and the lower one take turns.
+
+    Where two grids are half a voxel apart, every voxel lies half-way. The nearest one would be the upper one each time,
+    and all structures would move by half a voxel (a network learns that); this way they stay where they are.
+    """
+    aside = _ASIDE * source.ijk_to_ras[:3, :3].sum(axis=1)
+    above, below = (resample_labels(labels, source, _moved(target, sign * aside)) for sign in (1, -1))
+    return np.where(np.indices(target.shape_kji).sum(axis=0) % 2 == 0, above, below)
+
+
+def _moved(grid: Grid, by_ras: np.ndarray) -> Grid:
+    affine = grid.ijk_to_ras.copy()
+    affine[:3, 3] += by_ras
+    return Grid(grid.shape_kji, affine)
 
 
 def labels_at(labels: np.ndarray, points: np.ndarray) -> np.ndarray:

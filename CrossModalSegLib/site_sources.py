@@ -16,7 +16,7 @@ from CrossModalSegLib.errors import DataError, InputError, LabelError
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.layout import images_in
 from CrossModalSegLib.modality_guess import ScanDescription, assign
-from CrossModalSegLib.resampling import resample_labels
+from CrossModalSegLib.resampling import even_labels
 from CrossModalSegLib.segmentation_io import read_segmentation
 from CrossModalSegLib.site_folder import SiteFacts
 from CrossModalSegLib.volume import read_volume
@@ -60,7 +60,7 @@ class FoundCase:
             array, grid, own = read_segmentation(path)
             array = _in_values_of(site.label_map, array, own)
             if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
-                array, grid = resample_labels(array, grid, volumes[modality].grid), volumes[modality].grid
+                array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
             labels[modality] = (array, grid)
         return CaseFiles(volumes, labels, site.label_map, {}, self.patient_key)
 

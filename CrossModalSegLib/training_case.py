@@ -14,7 +14,7 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.geometry import model_grid, resample_to
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.preprocess import IntensityRule, normalise
-from CrossModalSegLib.resampling import resample_labels
+from CrossModalSegLib.resampling import even_labels
 from CrossModalSegLib.volume import Volume
 
 
@@ -57,7 +57,7 @@ def training_case(
         array, inside = resample_to(volume, grid)
         images[slot], covered[slot] = torch.from_numpy(array), torch.from_numpy(inside)
     for slot, (array, place) in labels.items():
-        channel_map[slot] = torch.from_numpy(_to_channels(resample_labels(array, place, grid), channels))
+        channel_map[slot] = torch.from_numpy(_to_channels(even_labels(array, place, grid), channels))
     return TrainingCase(images, covered, channel_map, tuple(slot in volumes for slot in range(2)), aligned)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.resampling import labels_at, resample_labels, samples_at
+from CrossModalSegLib.resampling import even_labels, labels_at, resample_labels, samples_at
 from CrossModalSegLib.volume import Volume
 from Testing.volumes import grid_around, points_of, random_grid, stored_otherwise
 
@@ -38,6 +38,35 @@ def test_the_48_storages_of_a_label_map_are_one():
     for stored in stored_otherwise(Volume(labels, grid, "labels")):
         again = resample_labels(stored.array.astype(np.uint8), stored.grid, grid)
         assert np.array_equal(again, labels)
+
+
+def centre_of(labels: np.ndarray, grid: Grid) -> np.ndarray:
+    """Centre of mass of what is labelled, in RAS mm."""
+    return points_of(grid)[labels > 0].mean(axis=0)
+
+
+def test_labels_half_a_voxel_away_stay_where_they_are():
+    source = Grid((20, 22, 24), np.diag([-1.0, 2.0, 1.0, 1.0]))
+    labels = np.zeros(source.shape_kji, np.uint8)
+    labels[5:12, 6:13, 7:16] = 1  # 7 x 7 x 9 voxels
+    between = source.ijk_to_ras.copy()
+    between[:3, 3] = between[:3, :3] @ (0.5, 0.5, 0.5)
+    target = Grid(source.shape_kji, between)
+    off = np.abs(centre_of(resample_labels(labels, source, target), target) - centre_of(labels, source))
+    assert np.allclose(off, (0.5, 1.0, 0.5))  # the nearest voxel is the upper one each time
+    even = even_labels(labels, source, target)
+    assert np.abs(centre_of(even, target) - centre_of(labels, source)).max() < 0.05
+    assert abs(int(even.sum()) - int(labels.sum())) <= 0.05 * labels.sum()
+
+
+def test_labels_that_are_not_half_way_are_those_of_the_nearest_voxel():
+    source, target = random_grid(3), random_grid(14)
+    labels = np.random.default_rng(0).integers(1, 400, source.shape_kji).astype(np.uint16)
+    index = points_of(target) @ source.ras_to_ijk[:3, :3].T + source.ras_to_ijk[:3, 3]
+    clear = (np.abs(index - np.floor(index) - 0.5) > 0.01).all(axis=-1)
+    even = even_labels(labels, source, target)
+    assert even.dtype == np.uint16
+    assert np.array_equal(even[clear], resample_labels(labels, source, target)[clear])
 
 
 def test_eight_voxels_vote_with_their_trilinear_weights():

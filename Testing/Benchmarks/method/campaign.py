@@ -20,7 +20,7 @@ from Testing.Benchmarks.method.run import REPOSITORY, add_common, changes_of
 from Testing.Benchmarks.method.table import write_table
 
 ORDER = ("4", "5", "9", "3", "6", "11", "7", "8", "1", "2", "10", "3b")
-MORE_LABELS = ("3", "9")
+MORE_LABELS = ("3", "9", "11")
 UNPAIRED = ("u9", "u1", "u2")
 
 

@@ -55,7 +55,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder with images/ and labels/ of T1w crops")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--recipe", type=int, default=0, help="number of the simulated contrast")
-    parser.add_argument("--iterations", type=int, default=2000)
+    parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--set", nargs="*", default=[], metavar="TABLE.KEY=VALUE", help="other than in base.toml")
 

@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 
 from CrossModalSegLib.geometry import resample_to
 from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.resampling import resample_labels
+from CrossModalSegLib.resampling import even_labels
 from CrossModalSegLib.volume import Volume
 from Testing.Benchmarks.method.patients import Scan
 
@@ -44,7 +44,7 @@ SCANNERS = {"T1w": Scanner(0.3, 2.0, 2, 0.0, 0.0), "SIM": Scanner(3.0, 3.5, 1, 3
 
 def on_own_grid(scan: Scan) -> Scan:
     """The same scan with its labels on its own grid, as a site keeps them."""
-    labels = resample_labels(scan.labels, scan.label_grid, scan.volume.grid)
+    labels = even_labels(scan.labels, scan.label_grid, scan.volume.grid)
     return Scan(scan.volume, np.rint(labels).astype(np.uint16), scan.volume.grid)
 
 
@@ -55,7 +55,7 @@ def shifted(scan: Scan, modality: str, patient: int, strength: float = 1.0) -> S
     moved = Volume(scan.volume.array, Grid(scan.volume.grid.shape_kji, motion @ scan.volume.grid.ijk_to_ras), modality)
     grid = _thick(moved.grid, scanner)
     image, _covered = resample_to(_blurred(moved, scanner), grid)
-    labels = resample_labels(scan.labels, Grid(scan.label_grid.shape_kji, motion @ scan.label_grid.ijk_to_ras), grid)
+    labels = even_labels(scan.labels, Grid(scan.label_grid.shape_kji, motion @ scan.label_grid.ijk_to_ras), grid)
     low, high = np.percentile(image, (1, 99))
     curve = ((image - low) / max(high - low, 1e-6)).clip(0, 1.2) ** (1 + strength * (scanner.power - 1))
     knots = rng.normal(0, strength * scanner.bias, (3, 3, 3))
