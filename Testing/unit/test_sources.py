@@ -11,6 +11,7 @@ from CrossModalSegLib.case_patch import inner_centre, labelled_centre, sample_li
 from CrossModalSegLib.config import NetworkConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.datalist import read_datalist
 from CrossModalSegLib.errors import ConfigError, DataError
+from CrossModalSegLib.geometry import model_grid
 from CrossModalSegLib.preprocess import IntensityRule, normalise
 from CrossModalSegLib.samples import Sample
 from CrossModalSegLib.sources import CaseSource, MixedSource, SynthesisSource, UnlabelledSource
@@ -383,6 +384,17 @@ def test_scans_on_different_grids_come_onto_one_grid_with_their_labels():
     for slot in range(2):
         assert overlap(case.images[slot] > 0.5, case.labels[slot] == 2) > 0.85
         assert (case.images[slot][~case.covered[slot]] == 0).all()
+
+
+def test_labels_stay_in_place_in_scans_half_a_voxel_apart():
+    grids = [grid_around(centre, (32, 30, 28), (2, 2, 2)) for centre in ((0, 0, 0), (1, 1, 1))]
+    volumes = {slot: Volume(ball(points_of(grid)) + 0.05, grid, "AB"[slot]) for slot, grid in enumerate(grids)}
+    labels = {slot: (ball(points_of(grid)).astype(np.int16), grid) for slot, grid in enumerate(grids)}
+    case = training_case(volumes, labels, (0, 1), 2.0)
+    places = points_of(model_grid(list(volumes.values()), (2.0, 2.0, 2.0)))
+    for slot, (own, grid) in labels.items():
+        moved = places[case.labels[slot].numpy() > 0].mean(axis=0) - points_of(grid)[own > 0].mean(axis=0)
+        assert np.abs(moved).max() < 0.1  # mm; always rounded upwards, it would be 1 mm along each axis
 
 
 def test_an_absent_modality_of_a_case_is_empty():
