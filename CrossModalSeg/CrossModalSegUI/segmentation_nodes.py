@@ -1,5 +1,6 @@
 """Label arrays as segmentation nodes: every structure a segment with name, colour, terminology and label value."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ BINARY_LABELMAP = "Binary labelmap"
 CLOSED_SURFACE = "Closed surface"
 
 _FILL_OPACITY = 0.25
+_SURROUNDING_OPACITY = 0.15
 
 
 def add_segmentation(
@@ -47,10 +49,17 @@ def add_segmentation(
 
 
 def create_surfaces(node: Any) -> None:
-    """Make the closed surfaces that 3D views show; they follow the labels from then on."""
+    """Make the closed surfaces that 3D views show; they follow the labels from then on.
+
+    A structure that surrounds all others is made translucent in 3D: it would hide them.
+    """
     node.CreateClosedSurfaceRepresentation()
-    node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
-    node.GetDisplayNode().SetPreferredDisplayRepresentationName2D(BINARY_LABELMAP)
+    display = node.GetDisplayNode()
+    display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
+    display.SetPreferredDisplayRepresentationName2D(BINARY_LABELMAP)
+    surrounding = _surrounding(_boxes(node.GetSegmentation()))
+    if surrounding is not None:
+        display.SetSegmentOpacity3D(surrounding, _SURROUNDING_OPACITY)
 
 
 def _check(labels: np.ndarray, shape_kji: tuple[int, ...], label_map: LabelMap) -> None:
@@ -95,6 +104,27 @@ def _segment(structure: Structure, image: Any) -> Any:
         segment.SetTag(segment.GetTerminologyEntryTagName(), structure.terminology.slicer_tag())
     segment.AddRepresentation(BINARY_LABELMAP, image)
     return segment
+
+
+def _boxes(segmentation: Any) -> dict[str, np.ndarray]:
+    """Bounding boxes (3, 2) of the surfaces in mm, by segment id; none for what is empty."""
+    boxes = {}
+    for number in range(segmentation.GetNumberOfSegments()):
+        segment_id = segmentation.GetNthSegmentID(number)
+        surface = segmentation.GetSegment(segment_id).GetRepresentation(CLOSED_SURFACE)
+        if surface is not None and surface.GetNumberOfPoints() > 0:
+            boxes[segment_id] = np.array(surface.GetBounds()).reshape(3, 2)
+    return boxes
+
+
+def _surrounding(boxes: Mapping[str, np.ndarray]) -> str | None:
+    """The segment with the largest box, if the middles of all others lie in it and there are others."""
+    if len(boxes) < 2:
+        return None
+    largest = max(boxes, key=lambda segment_id: float(np.prod(np.diff(boxes[segment_id], axis=1))))
+    lower, upper = boxes[largest].T
+    middles = np.array([box.mean(axis=1) for box in boxes.values()])
+    return largest if bool(np.all((lower <= middles) & (middles <= upper))) else None
 
 
 def _show(node: Any, is_shown: bool) -> None:

@@ -20,6 +20,7 @@ from scene_volumes import (
 )
 
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, LabelError, OutputError
+from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 from CrossModalSegUI import segmentation_nodes
 from CrossModalSegUI.result_nodes import (
@@ -614,3 +615,20 @@ def some_labels_on(grid):
     for number, value in enumerate((1, 2, 7)):
         labels[2:6, 2:-2, 2 + 5 * number : 6 + 5 * number] = value
     return labels
+
+
+def test_a_structure_that_surrounds_all_others_is_translucent_in_3d(mrml_scene):
+    """Around two balls beside each other is a third structure; without it, none surrounds the others."""
+    labels = np.zeros((24, 24, 24), dtype=np.uint8)
+    labels[2:22, 2:22, 2:22] = 7
+    labels[8:16, 8:16, 4:10] = 1
+    labels[8:16, 8:16, 14:20] = 2
+    assert opacities_3d(mrml_scene, labels) == [1.0, 1.0, 0.15]
+    assert opacities_3d(mrml_scene, np.where(labels == 7, 0, labels)) == [1.0, 1.0, 1.0]
+
+
+def opacities_3d(scene, labels):
+    volume = add_volume(scene, Grid(labels.shape[::-1], np.eye(4)), labels)
+    node = add_segmentation(scene, volume, labels, SMALL, "result")
+    structures = [f"Segment_{structure.value}" for structure in SMALL.structures]
+    return [node.GetDisplayNode().GetSegmentOpacity3D(segment_id) for segment_id in structures]
