@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 T = TypeVar("T")
 WAIT_SECONDS = 120.0  # on a computer that has much else to do; alone, nothing takes this long
+RUN_SECONDS = 1800.0  # the same for a run with the starter model, which alone takes a minute
 SIZE = (1280, 800)
 VIEWS = tuple(f"CrossModalSeg{row}{orientation}" for row in (1, 2) for orientation in ("Axial", "Coronal", "Sagittal"))
 
@@ -102,14 +103,14 @@ class Page:
 
     # --- elements
 
-    def wait(self, until: Callable[[], T], what: str) -> T:
+    def wait(self, until: Callable[[], T], what: str, seconds: float = WAIT_SECONDS) -> T:
         """Wait until ``until()`` is true; elements that go or change meanwhile are asked for again.
 
         A browser that has ended or crashed is not waited for.
         """
         from selenium.common.exceptions import WebDriverException
 
-        end = time.monotonic() + WAIT_SECONDS
+        end = time.monotonic() + seconds
         last: Any = None
         while time.monotonic() < end:
             try:
@@ -198,6 +199,16 @@ class Page:
             actions.key_up(key)
         actions.perform()
 
+    def current_place(self) -> int:
+        """The number of the place in the review list that was gone to last; 0 where there is none."""
+        script = "return document.querySelector('#review-list li.current .entry')?.innerText ?? '0.'"
+        return int(self.browser.execute_script(script).split(".")[0])
+
+    def tools_in_use(self) -> list[str]:
+        """The tools of the segment editor that are pressed."""
+        script = "return [...document.querySelectorAll('.tool[aria-pressed=true]')].map((e) => e.ariaLabel)"
+        return self.browser.execute_script(script)
+
     # --- views
 
     def view(self, name: str) -> Any:
@@ -224,6 +235,15 @@ class Page:
 
         self.wait(is_still, f"{name} to be still")
         return pictures[-1]
+
+    def settle_pictures(self, names: Iterable[str]) -> None:
+        """Wait until nothing moves in these views, each a picture of the size of its view."""
+        fits = """const e = document.querySelector(`[data-view="${arguments[0]}"]`), i = e.parentElement.querySelector('img');
+            const off = i && [i.naturalWidth - e.clientWidth, i.naturalHeight - e.clientHeight];
+            return !!i && off.every((pixels) => Math.abs(pixels) <= 1)"""
+        for name in names:
+            self.wait(lambda name=name: self.browser.execute_script(fits, name), f"{name} in its size")
+            self.still_picture(name)
 
     def drag(self, name: str, *places: tuple[float, float]) -> None:
         """Drag in a view through places given as shares of its width and height."""

@@ -104,14 +104,14 @@ def test_the_result_is_outlined_in_both_rows(result):
 
 def test_n_and_p_go_through_the_places_to_check_in_both_rows(result):
     result.press("n")
-    result.wait(lambda: result.has("next") and current(result) == 1, "the first place")
+    result.wait(lambda: result.has("next") and result.current_place() == 1, "the first place")
     result.press("n")
-    result.wait(lambda: current(result) == 2, "the second place")
+    result.wait(lambda: result.current_place() == 2, "the second place")
     second = result.wait(result.slices, "sliders")
     for orientation in ("Axial", "Coronal", "Sagittal"):
         assert second[f"CrossModalSeg1{orientation}"] == pytest.approx(second[f"CrossModalSeg2{orientation}"], abs=2.0)
     result.press("p")
-    result.wait(lambda: current(result) == 1, "the first place")
+    result.wait(lambda: result.current_place() == 1, "the first place")
     result.wait(lambda: result.slices() != second, "the views to jump")
 
 
@@ -175,13 +175,13 @@ def test_a_stroke_is_painted_undone_and_done_again(result, server, tmp_path):
 def test_the_number_keys_choose_tools(result):
     for key, tool in (("2", "Erase"), ("4", "Threshold"), ("0", "No tool")):
         result.press(key)
-        result.wait(lambda tool=tool: pressed(result) == [tool], tool)
+        result.wait(lambda tool=tool: result.tools_in_use() == [tool], tool)
 
 
 def test_keys_do_nothing_while_something_is_typed(result):
     result.unfold("annotator")
     result.element("annotator").send_keys("n1p")
-    assert (pressed(result), result.value("annotator")) == (["No tool"], "n1p")
+    assert (result.tools_in_use(), result.value("annotator")) == (["No tool"], "n1p")
 
 
 def test_a_correction_is_saved_to_the_site_and_opened_from_there_again(result, server, tmp_path):
@@ -236,25 +236,13 @@ def different(picture, other):
     return int((np.abs(picture - other).max(axis=2) > 40).sum())
 
 
-def current(page):
-    """The number of the place in the review list that was gone to last."""
-    found = page.browser.find_elements(By.CSS_SELECTOR, "#review-list li.current .entry")
-    return int(found[0].text.split(".")[0]) if found else 0
-
-
-def pressed(page):
-    """The tools that are in use."""
-    script = "return [...document.querySelectorAll('.tool[aria-pressed=true]')].map((e) => e.ariaLabel)"
-    return page.browser.execute_script(script)
-
-
 def paint(page):
     """A stroke of tissue beside the head, in the upper axial view."""
     page.select("correct-modality", "T1w")
     page.select("structure", "tissue")
     page.press("f")
     page.press("1")
-    page.wait(lambda: pressed(page) == ["Paint"], "the brush")
+    page.wait(lambda: page.tools_in_use() == ["Paint"], "the brush")
     page.drag("CrossModalSeg1Axial", (0.08, 0.2), (0.12, 0.25), (0.16, 0.25))
     undo = "return !document.querySelector('[aria-label=Undo]').disabled"
     page.wait(lambda: page.browser.execute_script(undo), "a stroke")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from Testing.web_page import VIEWS, Page, coloured
+from Testing.web_page import RUN_SECONDS, VIEWS, Page, coloured
 from Testing.web_server import WebServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # minutes of computing, on a computer that may be busy
-_COLOURS = 200  # of the palette: a picture of the page is a fifth of its size then
+_COLOURS = 256  # of the palette: a picture of the page is a fifth of its size then
 
 
 @pytest.fixture
@@ -42,28 +42,28 @@ def test_the_phantom_goes_through_the_page_from_the_start_to_a_correction(page, 
     page.click("segment")
     page.wait(lambda: "left" in page.text("stage"), "the time left")
     picture("running")
-    page.wait(lambda: page.text("outcome").startswith("Done"), "the result")
+    page.wait(lambda: page.text("outcome").startswith("Done"), "the result", RUN_SECONDS)
     page.wait(lambda: all(coloured(page.picture(view)) > 500 for view in VIEWS), "outlines")
     assert page.browser.execute_script("return document.querySelectorAll('#volumes tbody tr').length") == 32
     picture("result")
-    page.press("n")
-    page.wait(lambda: current(page), "the first place")
     page.click("mode-both")
     page.wait(lambda: coloured(page.picture("ThreeD")) > 2000, "surfaces")
+    page.settle_pictures((*VIEWS, "ThreeD"))
     picture("3d")
     page.click("mode-slices")
-    page.settle()
+    for place in (1, 2, 3):
+        page.press("n")
+        page.wait(lambda place=place: page.current_place() == place, f"place {place}")
     page.press("1")
+    page.wait(lambda: page.tools_in_use() == ["Paint"], "the brush")
+    page.drag("CrossModalSeg1Axial", (0.45, 0.42), (0.5, 0.45), (0.55, 0.5))
     page.unfold("structure")
+    page.settle_pictures(VIEWS)
     save(page, pictures / "web-correct.png")
-
-
-def current(page):
-    return page.browser.execute_script("return !!document.querySelector('#review-list li.current')")
 
 
 def save(page, path):
     """A picture with a palette, which is small."""
     image = Image.open(io.BytesIO(page.browser.get_screenshot_as_png())).convert("RGB")
-    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
     assert path.stat().st_size > 20_000

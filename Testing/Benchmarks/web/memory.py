@@ -17,7 +17,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from Testing.tiny_bundle import intensity_bundle
-from Testing.web_page import Page, start_chromium
+from Testing.web_page import RUN_SECONDS, Page, start_chromium
 from Testing.web_server import WebServer
 
 LIMIT_GB = 1.5
@@ -49,7 +49,7 @@ def _measure(folder: Path, runs: int, is_quick: bool) -> float:
             if number:
                 page.click("segment")
                 page.wait(lambda: page.has("cancel"), "the run to start")
-                page.wait(lambda: page.text("outcome").startswith("Done"), "the result")
+                page.wait(lambda: page.text("outcome").startswith("Done"), "the result", RUN_SECONDS)
             found.append(process.memory_info().rss / 1e9)
             print(f"after {number} runs: {found[-1]:.2f} GB", flush=True)
         return max(found)
