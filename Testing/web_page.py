@@ -54,7 +54,9 @@ def start_chromium(folder: Path) -> Any:
 
 
 class Page:
-    """One tab. Elements are named by their ids; every wait has an end."""
+    """One tab. Elements are named by their ids; every wait has an end; ``waits_in_vain`` counts those that met it."""
+
+    waits_in_vain = 0
 
     def __init__(self, browser: Any, address: str):
         self.browser = browser
@@ -121,6 +123,7 @@ class Page:
                     raise
                 last = error
             time.sleep(0.1)
+        Page.waits_in_vain += 1
         self.browser.save_screenshot(str(Path(os.environ.get("TMPDIR", "/tmp")) / "crossmodalseg-web-failure.png"))
         pytest.fail(f"waited in vain for {what}; last: {last}; error on the page: {self.text('failure')!r}")
 

@@ -14,6 +14,7 @@ from Testing.web_page import Page, start_chromium
 from Testing.web_server import WebServer
 
 FIRST_GRID = grid_around((5.0, -10.0, 15.0), (54, 60, 56), (2.0, 2.0, 2.0))
+MOST_WAITS_IN_VAIN = 3  # two minutes each; after them, the rest of the tests is given up
 BEHIND = np.array([20.0, -38.0, 15.0])  # RAS mm, well inside the head
 SECOND_GRID = grid_around((5.0, -14.0, 20.0), (56, 40, 52), (2.0, 2.5, 2.0), rotation((8.0, -5.0, 12.0)))
 
@@ -77,6 +78,8 @@ def opened(browser: Any, server: WebServer) -> Page:
 def page(opened: Page, server: WebServer) -> Page:
     """The page with the quick model chosen and nothing going on."""
     assert server.process.poll() is None, f"the server has ended:\n{server.log}"
+    if Page.waits_in_vain >= MOST_WAITS_IN_VAIN:
+        pytest.fail(f"{Page.waits_in_vain} tests before have waited in vain; this one would, too")
     opened.use()
     if opened.has("cancel"):
         opened.click("cancel")

@@ -11,6 +11,7 @@ from Testing.web_server import WebServer
 pytestmark = pytest.mark.timeout(600)  # on a computer that has much else to do
 
 
+@pytest.mark.slow
 def test_a_page_that_is_reloaded_in_the_middle_of_a_run_shows_it_and_can_cancel_it(page):
     page.choose_model("slow")
     page.click("segment")
@@ -21,6 +22,7 @@ def test_a_page_that_is_reloaded_in_the_middle_of_a_run_shows_it_and_can_cancel_
     page.wait(lambda: page.text("outcome").startswith("Cancelled"), "the end")
 
 
+@pytest.mark.slow
 def test_two_tabs_show_the_same_run_and_either_can_cancel_it(page):
     other = page.new_tab()
     try:
@@ -52,6 +54,7 @@ def test_only_this_computer_is_listened_to(server):
     assert listening == {"127.0.0.1"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_server_and_its_worker_and_removes_its_files(browser, bundles, scans, tmp_path):
     server = WebServer(tmp_path / "server", "--input", f"T1w={scans['T1w']}", CROSSMODALSEG_BUNDLES=str(bundles))
     try:
