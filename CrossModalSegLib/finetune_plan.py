@@ -189,8 +189,9 @@ def validation_samples(cases: int) -> int:
 
 def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequence[DataCase]) -> list[str]:
     """What was found and what will be done."""
-    labelled = f"{len(data.labelled)} corrected cases of {len(data.patients)} patients"
-    lines = [f"{labelled}, {len(data.unlabelled)} cases without labels, {len(structures)} structures"]
+    labelled = f"{_counted(data.labelled, 'corrected case')} of {_counted(data.patients, 'patient')}"
+    without = f"{_counted(data.unlabelled, 'case')} without labels"
+    lines = [f"{labelled}, {without}, {_counted(structures, 'structure')}"]
     lines.append(
         f"base {plan.base['name']} {plan.base['version']} ({plan.base['sha256'][:12]}) → {plan.name} {plan.version}"
     )
@@ -204,8 +205,13 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
     else:
         lines.append("one patient alone: nothing can be held out, so the evidence will be insufficient")
     lines.append(
-        f"{len(frozen)} frozen cases guard against forgetting"
+        f"against forgetting: {_counted(frozen, 'frozen case')}"
         if frozen
         else "the base has no frozen cases: what is forgotten cannot be measured"
     )
     return lines
+
+
+def _counted(things: Sequence[object], name: str) -> str:
+    """ "1 case", "2 cases"."""
+    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")

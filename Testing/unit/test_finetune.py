@@ -217,7 +217,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, capsys):
     before = sorted(folder.rglob("*"))
     assert run(folder, "--dry-run") == 0
     said = capsys.readouterr().err
-    assert "2 corrected cases of 2 patients, 1 cases without labels, 3 structures" in said
+    assert "2 corrected cases of 2 patients, 1 case without labels, 3 structures" in said
     assert "2 trainings of 4 steps and one of 4 at" in said
     assert sorted(folder.rglob("*")) == before
 
@@ -326,7 +326,7 @@ def test_progress_as_events_is_one_line_of_json_each_and_ends_with_the_outcome(t
     assert progress
     assert all(set(event) == {"event", "stage", "fraction", "seconds_left", "words"} for event in progress)
     assert all(0 <= event["fraction"] <= 1 for event in progress)
-    assert "1 corrected cases of 1 patients" in next(event["text"] for event in events if event["event"] == "message")
+    assert "1 corrected case of 1 patient" in next(event["text"] for event in events if event["event"] == "message")
     assert events[-1]["event"] == "done"
     assert events[-1]["decision"] == "insufficient-evidence"
     assert len(events[-1]["reasons"]) == 1
