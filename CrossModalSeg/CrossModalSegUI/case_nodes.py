@@ -15,6 +15,7 @@ import numpy as np
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegUI.review import ReviewList
+from CrossModalSegUI.scene_nodes import nodes_of_class
 from CrossModalSegUI.segmentation_labels import is_corrected, segment_labels
 from CrossModalSegUI.segmentation_nodes import create_surfaces
 from CrossModalSegUI.subject_tree import remove
@@ -129,9 +130,7 @@ def find_cases(scene: Any) -> list[CaseNodes]:
     """The results in ``scene`` that still have a segmentation, oldest first."""
     members = defaultdict(list)
     for class_name in ("vtkMRMLSegmentationNode", "vtkMRMLScalarVolumeNode", "vtkMRMLTableNode"):
-        nodes = scene.GetNodesByClass(class_name)
-        for number in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(number)
+        for node in nodes_of_class(scene, class_name):
             if node.GetAttribute(ROLE_ATTRIBUTE) and node.GetAttribute(_ABOUT_ATTRIBUTE):
                 members[node.GetAttribute(RUN_ATTRIBUTE)].append(node)
     cases = [_case(nodes) for nodes in members.values()]

@@ -12,6 +12,7 @@ from CrossModalSegLib.registration import RigidRefinement
 from CrossModalSegLib.volume import Volume
 from CrossModalSegUI.result_nodes import ROLE_ATTRIBUTE
 from CrossModalSegUI.scene_io import parent_transform_kind, world_volume
+from CrossModalSegUI.scene_nodes import nodes_of_class
 
 Remedy = Literal["swap", "clear-second", "harden-first", "harden-second", "refine"]
 
@@ -56,9 +57,7 @@ class Check:
 
 def candidates(scene: Any) -> list[Any]:
     """Scalar volumes of ``scene`` that a user may choose: neither label maps, nor hidden, nor results of ours."""
-    nodes = scene.GetNodesByClass("vtkMRMLScalarVolumeNode")
-    nodes = [nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())]
-    return [node for node in nodes if _is_scan(node)]
+    return [node for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode") if _is_scan(node)]
 
 
 def suggest(bundle: Bundle, nodes: Sequence[Any]) -> dict[str, Any]:

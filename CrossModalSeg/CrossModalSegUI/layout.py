@@ -8,6 +8,7 @@ import numpy as np
 from CrossModalSegUI.case_nodes import ROLE_ATTRIBUTE
 from CrossModalSegUI.node_geometry import local_grid, to_world
 from CrossModalSegUI.node_state import COMPOSITE, DISPLAY, NodeState, set_view_ids
+from CrossModalSegUI.scene_nodes import nodes_of_class
 from CrossModalSegUI.slice_views import (
     ONE_ROW,
     TWO_ROWS,
@@ -147,9 +148,7 @@ class TwoModalityLayout:
 
     def _show_segmentations(self, segmentations: Iterable[Any]) -> None:
         shown = {node.GetID() for node in segmentations}
-        nodes = self._scene.GetNodesByClass("vtkMRMLSegmentationNode")
-        for number in range(nodes.GetNumberOfItems()):
-            node = nodes.GetItemAsObject(number)
+        for node in nodes_of_class(self._scene, "vtkMRMLSegmentationNode"):
             display = node.GetDisplayNode()
             if display is None or (node.GetID() not in shown and not node.GetAttribute(ROLE_ATTRIBUTE)):
                 continue
@@ -172,14 +171,12 @@ class TwoModalityLayout:
         return (*slices, *(self._ids_of_3d_views() if self._row_in_3d in rows else ()))
 
     def _ids_of_3d_views(self) -> list[str]:
-        nodes = self._scene.GetNodesByClass("vtkMRMLViewNode")
-        return [nodes.GetItemAsObject(number).GetID() for number in range(nodes.GetNumberOfItems())]
+        return [node.GetID() for node in nodes_of_class(self._scene, "vtkMRMLViewNode")]
 
     def _jumping_nodes(self) -> list[Any]:
         if self.is_entered:
             return [slice_node(self._scene, view) for view in self._views()]
-        nodes = self._scene.GetNodesByClass("vtkMRMLSliceNode")
-        return [nodes.GetItemAsObject(number) for number in range(nodes.GetNumberOfItems())]
+        return nodes_of_class(self._scene, "vtkMRMLSliceNode")
 
     def _put_back(self) -> None:
         for state in reversed(self._states):

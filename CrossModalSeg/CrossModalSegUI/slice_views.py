@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from CrossModalSegUI.scene_nodes import nodes_of_class
+
 ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
 TWO_ROWS, ONE_ROW = 62410, 62411  # numbers of our layouts; Slicer's own are below 1000
 VIEW_GROUP = 62  # linking reaches the views of one group; Slicer's own views are of group 0
@@ -66,10 +68,9 @@ def slice_node(scene: Any, view: SliceView) -> Any:
 
 def composite_node(scene: Any, view: SliceView) -> Any:
     """The vtkMRMLSliceCompositeNode of ``view``, which says what is shown in it; made where it is missing."""
-    nodes = scene.GetNodesByClass("vtkMRMLSliceCompositeNode")
-    for number in range(nodes.GetNumberOfItems()):
-        if nodes.GetItemAsObject(number).GetLayoutName() == view.name:
-            return nodes.GetItemAsObject(number)
+    for node in nodes_of_class(scene, "vtkMRMLSliceCompositeNode"):
+        if node.GetLayoutName() == view.name:
+            return node
     return _added(scene, "vtkMRMLSliceCompositeNode", view)
 
 

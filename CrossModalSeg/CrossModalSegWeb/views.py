@@ -23,6 +23,7 @@ from trame_slicer.views import (
 
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.layout import TwoModalityLayout
+from CrossModalSegUI.scene_nodes import nodes_of_class
 from CrossModalSegUI.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
 from CrossModalSegWeb.page_state import PageState
 
@@ -196,8 +197,7 @@ class Views:
                 view.set_slice_value(float(offset))
 
     def _shown_displays(self) -> list[Any]:
-        nodes = self._scene.GetNodesByClass("vtkMRMLSegmentationDisplayNode")
-        displays = [nodes.GetItemAsObject(number) for number in range(nodes.GetNumberOfItems())]
+        displays = nodes_of_class(self._scene, "vtkMRMLSegmentationDisplayNode")
         return [display for display in displays if display.GetVisibility()]
 
     def _slice_overlay(self, _server: Server, _view_id: str, view: AbstractView) -> None:

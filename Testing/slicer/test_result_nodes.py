@@ -632,3 +632,13 @@ def opacities_3d(scene, labels):
     node = add_segmentation(scene, volume, labels, SMALL, "result")
     structures = [f"Segment_{structure.value}" for structure in SMALL.structures]
     return [node.GetDisplayNode().GetSegmentOpacity3D(segment_id) for segment_id in structures]
+
+
+def test_looking_for_results_keeps_none_of_their_nodes_in_memory(mrml_scene):
+    scan, _ = add_scan(mrml_scene, oblique_grid(2), "none", 2)
+    with CaseBuilder(mrml_scene, "run", BUNDLE, REPORT) as builder:
+        builder.add_modality("T1w", scan, some_labels(scan, (0, 1)), np.zeros(local_grid(scan).shape_kji, np.uint8))
+    node = builder.case.segmentations["T1w"]
+    before = node.GetReferenceCount()
+    find_cases(mrml_scene)
+    assert node.GetReferenceCount() == before
