@@ -1,6 +1,7 @@
 """All parts of the page, put together: the scene, the logic, the sections, the views."""
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +99,7 @@ class Workstation:
         self._site.show_case(case)
         if case is not None:
             self._views.show_case(case)
+        gc.collect()  # the editor of the result before refers to itself, and Python would keep its 65 MB for long
 
     def _on_closed(self) -> None:
         """Nothing is open any more."""
