@@ -5,6 +5,7 @@ that is killed outright may leave a hidden ``.<name>.<id>`` entry beside the tar
 """
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -94,6 +95,21 @@ def create_once(file: Path, content: bytes) -> None:
         staged.unlink(missing_ok=True)
 
 
+def remove_staging(target: Path) -> None:
+    """Remove what a process that is gone, or about to go, has begun to write for the folder ``target``.
+
+    Only for results that are never written over earlier ones, as the worker's: `staged_folder` keeps earlier ones under
+    the same kind of name for a moment.
+    """
+    target = target.resolve()
+    folder = next((folder for folder in target.parents if folder.is_dir()), None)
+    for entry in [entry for entry in (folder.iterdir() if folder else ()) if _is_hidden_sibling(entry, target)]:
+        gone = entry.with_name(f"{entry.name}.gone")
+        with suppress(OSError):  # Windows does not rename it while a file in it is open
+            entry.rename(gone)  # whoever still writes into it does not find it any more
+        shutil.rmtree(gone if gone.exists() else entry, ignore_errors=True)
+
+
 def _check_replaceable(target: Path, overwrite: bool, marker: str) -> None:
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return
@@ -146,6 +162,10 @@ def _nearest_existing_folder(folder: Path) -> Path:
 def _hidden_sibling(path: Path) -> Path:
     """A new name in the same folder; the suffixes stay at the end, because writers choose the format by them."""
     return path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
+
+
+def _is_hidden_sibling(entry: Path, path: Path) -> bool:
+    return re.fullmatch(rf"\.[0-9a-f]{{12}}\.{re.escape(path.name)}", entry.name) is not None
 
 
 def _flush_tree(folder: Path) -> None:

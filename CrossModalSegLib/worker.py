@@ -13,14 +13,13 @@ import faulthandler
 import json
 import os
 import queue
-import re
-import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from CrossModalSegLib import __version__
+from CrossModalSegLib.atomic import remove_staging
 from CrossModalSegLib.errors import CrossModalSegError, InputError, ProtocolError
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Ready, Request, decode_request, encode
 from CrossModalSegLib.worker_requests import RequestHandler
@@ -81,22 +80,6 @@ def replay(file: Path) -> int:
     with os.fdopen(result_out, "w", encoding="utf-8") as stream:
         stream.write(json.dumps(answer.result, indent=1) + "\n")
     return 0
-
-
-def remove_staging(target: Path) -> None:
-    """Remove what a process that is gone, or about to go, has begun to write for the folder ``target``.
-
-    Only for results that are never written over earlier ones, as the worker's: `atomic.staged_folder` keeps earlier
-    ones under the same kind of name for a moment.
-    """
-    target = target.resolve()
-    folder = next((folder for folder in target.parents if folder.is_dir()), None)
-    staged = re.compile(rf"\.[0-9a-f]{{12}}\.{re.escape(target.name)}")
-    for entry in [entry for entry in (folder.iterdir() if folder else ()) if staged.fullmatch(entry.name)]:
-        gone = entry.with_name(f"{entry.name}.gone")
-        with contextlib.suppress(OSError):  # Windows does not rename it while a file in it is open
-            entry.rename(gone)  # whoever still writes into it does not find it any more
-        shutil.rmtree(gone if gone.exists() else entry, ignore_errors=True)
 
 
 def _listen(requests_in: int, waiting: "queue.Queue[Request]", events: "_EventStream", handler: RequestHandler) -> None:

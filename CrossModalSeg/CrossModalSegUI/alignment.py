@@ -1,11 +1,9 @@
 """Aligning the second scan onto the first: an estimate in the background, a preview in the scene, keep or undo."""
 
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from CrossModalSegLib.errors import CrossModalSegError, GeometryError
 from CrossModalSegLib.protocol import Done, Event, Failed, Request
 from CrossModalSegLib.registration import RigidRefinement
 from CrossModalSegUI.scene_io import export_volume, parent_transform_kind
+from CrossModalSegUI.temporary import new_temporary_folder
 from CrossModalSegUI.worker_client import WorkerClient
 
 Answer = Callable[[RigidRefinement | None, CrossModalSegError | None], None]
@@ -33,7 +32,7 @@ class AlignmentEstimator:
         `export_volume` raises.
         """
         self._latest = request_id = uuid.uuid4().hex[:12]
-        folder = Path(tempfile.mkdtemp(prefix="crossmodalseg-align-"))
+        folder = new_temporary_folder()
         try:
             export_volume(first, folder / "fixed.nrrd", "first")
             export_volume(second, folder / "moving.nrrd", "second")

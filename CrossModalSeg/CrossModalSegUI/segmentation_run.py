@@ -5,7 +5,6 @@ The scene is touched only at the very end, in one go, after the worker has finis
 
 import logging
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from CrossModalSegUI.placed_scan import PlacedScan, place
 from CrossModalSegUI.result_import import import_result
 from CrossModalSegUI.result_nodes import CaseNodes
 from CrossModalSegUI.run_state import Outcome, RunState, RunTracker
+from CrossModalSegUI.temporary import new_temporary_folder
 from CrossModalSegUI.worker_client import CANCELLED, WorkerClient
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class SegmentationRunner:
     def start(self, plan: RunPlan) -> None:
         """Write the scans and hand them to the worker; returns at once. Errors end the run as FAILED."""
         self._tracker.enter(RunState.STARTING, "writing the scans")
-        folder = Path(tempfile.mkdtemp(prefix="crossmodalseg-"))
+        folder = new_temporary_folder()
         try:
             scans = {name: place(node, folder / f"{name}.nrrd", name) for name, node in plan.volumes.items()}
             self._run = _Run(uuid.uuid4().hex[:12], plan, scans, folder)

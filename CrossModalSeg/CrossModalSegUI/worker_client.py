@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 import CrossModalSegLib
+from CrossModalSegLib.atomic import remove_staging
 from CrossModalSegLib.errors import ProtocolError, WorkerError
 from CrossModalSegLib.protocol import Done, Event, Failed, Ready, Request, decode_event, encode
-from CrossModalSegLib.worker import remove_staging
 
 CANCELLED = "cancelled"
 WORKER_DIED = "worker-died"

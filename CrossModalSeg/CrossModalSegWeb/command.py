@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegUI.temporary import temporary_folder
 from CrossModalSegWeb.access import HOST, Access
-from CrossModalSegWeb.temporary import temporary_folder
 
 _LIMIT_GB = 4.0
 

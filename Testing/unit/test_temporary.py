@@ -1,4 +1,4 @@
-"""The temporary folder of a server: private, gone at the end, and cleared up after servers that were killed."""
+"""Temporary folders: private, gone at the end, and cleared up after processes that were killed."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from CrossModalSegWeb.temporary import temporary_folder
+from CrossModalSegUI.temporary import new_temporary_folder, temporary_folder
 
 
 @pytest.fixture
@@ -24,17 +24,20 @@ def test_it_is_there_for_this_user_alone_and_goes_with_what_is_in_it(place):
     assert list(place.iterdir()) == []
 
 
-def test_it_goes_when_the_server_fails(place):
+def test_it_goes_when_the_block_fails(place):
     with pytest.raises(RuntimeError), temporary_folder():
         raise RuntimeError
     assert list(place.iterdir()) == []
 
 
-def test_what_a_killed_server_has_left_goes_at_the_next_start_and_that_of_a_running_one_stays(place):
+def test_what_a_killed_process_has_left_goes_with_the_next_folder_and_that_of_a_running_one_stays(place):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    for name in (f"crossmodalseg-web-{ended.pid}-abc", f"crossmodalseg-web-{os.getpid()}-abc", "crossmodalseg-web-x"):
-        (place / name).mkdir()
-    with temporary_folder():
-        pass
-    assert {path.name for path in place.iterdir()} == {f"crossmodalseg-web-{os.getpid()}-abc", "crossmodalseg-web-x"}
+    left = place / f"crossmodalseg-{ended.pid}-abc"
+    others = [
+        place / name for name in (f"crossmodalseg-{os.getpid()}-abc", "crossmodalseg-x", f"other-{ended.pid}-abc")
+    ]
+    for folder in (left, *others):
+        folder.mkdir()
+    new = new_temporary_folder()
+    assert set(place.iterdir()) == {*others, new}

@@ -1,4 +1,7 @@
-"""The one temporary folder of a running server: gone when it ends; those of servers that were killed, at the next start."""
+"""Folders for what lies on disk for a while, such as a patient's scans on their way to the worker.
+
+Each is named after the process that made it, so that what a killed one has left is found, and removed, by the next.
+"""
 
 import os
 import shutil
@@ -7,14 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_PREFIX = "crossmodalseg-web-"
+_PREFIX = "crossmodalseg-"
+
+
+def new_temporary_folder() -> Path:
+    """A folder that only this user can read; whoever asks for it removes it. Leftovers of ended processes go first."""
+    _remove_leftovers()
+    return Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A new folder that only this user can read, named after this process."""
-    _remove_leftovers()
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+    """The same for the length of a block."""
+    folder = new_temporary_folder()
     try:
         yield folder
     finally:
