@@ -60,6 +60,9 @@ class SemiSupervisedConfig:
     csc_form: str = "aligned"  # "affinity": that form for aligned pairs too
     cac: float = 0.3
     cac_from: str = "surer"  # the paper: "other"; "surer": only where the teacher is at least as sure of the other
+    cac_inside: bool = (
+        True  # the paper: False; only where the other modality's neighbouring voxels agree, not at borders
+    )
     confidence: float = 0.8  # lowest probability at which the teacher is believed
     teacher: float = 0.99  # highest decay of the teacher's moving average
     cut_out: float = 0.5  # how often boxes are cut out of a modality that the student sees

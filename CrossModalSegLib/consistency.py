@@ -41,13 +41,15 @@ def anatomical_term(
     registered: Tensor,
     covered: Tensor,
     surer: bool = False,
+    inside: bool = False,
 ) -> Tensor | None:
     """L_CAC of the registered pairs: each modality against what the teacher sees in the other, on the same grid.
 
     ``registered`` (R,) says where both were acquired in one place; ``covered`` (R, M, ...) which voxels the modality
     covers. A modality that the student was not given is still taught from, as the teacher has seen it. With ``surer``
     the other one is asked only where the teacher is at least as certain of it: the better modality is not taught by the
-    worse.
+    worse. With ``inside`` it is not asked at the borders that it sees: two scans never lie on each other to the voxel,
+    and thick slices know less of where a border is.
     """
     directions = []
     for modality, of_m in enumerate(logits):
@@ -57,6 +59,8 @@ def anatomical_term(
         both = other.weights * covered[:, modality]  # (R, ...)
         if surer and own is not None:
             both = both * (other.certainty >= own.certainty)
+        if inside:
+            both = both * other.inside
         rows = shown[:, modality] & registered & (both != 0).flatten(1).any(dim=1)
         if bool(rows.any()):
             directions.append((of_m[rows], other.probabilities[rows], both[rows]))

@@ -116,7 +116,9 @@ class Objective(nn.Module):
         else:
             parts["copy_paste"] = pseudo_label_term(of_rest, seen, shown, trust)
         if options.cac:
-            parts["cac"] = anatomical_term(of_rest, seen, shown, registered, covered, options.cac_from == "surer")
+            parts["cac"] = anatomical_term(
+                of_rest, seen, shown, registered, covered, options.cac_from == "surer", options.cac_inside
+            )
         if options.csc:
             parts["csc"] = channel_term(encoded.aware, batch.presence, batch.aligned & (options.csc_form == "aligned"))
         return parts

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from CrossModalSegLib.losses import ema_decay
 from CrossModalSegLib.network import CrossModalNetwork
@@ -30,6 +31,12 @@ class Seen:
     def certainty(self) -> Tensor:
         """(B, ...) the highest probability."""
         return self.probabilities.amax(dim=1)
+
+    @property
+    def inside(self) -> Tensor:
+        """(B, ...) bool: the most likely class is that of all neighbours, of the 26 that were looked at."""
+        labels = self.labels.unsqueeze(1).float()
+        return (F.max_pool3d(labels, 3, 1, 1) == -F.max_pool3d(-labels, 3, 1, 1)).squeeze(1)
 
     def of(self, rows: Tensor) -> "Seen":
         """The samples with these numbers (n,)."""

@@ -14,6 +14,7 @@ from CrossModalSegLib.teacher import Seen
 
 BOTH, A, B = (True, True), (True, False), (False, True)
 CLASSES, PATCH = 3, (3, 4, 2)
+A_GRID, B_SCAN = 0, 1
 
 
 def random(*shape: int, seed: int) -> torch.Tensor:
@@ -117,6 +118,30 @@ def test_the_other_modality_is_asked_only_where_the_teacher_is_surer_of_it():
         own, other = of_teacher[m][m].probabilities.amax(1), of_teacher[m][1 - m].probabilities.amax(1)
         assert 0 < (other >= own).sum() < own.numel()
         assert torch.equal(of_student[m].grad.abs().sum(1) > 0, other >= own)
+
+
+def test_inside_of_structures_lie_the_voxels_whose_neighbours_are_all_of_one_class():
+    labels = torch.zeros(1, 5, 5, 6).long()
+    labels[:, :, :, 3:] = 1  # a border between columns 2 and 3
+    labels[0, 0, 0, 5] = 2  # and a corner of another class
+    probabilities = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
+    inside = Seen(probabilities, torch.ones(1, 5, 5, 6), torch.zeros(1, 5, 5, 6).bool()).inside
+    expected = torch.tensor([True, True, False, False, True, True]).expand(1, 5, 5, 6).clone()
+    expected[0, :2, :2, 4:] = False
+    assert torch.equal(inside, expected)
+
+
+def test_at_the_borders_that_the_other_modality_shows_it_is_not_asked():
+    of_student, of_teacher = logits(1), seen(1)
+    half = torch.zeros(1, *PATCH).long()
+    half[:, :, 2:] = 1  # rows 0 and 3 have no neighbour of the other class
+    split = torch.nn.functional.one_hot(half, CLASSES).movedim(-1, 1).float()
+    of_teacher[A_GRID][B_SCAN] = Seen(split, torch.ones(1, *PATCH), torch.zeros(1, *PATCH).bool())
+    shown, registered = torch.tensor([BOTH]), torch.tensor([True])
+    anatomical_term(of_student, of_teacher, shown, registered, everywhere(1), inside=True).backward()
+    taught = of_student[A_GRID].grad.abs().sum(1) > 0  # (1, 3, 4, 2)
+    assert taught[:, :, [0, 3]].all()
+    assert not taught[:, :, [1, 2]].any()
 
 
 def test_no_registered_pair_gives_no_anatomical_term():

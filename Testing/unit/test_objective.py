@@ -15,7 +15,9 @@ from CrossModalSegLib.thinning import Thinning
 from CrossModalSegLib.training import build_network
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
-SEMI = SemiSupervisedConfig(pseudo_label=1.0, csc=0.1, cac=0.3, cac_from="other", confidence=0.0, start=0.0, ramp=0.5)
+SEMI = SemiSupervisedConfig(
+    pseudo_label=1.0, csc=0.1, cac=0.3, cac_from="other", cac_inside=False, confidence=0.0, start=0.0, ramp=0.5
+)
 CONFIG = TrainingConfig(
     patch=PATCH,
     network=NetworkConfig((4, 8), stem_stride=1),
