@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from CrossModalSegLib.atomic import write_atomically
+from CrossModalSegLib.checkpoint import read_curve
 from CrossModalSegLib.config import TrainingConfig, config_to_tables
 from CrossModalSegLib.sources import SampleSource
 from CrossModalSegLib.training import train
@@ -93,8 +94,9 @@ def carry_out(run: Run, data: Path, output: Path, recipe: int, fusion: str | Non
         "parameters": count(network),
         "seconds of training since it was last started": round(seconds),
         "configuration": config_to_tables(config),
+        "curve": read_curve(folder),
     }
-    write_atomically(folder / "scores.json", json.dumps({**facts, **scores}, indent=1).encode())
+    write_atomically(folder / "scores.json", json.dumps({**facts, **scores}).encode())
     print(f"{run.name}: test, aligned, mean Dice {mean_dice(scores['test']['aligned']):.3f}")
 
 
