@@ -348,9 +348,8 @@ def test_a_curve_is_the_mean_over_the_seeds_as_far_as_all_have_come(tmp_path):
         folder = tmp_path / f"9-14-{seed}"
         folder.mkdir()
         curve = [{"step": 10 * (n + 1), "loss": 1.0, "dice": each} for n, each in enumerate(dice)]
-        torch.save({"curve": curve}, folder / "checkpoint.pt")
-        (folder / "scores.json").write_text("{}")
-    steps, mean = mean_curve(tmp_path.glob("9-14-[0-9]"))
+        (folder / "scores.json").write_text(json.dumps({"curve": curve}))
+    steps, mean = mean_curve(tmp_path.glob("9-14-[0-9]/scores.json"))
     assert steps.tolist() == [10]
     assert mean == pytest.approx([0.4])
     curves.main(["--output", str(tmp_path), "--picture", str(tmp_path / "picture.png")])

@@ -8,13 +8,13 @@ Nothing was chosen by them.
 """
 
 import argparse
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 
-from CrossModalSegLib.checkpoint import read_curve
 from Testing.Benchmarks.method.rows import ROWS
 from Testing.Benchmarks.method.run import OUTPUT
 
@@ -31,13 +31,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture", type=Path, required=True)
     args = parser.parse_args(argv)
     runs = {row: args.output.glob(f"{row}-{args.labelled}-[0-9]/scores.json") for row in args.rows}
-    found = {row: mean_curve(path.parent for path in paths) for row, paths in runs.items()}
+    found = {row: mean_curve(paths) for row, paths in runs.items()}
     draw({row: curve for row, curve in found.items() if curve is not None}, args.picture)
 
 
-def mean_curve(folders: Iterable[Path]) -> Curve | None:
+def mean_curve(scores: Iterable[Path]) -> Curve | None:
     """Mean over the seeds, at the steps that all have reached; None where there is no run."""
-    curves = [read_curve(folder) for folder in sorted(folders)]
+    curves = [json.loads(path.read_text(encoding="utf-8"))["curve"] for path in sorted(scores)]
     length = min((len(curve) for curve in curves), default=0)
     if length == 0:
         return None
