@@ -20,9 +20,9 @@ from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
 from Testing.Benchmarks.method.fitting import OneLabelMap
 from Testing.Benchmarks.method.patients import split_of
 from Testing.Benchmarks.method.rows import ROWS, Run
-from Testing.Benchmarks.method.run import beginning_of, best_fusion, chosen
+from Testing.Benchmarks.method.run import beginning_of, best_fusion, chosen, claim
 from Testing.Benchmarks.method.simulate import ALIGNED, DISPLACED, contrast, simulate
-from Testing.Benchmarks.method.table import interval, per_patient, write_table
+from Testing.Benchmarks.method.table import COLUMNS, differences, interval, per_patient, write_table
 from Testing.halves import LabelledHalves
 from Testing.volumes import grid_around, points_of
 
@@ -101,9 +101,10 @@ def write_patients(folder, count: int):
 
 
 def test_patients_are_split_in_ascending_order_70_10_20(tmp_path):
-    (tmp_path / "images").mkdir()
-    for number in range(200):
-        (tmp_path / "images" / f"h_{number:03}.nii.gz").touch()
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+        for number in range(200):
+            (tmp_path / part / f"h_{number:03}.nii.gz").touch()
     split = split_of(tmp_path, tmp_path / "cache")
     assert [len(part) for part in (split.training, split.validation, split.test)] == [140, 20, 40]
     assert split.test[0].image.name == "h_160.nii.gz"
@@ -225,10 +226,39 @@ def write_scores(folder, *runs: dict) -> None:
 
 def test_a_patients_score_is_the_mean_over_seeds_and_structures():
     runs = [scores("9", 0, {"p": 0.6, "q": 0.8}), scores("9", 1, {"p": 0.8, "q": 0.8})]
-    assert per_patient(runs, ("aligned",), "Dice") == pytest.approx({"p": 0.75, "q": 0.85})
-    assert per_patient(runs, ("T1w alone", "SIM alone"), "Dice") == pytest.approx({"p": 0.55, "q": 0.65})
-    assert per_patient(runs, ("aligned",), "NSD") == pytest.approx({"p": 0.9, "q": 0.9})
-    assert per_patient(runs, ("aligned",), "Dice", "SIM") == {}
+    assert per_patient(runs, [("aligned", "T1w")], "Dice") == pytest.approx({"p": 0.75, "q": 0.85})
+    assert per_patient(runs, COLUMNS["one scan missing"], "Dice") == pytest.approx({"p": 0.55, "q": 0.65})
+    assert per_patient(runs, [("aligned", "T1w")], "NSD") == pytest.approx({"p": 0.9, "q": 0.9})
+    assert per_patient(runs, [("aligned", "SIM")], "Dice") == {}
+
+
+def test_a_difference_is_between_scans_and_seeds_that_both_rows_have():
+    def with_sim(run, dice):
+        test = {
+            name: {**scans, "SIM": {"p": {"a": [dice, 0.9], "b": [dice, 0.9]}}} for name, scans in run["test"].items()
+        }
+        return {**run, "test": test}
+
+    full = [with_sim(scores("9", seed, {"p": 0.9}), 0.7) for seed in (0, 1)]  # T1w 0.95
+    first_alone = [scores("1", 0, {"p": 0.85})]  # T1w 0.90
+    assert differences(full, first_alone, COLUMNS["aligned"]) == pytest.approx([0.05])
+    later = [with_sim(scores("9", 0, {"p": 0.7}), 0.5), with_sim(scores("9", 1, {"p": 0.9}), 0.7)]
+    only_second = [with_sim(scores("3", 1, {"p": 0.8}), 0.7)]
+    assert differences(later, only_second, COLUMNS["aligned"]) == pytest.approx([0.05])  # (0.95 + 0.7 - 0.85 - 0.7) / 2
+
+
+def test_a_row_with_one_scan_has_no_mean_over_both_and_unpaired_rows_are_compared_among_themselves(tmp_path):
+    both = {name: {s: {"p": {"a": [0.8, 0.9]}} for s in ("T1w", "SIM")} for name in ("aligned", "displaced")}
+    both |= {f"{s} alone": {s: {"p": {"a": [0.7, 0.9]}}} for s in ("T1w", "SIM")}
+    runs = [scores(row, seed, {"p": 0.6}, test=both) for row in ("9", "u9") for seed in (0, 1)]
+    write_scores(tmp_path, *runs, scores("1", 0, {"p": 0.6}), scores("u1", 0, {"p": 0.5}))
+    write_table(tmp_path)
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    means = lines[lines.index("| mean Dice | aligned | displaced | one scan missing | seeds | parameters |") :]
+    assert next(line for line in means if line.startswith("| 1.")).count("–") == 3
+    start = next(n for n, line in enumerate(lines) if line.startswith("| Dice of row u9 minus that of"))
+    assert [line[:5] for line in lines[start + 2 : start + 4]] == ["| u1.", ""]
+    assert "+0.250 [+0.250, +0.250]" in lines[start + 2]  # 0.8 - 0.55: of T1w alone
 
 
 def test_the_interval_holds_the_mean_is_repeatable_and_shrinks_with_patients():
@@ -248,36 +278,58 @@ def test_the_table_has_rows_in_order_and_differences_between_the_same_patients(t
     text = (tmp_path / "table.md").read_text()
     assert "second modality (SIM) simulated" in text
     lines = [line for line in text.splitlines() if line.startswith(("| 3.", "| 9."))]
-    assert [line[2] for line in lines] == ["3", "9", "3", "9", "3", "9", "3"]  # Dice, NSD, by scan, difference
-    assert "0.750 [0.650, 0.850] | 0.650" in lines[1]
+    # Dice, NSD, by scan, difference of means and by scan
+    assert [line[2] for line in lines] == ["3", "9", "3", "9", "3", "9", "3", "3"]
+    assert "| 0.750 |" in lines[5]
     assert "+0.100 [+0.100, +0.100]" in lines[-1]
 
 
 def test_the_better_fusion_is_chosen_on_validation_patients(tmp_path):
-    assert best_fusion(tmp_path) == "gated"
+    assert best_fusion(tmp_path, 14) == "gated"
     write_scores(
         tmp_path, scores("4", 0, {"p": 0.1}, 0.7), scores("5", 0, {"p": 0.9}, 0.6), scores("5", 1, {"p": 0.9}, 0.7)
     )
-    assert best_fusion(tmp_path) == "bottleneck"
+    assert best_fusion(tmp_path, 28) == "bottleneck"  # by the seed that both have, and nothing with 28 is there
+    write_scores(tmp_path, scores("4", 1, {"p": 0.1}, 0.2))
+    assert best_fusion(tmp_path, 14) == "gated"
 
 
 def test_scores_of_other_settings_are_not_mixed_into_one_table(tmp_path):
     write_scores(tmp_path, scores("9", 0, {"p": 0.8}))
-    refuse_other_settings([Run("9", 14, 0, 10), Run("9", 14, 1, 99)], tmp_path, 0)
+    refuse_other_settings([Run("9", 14, 0, 10), Run("9", 14, 1, 99)], tmp_path)
     with pytest.raises(SystemExit, match="10 iterations"):
-        refuse_other_settings([Run("9", 14, 0, 20)], tmp_path, 0)
-    with pytest.raises(SystemExit, match="recipe 0"):
-        refuse_other_settings([Run("9", 14, 0, 10)], tmp_path, 3)
+        refuse_other_settings([Run("9", 14, 0, 20)], tmp_path)
     with pytest.raises(SystemExit, match="another configuration"):
-        refuse_other_settings([Run("9", 14, 0, 10, changes={"training.batch": 3})], tmp_path, 0)
+        refuse_other_settings([Run("9", 14, 0, 10, changes={"training.batch": 3})], tmp_path)
+
+
+def test_an_output_folder_belongs_to_one_set_of_patients_and_one_contrast(tmp_path):
+    data, other = write_patients(tmp_path / "data", 10), write_patients(tmp_path / "other", 11)
+    for _ in range(2):
+        claim(tmp_path / "runs", data, 0)
+    with pytest.raises(SystemExit, match="other data"):
+        claim(tmp_path / "runs", other, 0)
+    with pytest.raises(SystemExit, match="recipe 3"):
+        claim(tmp_path / "runs", data, 3)
+
+
+def test_patients_that_cannot_be_split_or_have_no_label_are_named(tmp_path):
+    with pytest.raises(SystemExit, match="9 files"):
+        split_of(write_patients(tmp_path / "few", 9), tmp_path / "cache")
+    data = write_patients(tmp_path / "data", 11)
+    (data / "images" / "._p00.nii.gz").write_bytes(b"what a file system left")
+    assert len(split_of(data, tmp_path / "cache").training) == 8
+    (data / "labels" / "p03.nii.gz").unlink()
+    with pytest.raises(SystemExit, match="p03"):
+        split_of(data, tmp_path / "cache")
 
 
 def test_how_unlabelled_patients_are_learnt_from_makes_no_other_supervised_row(tmp_path):
     write_scores(tmp_path, scores("9", 0, {"p": 0.8}), scores("5", 0, {"p": 0.8}))
     other = {"semi_supervised.cac": 0.7}
-    refuse_other_settings([Run("5", 14, 0, 10, changes=other)], tmp_path, 0)
+    refuse_other_settings([Run("5", 14, 0, 10, changes=other)], tmp_path)
     with pytest.raises(SystemExit, match="another configuration"):
-        refuse_other_settings([Run("9", 14, 0, 10, changes=other)], tmp_path, 0)
+        refuse_other_settings([Run("9", 14, 0, 10, changes=other)], tmp_path)
 
 
 @pytest.mark.slow
@@ -316,7 +368,8 @@ def test_rows_share_their_beginning_where_they_differ_in_the_unlabelled_losses_a
 
     assert beginning("5") == beginning("6") == beginning("9") == beginning("9", semi_supervised__cac=0.5)
     different = [beginning("5"), beginning("4"), beginning("5", seed=1), beginning("5", training__learning_rate=0.1)]
-    assert len({*different, beginning("9", semi_supervised__start=0.1)}) == 5
+    different += [beginning("5", training__iterations=50), beginning("9", semi_supervised__start=0.1)]
+    assert len(set(different)) == 6
     assert [row for row in ROWS if ROWS[row].begins_alike] == ["4", "5", "6", "7", "8", "9", "10"]
 
 
@@ -337,7 +390,7 @@ def test_real_pairs_are_left_out_one_by_one_and_nothing_is_trained_twice(tmp_pat
     assert "9-b: 2/2, supervised" in printed
     assert "pseudo_label" in printed.split("9-b: 2/2")[1]  # of patient c, who has no labels
     assert "| Dice, whole tumour | a | b | mean |" in printed
-    only_first = json.loads((tmp_path / "runs" / "1-a" / "scores.json").read_text())["scores"]
+    only_first = json.loads((tmp_path / "runs" / "2" / "1-a" / "scores.json").read_text())["scores"]
     assert set(only_first) == {"FLAIR"}
     glioma.main(list(map(str, arguments)))
     assert "2/2" not in capsys.readouterr().out

@@ -3,6 +3,7 @@
     taskset -c 1 python -m Testing.Benchmarks.method.campaign
 
 Each run is a process of its own and saves its progress every few minutes: the same command goes on where it was stopped.
+Scores that were measured before are kept in Testing/Benchmarks/method/measured; copied to OUTPUT, they are not repeated.
 Rows 4 and 5 come first, because the others use the better of their fusions. Second modality simulated; see simulate.py.
 """
 
@@ -16,11 +17,11 @@ from pathlib import Path
 
 from CrossModalSegLib.config import SemiSupervisedConfig, TrainingConfig, config_from_tables
 from Testing.Benchmarks.method.rows import ROWS, Run
-from Testing.Benchmarks.method.run import REPOSITORY, add_common, changes_of
+from Testing.Benchmarks.method.run import REPOSITORY, add_common, changes_of, claim
 from Testing.Benchmarks.method.table import write_table
 
 ORDER = ("4", "5", "9", "3", "6", "11", "7", "8", "1", "2", "10", "3b")
-MORE_LABELS = ("3", "9", "11")
+MORE_LABELS = ("3", "5", "9")  # row 11 is the same with any number
 UNPAIRED = ("u9", "u1", "u2")
 
 
@@ -34,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_common(parser)
     args = parser.parse_args(argv)
     wanted = [run for run in plan(args) if not args.rows or run.row in args.rows]
-    refuse_other_settings(wanted, args.output, args.recipe)
+    claim(args.output, args.data, args.recipe)
+    refuse_other_settings(wanted, args.output)
     for number, run in enumerate(wanted, start=1):
         print(f"== {number} of {len(wanted)}: {run.name}, {ROWS[run.row].title}", flush=True)
         subprocess.run(command(run, args), cwd=REPOSITORY, check=True)
@@ -66,19 +68,15 @@ def command(run: Run, args: argparse.Namespace) -> list[str]:
     return [sys.executable, "-m", "Testing.Benchmarks.method.run", *pairs, "--set", *args.set]
 
 
-def refuse_other_settings(runs: Sequence[Run], output: Path, recipe: int) -> None:
-    """Stop where scores in ``output`` belong to another recipe or configuration: they would end in one table."""
+def refuse_other_settings(runs: Sequence[Run], output: Path) -> None:
+    """Stop where scores in ``output`` belong to another configuration: they would end in one table."""
     for run in runs:
         path = output / run.name / "scores.json"
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            before = config_from_tables(found["configuration"])
-            same = acting(run, before) == acting(run, run.config(before.network.fusion))
-            if not same or found["second modality"] != f"simulated, recipe {recipe}":
-                iterations = found["configuration"]["training"]["iterations"]
-                sys.exit(
-                    f"{path} has another configuration ({iterations} iterations, {found['second modality']}): give another --output"
-                )
+            before = config_from_tables(json.loads(path.read_text(encoding="utf-8"))["configuration"])
+            if acting(run, before) != acting(run, run.config(before.network.fusion)):
+                iterations = before.training.iterations
+                sys.exit(f"{path} has another configuration ({iterations} iterations): give another --output")
 
 
 def acting(run: Run, config: TrainingConfig) -> TrainingConfig:

@@ -3,7 +3,7 @@
     python -m Testing.Benchmarks.method.glioma
 
 Rows 1, 2, 3 and 9 of rows.py; the patients without labels are the unlabelled pool of row 9. Resumable; writes
-OUTPUT/<row>-<patient>/ and OUTPUT/table.md. Four patients rank no methods: this shows that the path works on real pairs.
+OUTPUT/<iterations>/<row>-<patient>/ and OUTPUT/<iterations>/table.md. Four patients rank no methods: this shows that the path works on real pairs.
 """
 
 import argparse
@@ -76,11 +76,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     patients = [GliomaPatient(folder) for folder in sorted(args.data.iterdir()) if folder.is_dir()]
+    output = args.output / str(args.iterations)
     for row in TITLES:
         for left_out in (patient for patient in patients if patient.labelled):
-            carry_out(row, left_out, [one for one in patients if one is not left_out], args.output, args.iterations)
-    write_atomically(args.output / "table.md", table(args.output).encode())
-    print(table(args.output))
+            carry_out(row, left_out, [one for one in patients if one is not left_out], output, args.iterations)
+    write_atomically(output / "table.md", table(output).encode())
+    print(table(output))
 
 
 def carry_out(

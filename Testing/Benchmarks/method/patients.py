@@ -1,5 +1,7 @@
 """The patients of the benchmark: real T1 crops with labels, and the second scans simulated for them, kept on disk."""
 
+import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from CrossModalSegLib.volume import Volume, read_volume, write_volume
 from Testing.Benchmarks.method.simulate import ALIGNED, DISPLACED, contrast, simulate
 
 CHANNELS = (0, 1, 2)  # background, anterior, posterior hippocampus
+FEWEST = 10  # patients: one of them validates, two are scored
 PLACEMENTS = {"aligned": ALIGNED, "displaced": DISPLACED}
 
 
@@ -73,7 +76,7 @@ class Split:
 
 def split_of(data: Path, cache: Path) -> Split:
     """The patients in ``data`` (folders ``images`` and ``labels`` with the same file names), in ascending order."""
-    images = sorted((data / "images").glob("*.nii.gz"))
+    images = images_in(data)
     patients = [
         Patient(number, image, data / "labels" / image.name, cache / image.name.removesuffix(".nii.gz"))
         for number, image in enumerate(images)
@@ -81,3 +84,21 @@ def split_of(data: Path, cache: Path) -> Split:
     train, validation = round(0.7 * len(patients)), round(0.1 * len(patients))
     first, second = tuple(patients[:train]), tuple(patients[train : train + validation])
     return Split(first, second, tuple(patients[train + validation :]))
+
+
+def images_in(data: Path) -> list[Path]:
+    """The first scans, in ascending order. Leaves the program with a message where there are too few, or labels lack."""
+    images = [path for path in sorted((data / "images").glob("*.nii.gz")) if not path.name.startswith(".")]
+    if len(images) < FEWEST:
+        sys.exit(f"{data / 'images'}: {len(images)} files *.nii.gz, at least {FEWEST} are needed")
+    missing = [path.name for path in images if not (data / "labels" / path.name).exists()]
+    if missing:
+        sys.exit(f"{data / 'labels'}: {len(missing)} label maps are missing, such as {missing[0]}")
+    return images
+
+
+def fingerprint(data: Path) -> str:
+    """What tells one set of patients from another: names and sizes of all files, hashed."""
+    files = [path for image in images_in(data) for path in (image, data / "labels" / image.name)]
+    named = "".join(f"{path.parent.name}/{path.name} {path.stat().st_size}\n" for path in files)
+    return hashlib.sha256(named.encode()).hexdigest()[:12]

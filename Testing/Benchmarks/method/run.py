@@ -3,14 +3,16 @@
     python -m Testing.Benchmarks.method.run --row 9 --labelled 14 --seed 0
 
 Writes OUTPUT/<row>-<labelled>-<seed>/: checkpoint.pt, curves.png and, when it is done, scores.json. The same command goes
-on where it was stopped, and does nothing where there are scores. Scored are the final weights, once.
+on where it was stopped, and does nothing where there are scores. Scored are the final weights, once. OUTPUT belongs to one
+set of patients and one simulated contrast (OUTPUT/data.json says which).
 """
 
 import argparse
 import ast
+import hashlib
 import json
 import math
-import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +28,7 @@ from CrossModalSegLib.training import train
 from CrossModalSegLib.training_log import Progress
 from Testing.Benchmarks.method.early_fusion import count
 from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
-from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, split_of
+from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, fingerprint, split_of
 from Testing.Benchmarks.method.rows import ROWS, Row, Run
 from Testing.Benchmarks.method.scoring import CONDITIONS, CPU, STRUCTURES, score
 
@@ -69,13 +71,16 @@ def changes_of(items: Sequence[str]) -> dict[str, Any]:
 def carry_out(run: Run, data: Path, output: Path, recipe: int, fusion: str | None = None) -> None:
     """Train, score, write; nothing where scores are there."""
     folder = output / run.name
+    claim(output, data, recipe)
     if (folder / "scores.json").exists():
         print(f"{run.name}: done before")
         return
     row, split = ROWS[run.row], split_of(data, output / f"scans-{recipe}")
+    if run.labelled >= len(split.training):
+        sys.exit(f"{run.labelled} labelled patients: only {len(split.training)} train, and some must be without labels")
     for patient in (*split.training, *split.validation, *split.test):
         patient.simulate(recipe)
-    config = run.config(fusion or best_fusion(output))
+    config = run.config(fusion or best_fusion(output, run.labelled))
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(run.seed)
     network: Any = make_network(row, config, len(CHANNELS))
@@ -98,6 +103,18 @@ def carry_out(run: Run, data: Path, output: Path, recipe: int, fusion: str | Non
     }
     write_atomically(folder / "scores.json", json.dumps({**facts, **scores}).encode())
     print(f"{run.name}: test, aligned, mean Dice {mean_dice(scores['test']['aligned']):.3f}")
+
+
+def claim(output: Path, data: Path, recipe: int) -> None:
+    """Note whose scans are trained on in ``output``; leaves the program where they are others than before."""
+    now = {"patients": fingerprint(data), "second modality": f"simulated, recipe {recipe}"}
+    note = output / "data.json"
+    if not note.exists():
+        output.mkdir(parents=True, exist_ok=True)
+        write_atomically(note, json.dumps(now))
+    before = json.loads(note.read_text(encoding="utf-8"))
+    if before != now:
+        sys.exit(f"{output} holds results of other data ({before}, not {now}): give another --output")
 
 
 def train_row(run: Run, row: Row, split: Split, config: TrainingConfig, network: Any, folder: Path) -> float:
@@ -128,14 +145,15 @@ def begin(
     steps = math.ceil(config.semi_supervised.start * config.training.iterations)
     if steps > 0:
         train(config, len(CHANNELS), training, validation, beginning, CPU, tell(run.name), network=network, until=steps)
-        shutil.copy(beginning / "checkpoint.pt", folder)
+        write_atomically(folder / "checkpoint.pt", (beginning / "checkpoint.pt").read_bytes())
 
 
 def beginning_of(run: Run, config: TrainingConfig) -> str:
     """Name of the folder of what this run has in common with those that differ in the unlabelled losses alone."""
-    alike = all(name.startswith("semi_supervised.") and name != "semi_supervised.start" for name in run.changes)
-    parts = ["beginning", config.network.fusion, str(run.labelled), str(run.seed), "" if alike else run.variant]
-    return "-".join(filter(None, parts))
+    tables = config_to_tables(config)
+    tables["semi_supervised"] = {"start": config.semi_supervised.start}
+    alike = hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:8]
+    return f"beginning-{config.network.fusion}-{run.labelled}-{run.seed}-{alike}"
 
 
 def chosen(patients: Sequence[Patient], row: Row) -> list[tuple[Patient, tuple[int, ...]]]:
@@ -146,19 +164,25 @@ def chosen(patients: Sequence[Patient], row: Row) -> list[tuple[Patient, tuple[i
     return [(patient, slots) for patient, slots in own if slots[0] in row.scans]
 
 
-def best_fusion(output: Path) -> str:
-    """The fusion of the better of rows 4 and 5 on the validation patients, with the fewest labels both were run with."""
-    means: dict[str, list[float]] = {}
-    for row, fusion in (("4", "bottleneck"), ("5", "gated")):
-        for path in sorted(output.glob(f"{row}-*/scores.json")):
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if not found["variant"]:
-                means.setdefault(fusion, []).append(
-                    mean_dice(found["validation"]["aligned"], found["validation"]["displaced"])
-                )
-    if len(means) < 2:
+def best_fusion(output: Path, labelled: int) -> str:
+    """The fusion of the better of rows 4 and 5 on the validation patients, by the seeds that both were run with; with
+    ``labelled`` patients, else with any number."""
+    means = {fusion: validation_means(output, row) for row, fusion in (("4", "bottleneck"), ("5", "gated"))}
+    common = means["bottleneck"].keys() & means["gated"].keys()
+    chosen = {key for key in common if key[0] == labelled} or common
+    if not chosen:
         return "gated"  # the rows that need it come after 4 and 5
-    return max(means, key=lambda fusion: sum(means[fusion]) / len(means[fusion]))
+    return max(means, key=lambda fusion: sum(means[fusion][key] for key in chosen))
+
+
+def validation_means(output: Path, row: str) -> dict[tuple[int, int], float]:
+    """Mean validation Dice of a row by number of labelled patients and seed."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(output.glob(f"{row}-*/scores.json"))]
+    return {
+        (one["labelled"], one["seed"]): mean_dice(one["validation"]["aligned"], one["validation"]["displaced"])
+        for one in found
+        if not one["variant"]
+    }
 
 
 def mean_dice(*scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]) -> float:

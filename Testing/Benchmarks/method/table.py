@@ -3,12 +3,13 @@
     python -m Testing.Benchmarks.method.table [--output FOLDER]
 
 A number is the mean over patients, after the mean over seeds, scans and structures of each patient; in brackets the
-95 % bootstrap interval over patients. Differences are between the same patients.
+95 % bootstrap interval over patients: how much other patients would change it, not how much other seeds would. Differences
+are between the same patients, seeds and scans, and each seed's is given beside them.
 """
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,21 @@ from CrossModalSegLib.atomic import write_atomically
 from Testing.Benchmarks.method.rows import ROWS
 from Testing.Benchmarks.method.run import OUTPUT
 
-COLUMNS = {
-    "aligned": ("aligned",),
-    "displaced": ("displaced",),
-    "one scan missing": ("T1w alone", "SIM alone"),
+Part = tuple[str, str]  # condition, scan
+COLUMNS: Mapping[str, tuple[Part, ...]] = {
+    "aligned": (("aligned", "T1w"), ("aligned", "SIM")),
+    "displaced": (("displaced", "T1w"), ("displaced", "SIM")),
+    "one scan missing": (("T1w alone", "T1w"), ("SIM alone", "SIM")),
+}
+BY_SCAN: Mapping[str, tuple[Part, ...]] = {
+    f"{scan}, {'alone' if condition.endswith('alone') else condition}": ((condition, scan),)
+    for condition, scan in (part for parts in COLUMNS.values() for part in parts)
 }
 METRICS = {"Dice": 0, "NSD": 1}
 DRAWS = 10_000
-COMPARED = "9"
+COMPARED = ("9", "u9")  # each with the rows of its own setting
 Key = tuple[str, int, str]  # row, labelled, variant
+Runs = list[dict[str, Any]]
 PerPatient = dict[str, float]
 
 
@@ -42,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def write_table(output: Path) -> None:
     """Write OUTPUT/table.md."""
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(output.glob("*/scores.json"))]
-    groups: dict[Key, list[dict[str, Any]]] = {}
+    groups: dict[Key, Runs] = {}
     for run in runs:
         groups.setdefault((run["row"], run["labelled"], run["variant"]), []).append(run)
     lines = ["# Hippocampus: T1w real, second modality (SIM) simulated", ""]
@@ -51,22 +58,29 @@ def write_table(output: Path) -> None:
         lines += [f"## {labelled} labelled patients", ""]
         for metric in METRICS:
             lines += [*_means(chosen, metric), ""]
-        lines += [*_by_scan(chosen), "", *_differences(chosen), ""]
+        lines += [*_by_scan(chosen), ""]
+        for row in COMPARED:
+            lines += [*_differences(chosen, row, COLUMNS), "", *_differences(chosen, row, BY_SCAN), ""]
     write_atomically(output / "table.md", "\n".join(lines).encode())
 
 
-def per_patient(
-    runs: Sequence[dict[str, Any]], conditions: Sequence[str], metric: str, scan: str | None = None
-) -> PerPatient:
-    """Mean of each test patient over seeds, conditions, scans (or of one ``scan``) and structures."""
+def per_patient(runs: Sequence[dict[str, Any]], parts: Iterable[Part], metric: str) -> PerPatient:
+    """Mean of each test patient over seeds, the ``parts`` that the runs have, and structures."""
     values: dict[str, list[float]] = {}
     for run in runs:
-        for condition in conditions:
-            for name, patients in run["test"][condition].items():
-                if scan in (None, name):
-                    for patient, structures in patients.items():
-                        values.setdefault(patient, []).extend(pair[METRICS[metric]] for pair in structures.values())
+        for condition, scan in parts:
+            for patient, structures in run["test"][condition].get(scan, {}).items():
+                values.setdefault(patient, []).extend(pair[METRICS[metric]] for pair in structures.values())
     return {patient: float(np.nanmean(numbers)) for patient, numbers in values.items()}
+
+
+def differences(mine: Runs, others: Runs, parts: Iterable[Part]) -> list[float]:
+    """Dice of each patient by ``mine`` minus that by ``others``, from the seeds and the ``parts`` that both have."""
+    seeds = {run["seed"] for run in mine} & {run["seed"] for run in others}
+    both = [[run for run in runs if run["seed"] in seeds] for runs in (mine, others)]
+    common = [part for part in parts if all(_has(run, part) for runs in both for run in runs)]
+    one, other = (per_patient(runs, common, "Dice") for runs in both)
+    return [one[patient] - other[patient] for patient in sorted(one.keys() & other.keys())]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -95,58 +109,66 @@ def _cell(values: PerPatient) -> str:
     return f"{np.mean(numbers):.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _rows(
-    heading: Sequence[str], chosen: dict[Key, list[dict[str, Any]]], cells: Callable[[Any], list[str]]
-) -> list[str]:
+def _rows(heading: Sequence[str], chosen: dict[Key, Runs], cells: Callable[[Any], list[str]]) -> list[str]:
     lines = ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|"]
     return lines + [f"| {' | '.join([_title(key, runs), *cells(runs)])} |" for key, runs in chosen.items()]
 
 
-def _means(chosen: dict[Key, list[dict[str, Any]]], metric: str) -> list[str]:
+def _means(chosen: dict[Key, Runs], metric: str) -> list[str]:
+    """Means over both scans; none for rows that know one scan alone."""
     heading = [f"mean {metric}", *COLUMNS, "seeds", "parameters"]
 
-    def cells(runs: list[dict[str, Any]]) -> list[str]:
-        means = [_cell(per_patient(runs, conditions, metric)) for conditions in COLUMNS.values()]
+    def cells(runs: Runs) -> list[str]:
+        complete = [all(_has(run, part) for run in runs for part in parts) for parts in COLUMNS.values()]
+        means = [
+            _cell(per_patient(runs, parts, metric) if whole else {})
+            for parts, whole in zip(COLUMNS.values(), complete, strict=True)
+        ]
         return [*means, str(len(runs)), f"{runs[0]['parameters'] / 1e6:.2f} M"]
 
     return _rows(heading, chosen, cells)
 
 
-def _by_scan(chosen: dict[Key, list[dict[str, Any]]]) -> list[str]:
+def _by_scan(chosen: dict[Key, Runs]) -> list[str]:
     """Dice of each scan's own label map."""
-    parts = [(condition, scan) for condition in ("aligned", "displaced") for scan in ("T1w", "SIM")]
-    parts += [("T1w alone", "T1w"), ("SIM alone", "SIM")]
 
-    def cells(runs: list[dict[str, Any]]) -> list[str]:
-        found = [per_patient(runs, (condition,), "Dice", scan) for condition, scan in parts]
+    def cells(runs: Runs) -> list[str]:
+        found = [per_patient(runs, parts, "Dice") for parts in BY_SCAN.values()]
         return [f"{np.mean(list(values.values())):.3f}" if values else "–" for values in found]
 
-    return _rows(["Dice by scan", *(f"{scan}, {condition}" for condition, scan in parts)], chosen, cells)
+    return _rows(["Dice by scan", *BY_SCAN], chosen, cells)
 
 
-def _differences(chosen: dict[Key, list[dict[str, Any]]]) -> list[str]:
-    """Dice of the full method minus that of each other row, patient by patient."""
-    full = next((runs for key, runs in chosen.items() if key[0] == COMPARED and not key[2]), None)
-    if full is None:
+def _differences(chosen: dict[Key, Runs], row: str, columns: Mapping[str, Sequence[Part]]) -> list[str]:
+    """Dice of ``row`` minus that of each other row of its setting, over the scans that both know."""
+    own = next((runs for key, runs in chosen.items() if key[0] == row and not key[2]), None)
+    others = {
+        key: runs for key, runs in chosen.items() if runs is not own and ROWS[key[0]].unpaired == ROWS[row].unpaired
+    }
+    if own is None or not others:
         return []
 
-    def cells(runs: list[dict[str, Any]]) -> list[str]:
-        result = []
-        for conditions in COLUMNS.values():
-            mine, other = per_patient(full, conditions, "Dice"), per_patient(runs, conditions, "Dice")
-            both = sorted(mine.keys() & other.keys())
-            result.append(_signed([mine[patient] - other[patient] for patient in both]))
-        return result
+    def cells(runs: Runs) -> list[str]:
+        return [_signed(own, runs, parts) for parts in columns.values()]
 
-    others = {key: runs for key, runs in chosen.items() if runs is not full}
-    return _rows([f"Dice of row {COMPARED} minus that of", *COLUMNS], others, cells)
+    return _rows([f"Dice of row {row} minus that of", *columns], others, cells)
 
 
-def _signed(differences: Sequence[float]) -> str:
-    if not differences:
+def _signed(mine: Runs, others: Runs, parts: Sequence[Part]) -> str:
+    """The mean difference, its interval, and that of each seed where there are several."""
+    found = differences(mine, others, parts)
+    if not found:
         return "–"
-    low, high = interval(differences)
-    return f"{np.mean(differences):+.3f} [{low:+.3f}, {high:+.3f}]"
+    low, high = interval(found)
+    seeds = sorted({run["seed"] for run in mine} & {run["seed"] for run in others})
+    alone = [differences([run for run in mine if run["seed"] == seed], others, parts) for seed in seeds]
+    each = f" ({', '.join(f'{np.mean(one):+.3f}' for one in alone)})" if len(seeds) > 1 else ""
+    return f"{np.mean(found):+.3f} [{low:+.3f}, {high:+.3f}]{each}"
+
+
+def _has(run: dict[str, Any], part: Part) -> bool:
+    condition, scan = part
+    return bool(run["test"][condition].get(scan))
 
 
 if __name__ == "__main__":
