@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ class Decathlon:
 
 class Bids:
     """sub-01/anat/sub-01_T1w.nii.gz and the like, with or without sessions; label maps are files that end in ``_dseg``,
-    mostly below derivatives/. ``space-T1w`` in the name of one says whose it is; one without serves all scans."""
+    mostly below derivatives/. ``space-T1w`` in the name of a label map says whose it is, in that of a scan that it was
+    brought there; a label map without serves all scans. Files in a space that is no wanted scan's, such as that of an
+    atlas, are left out: they do not lie on the scans."""
 
     name = "BIDS with derivatives"
 
@@ -84,35 +86,55 @@ class Bids:
         scans: dict[str, dict[str, Path]] = {}
         labels: dict[str, dict[str | None, Path]] = {}
         several: list[tuple[Path, Path]] = []
+        left_out: list[Path] = []
         for path in sorted(folder.rglob("sub-*_*.nii*"), key=lambda path: natural(str(path))):
             match = BIDS_SCAN.match(stem_of(path) or "")
             if match is None:
                 continue
             key, suffix = match[1], match[2]
-            if suffix == "dseg":
-                space = BIDS_SPACE.search(path.name)
-                owner = modalities.find(space[1]) if space else None
-                self._put(labels.setdefault(key, {}), owner, path, several)
+            if _elsewhere(path, modalities):
+                left_out.append(path)
+            elif suffix == "dseg":
+                self._put(labels.setdefault(key, {}), _space(path, modalities), path, several)
             elif "derivatives" not in path.relative_to(folder).parts and (modality := modalities.find(suffix)):
                 self._put(scans.setdefault(key, {}), modality, path, several)
         if several:
             listed = "; ".join(f"{a} and {b}" for a, b in several)
             raise DataError("layout", f"several files for one scan: {listed}", "keep one of each, or give a datalist")
-        _refuse_empty(scans, folder, self.name, modalities)
-        return merged(self._subject(scans[key], labels.get(key, {})) for key in scans)
+        if not scans:
+            raise self._no_scan(folder, modalities, left_out)
+        return merged(self._subject(scans[key], labels.get(key, {}), modalities) for key in scans)
 
-    def _subject(self, scans: Mapping[str, Path], labels: Mapping[str | None, Path]) -> Items:
-        """A label map that names a scan goes before the one that serves all."""
+    def _subject(self, scans: Mapping[str, Path], labels: Mapping[str | None, Path], modalities: Names) -> Items:
+        """A label map that names a scan's space goes before the one that serves all."""
         shared = labels.get(None)
-        own = {name: labels.get(name, shared) for name in scans}
+        spaces = {name: _space(path, modalities) or name for name, path in scans.items()}
+        own = {name: labels.get(space, shared) for name, space in spaces.items()}
         if shared is not None and set(own.values()) == {shared}:
             return patient_items(scans, {}, shared)
         return patient_items(scans, {name: path for name, path in own.items() if path is not None})
+
+    def _no_scan(self, folder: Path, modalities: Names, left_out: Sequence[Path]) -> DataError:
+        message = f"{folder} looks like {self.name}, but has no scan named {' or '.join(modalities.modalities)}"
+        if left_out:
+            message += f"; {len(left_out)} files are in other spaces, such as {left_out[0]}"
+        return DataError("layout", message, HINT)
 
     def _put(self, files: dict[Any, Path], key: Any, path: Path, several: list[tuple[Path, Path]]) -> None:
         if key in files:
             several.append((files[key], path))
         files[key] = path
+
+
+def _space(path: Path, modalities: Names) -> str | None:
+    """The modality on whose scan a BIDS file lies, where its name says so and it is a wanted one."""
+    named = BIDS_SPACE.search(path.name)
+    return modalities.find(named[1]) if named else None
+
+
+def _elsewhere(path: Path, modalities: Names) -> bool:
+    """Whether a BIDS file names a space that is no wanted modality's."""
+    return BIDS_SPACE.search(path.name) is not None and _space(path, modalities) is None
 
 
 def _channels(folder: Path, modalities: Names) -> dict[int, str]:
@@ -140,8 +162,3 @@ def _dataset_json(folder: Path) -> dict[str, Any]:
         raise DataError("layout", f"{path} is no JSON object", "correct the file")
     return content
 
-
-def _refuse_empty(scans: Mapping[str, Any], folder: Path, name: str, modalities: Names) -> None:
-    if not scans:
-        wanted = " or ".join(modalities.modalities)
-        raise DataError("layout", f"{folder} looks like {name}, but has no scan named {wanted}", HINT)

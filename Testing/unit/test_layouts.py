@@ -156,6 +156,38 @@ def test_bids_segmentations_that_name_a_space_belong_to_that_scan(tmp_path):
     assert [sorted(entry.volumes) for entry in datalist.unlabelled] == [["T1w", "T2w"]]  # and the pair without labels
 
 
+@pytest.mark.parametrize("space", ["MNI152NLin2009cAsym", "FLAIR"])
+def test_bids_segmentations_in_a_space_that_is_no_wanted_scans_are_left_out(tmp_path, space):
+    scans = [f"sub-{n}/anat/sub-{n}_{suffix}.nii.gz" for n in (1, 2, 3) for suffix in T1_T2]
+    labels = [f"sub-1_space-{space}_dseg.nii.gz", f"sub-2_space-{space}_dseg.nii.gz", "sub-2_space-T1w_dseg.nii.gz"]
+    labels += [f"sub-3_space-{space}_dseg.nii.gz", "sub-3_dseg.nii.gz"]
+    folder = touch(tmp_path, *scans, *[f"derivatives/x/{name[:5]}/anat/{name}" for name in labels])
+    datalist = read(folder)
+    found = [{name: path.name for name, path in entry.labels.items()} for entry in datalist.training]
+    assert found == [{"T1w": "sub-2_space-T1w_dseg.nii.gz"}, dict.fromkeys(T1_T2, "sub-3_dseg.nii.gz")]
+    unlabelled = [sorted(path.name for path in entry.volumes.values()) for entry in datalist.unlabelled]
+    assert unlabelled == [[f"sub-{n}_T1w.nii.gz", f"sub-{n}_T2w.nii.gz"] for n in (1, 2)]
+
+
+def test_bids_scans_in_a_space_that_is_no_wanted_scans_are_left_out(tmp_path):
+    names = ["T1w", "T2w", "space-MNI152NLin2009cAsym_T1w", "space-FLAIR_desc-preproc_T2w", "dseg"]
+    touch(tmp_path, *[f"sub-1/anat/sub-1_{name}.nii.gz" for name in names])
+    (entry,) = read(tmp_path).training
+    assert [path.name for path in entry.volumes.values()] == ["sub-1_T1w.nii.gz", "sub-1_T2w.nii.gz"]
+    touch(tmp_path / "atlas", "sub-1/anat/sub-1_space-MNI152NLin6Asym_T1w.nii.gz", "sub-1/anat/sub-1_dseg.nii.gz")
+    message = refusal(tmp_path / "atlas").message
+    assert "has no scan named T1w or T2w" in message
+    assert "sub-1_space-MNI152NLin6Asym_T1w.nii.gz" in message
+
+
+def test_a_bids_scan_that_was_brought_to_the_other_has_that_ones_labels(tmp_path):
+    names = ["T1w", "space-T1w_T2w", "space-T1w_dseg", "space-T2w_dseg"]
+    touch(tmp_path, *[f"sub-1/anat/sub-1_{name}.nii.gz" for name in names])
+    (entry,) = read(tmp_path).training
+    assert {path.name for path in entry.labels.values()} == {"sub-1_space-T1w_dseg.nii.gz"}
+    assert entry.aligned
+
+
 def test_several_bids_runs_of_one_scan_are_named(tmp_path):
     touch(tmp_path, "sub-1/anat/sub-1_run-1_T1w.nii.gz", "sub-1/anat/sub-1_run-2_T1w.nii.gz")
     message = refusal(tmp_path).message
