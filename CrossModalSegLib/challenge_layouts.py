@@ -78,12 +78,13 @@ class MsCmrSeg:
             raise DataError(
                 "layout", f"{folder} looks like {self.name}, which has C0, LGE and T2, not {wanted}", "name them so"
             )
-        return merged(patient_items(scans[number], labels.get(number, {})) for number in sorted(scans))
+        return merged(patient_items(scans[number], labels.get(number, {}), aligned=False) for number in sorted(scans))
 
 
 class Chaos:
     """CHAOS: Train_Sets/CT/1/DICOM_anon and Ground; Train_Sets/MR/1/T1DUAL/DICOM_anon/InPhase (and OutPhase), T2SPIR/
-    DICOM_anon, each with Ground. CT and MR are of different patients. Labels become 1 liver, 2 right kidney, 3 left
+    DICOM_anon, each with Ground. CT and MR are of different patients; T1DUAL and T2SPIR are acquired one after the other,
+    and lie on each other in part only, the two phases of T1DUAL at once. Labels become 1 liver, 2 right kidney, 3 left
     kidney, 4 spleen; in CT the liver alone is labelled, so list the liver alone in ``label_map`` where CT takes part."""
 
     name = "CHAOS"
@@ -102,8 +103,9 @@ class Chaos:
             for patient in self._patients(folder, kind):
                 there = {name: patient / path for name, (_, path, _) in wanted.items() if (patient / path).is_dir()}
                 labels = {name: patient / path for name, (_, _, path) in wanted.items() if (patient / path).is_dir()}
+                one_acquisition = len({labels_of for _, _, labels_of in wanted.values()}) < 2  # both phases of T1-DUAL
                 if there:
-                    items.append(patient_items(there, labels))
+                    items.append(patient_items(there, labels, aligned=one_acquisition))
         if not items:
             wanted_names = " or ".join(modalities.modalities)
             known = ", ".join(CHAOS_SCANS)

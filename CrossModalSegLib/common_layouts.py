@@ -112,7 +112,8 @@ class Bids:
         own = {name: labels.get(space, shared) for name, space in spaces.items()}
         if shared is not None and set(own.values()) == {shared}:
             return patient_items(scans, {}, shared)
-        return patient_items(scans, {name: path for name, path in own.items() if path is not None})
+        labelled = {name: path for name, path in own.items() if path is not None}
+        return patient_items(scans, labelled, aligned=len(set(spaces.values())) < 2)
 
     def _no_scan(self, folder: Path, modalities: Names, left_out: Sequence[Path]) -> DataError:
         message = f"{folder} looks like {self.name}, but has no scan named {' or '.join(modalities.modalities)}"

@@ -38,11 +38,14 @@ class Names:
         return None
 
 
-def patient_items(scans: Mapping[str, Path], labels: Mapping[str, Path], shared: Path | None = None) -> Items:
+def patient_items(
+    scans: Mapping[str, Path], labels: Mapping[str, Path], shared: Path | None = None, aligned: bool = True
+) -> Items:
     """What one patient's scans and labels by modality become.
 
     Where only a part of the scans is labelled, the labelled ones train by themselves, and all together without labels.
-    ``shared`` is a label map that serves all scans.
+    ``shared`` is a label map that serves all scans. ``aligned`` says whether the scans lie on each other; of a labelled
+    pair, the labels tell: one for both, or each its own.
     """
     if shared is not None:
         return {"training": [{**_paths(scans), "label": str(shared)}]}
@@ -52,7 +55,7 @@ def patient_items(scans: Mapping[str, Path], labels: Mapping[str, Path], shared:
         own = {f"label_{name}": str(labels[name]) for name in known}
         items["training"].append({**_paths(known), **own})
     if len(known) < len(scans):
-        items["unlabelled"].append(_paths(scans))
+        items["unlabelled"].append(_paths(scans) if aligned or len(scans) < 2 else {**_paths(scans), "aligned": False})
     return items
 
 
@@ -83,7 +86,7 @@ def natural(text: str) -> list[Any]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
-def _paths(scans: Mapping[str, Path]) -> dict[str, str]:
+def _paths(scans: Mapping[str, Path]) -> dict[str, Any]:
     return {name: str(path) for name, path in scans.items()}
 
 

@@ -154,6 +154,7 @@ def test_bids_segmentations_that_name_a_space_belong_to_that_scan(tmp_path):
     assert not both.aligned
     assert list(alone.volumes) == list(alone.labels) == ["T1w"]  # the labelled scan trains by itself,
     assert [sorted(entry.volumes) for entry in datalist.unlabelled] == [["T1w", "T2w"]]  # and the pair without labels
+    assert not datalist.unlabelled[0].aligned  # each in a space of its own
 
 
 @pytest.mark.parametrize("space", ["MNI152NLin2009cAsym", "FLAIR"])
@@ -186,6 +187,12 @@ def test_a_bids_scan_that_was_brought_to_the_other_has_that_ones_labels(tmp_path
     (entry,) = read(tmp_path).training
     assert {path.name for path in entry.labels.values()} == {"sub-1_space-T1w_dseg.nii.gz"}
     assert entry.aligned
+
+
+def test_a_bids_scan_that_was_brought_to_the_other_lies_on_it_without_labels_too(tmp_path):
+    names = ["sub-1_T1w", "sub-1_space-T1w_T2w", "sub-2_T1w", "sub-2_T2w", "sub-3_T1w", "sub-3_dseg"]
+    touch(tmp_path, *[f"{name[:5]}/anat/{name}.nii.gz" for name in names])
+    assert [entry.aligned for entry in read(tmp_path).unlabelled] == [True, False]
 
 
 def test_several_bids_runs_of_one_scan_are_named(tmp_path):
@@ -262,6 +269,7 @@ def test_ms_cmrseg_pairs_the_sequences_of_a_patient_and_uses_what_labels_there_a
         ["patient6_C0.nii.gz", "patient6_LGE.nii.gz"],
         ["patient40_C0.nii.gz", "patient40_LGE.nii.gz"],
     ]
+    assert not any(entry.aligned for entry in datalist.unlabelled)
 
 
 # CHAOS
@@ -303,6 +311,16 @@ def test_chaos_ct_and_mr_are_of_different_patients_and_mr_scans_of_one(tmp_path)
     (pair,) = read(folder, ("T1DUAL", "T2SPIR")).training
     assert pair.volumes["T1DUAL"] == top / "MR/2/T1DUAL/DICOM_anon/InPhase"
     assert not pair.aligned
+
+
+@pytest.mark.parametrize(("other", "aligned"), [("T2SPIR", False), ("OutPhase", True)])
+def test_chaos_scans_lie_on_each_other_without_labels_where_they_are_of_one_acquisition(tmp_path, other, aligned):
+    dual = ("T1DUAL/DICOM_anon/InPhase", "T1DUAL/DICOM_anon/OutPhase")
+    for place in ("1/T1DUAL/Ground", *[f"{n}/{scan}" for n in (1, 2) for scan in dual], "2/T2SPIR/DICOM_anon"):
+        (tmp_path / "Train_Sets/MR" / place).mkdir(parents=True)
+    datalist = read(tmp_path, ("T1DUAL", other))
+    assert [sorted(entry.volumes) for entry in datalist.unlabelled] == [sorted(("T1DUAL", other))]
+    assert [entry.aligned for entry in datalist.unlabelled] == [aligned]
 
 
 def test_chaos_labels_lie_on_the_slices_that_they_were_drawn_on(tmp_path):
