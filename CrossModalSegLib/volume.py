@@ -3,6 +3,7 @@
 import gzip
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +13,7 @@ import SimpleITK as sitk
 
 from . import dicom
 from .atomic import staged_file
+from .channels import split_channel
 from .errors import GeometryError, InputError, OutputError
 from .grid import Grid
 
@@ -47,10 +49,11 @@ def read_volume(path: Path | str, modality: str) -> Volume:
     """Read a scan as float32 and check that it can be segmented.
 
     ``path`` is a NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or one DICOM file (its series in that
-    folder, or an enhanced multi-frame object). Rescale slope and intercept are applied.
+    folder, or an enhanced multi-frame object). Rescale slope and intercept are applied. Of a file that holds several
+    volumes, ``scan.nii.gz#1`` is the second one.
 
-    Raises InputError with the code ``not-found``, ``unreadable``, ``truncated``, ``not-3d``, ``not-scalar``,
-    ``not-finite``, ``constant``, ``several-series``, ``missing-slices`` or another one of `dicom.read_series`;
+    Raises InputError with the code ``not-found``, ``unreadable``, ``truncated``, ``not-3d``, ``no-channel``,
+    ``not-scalar``, ``not-finite``, ``constant``, ``several-series``, ``missing-slices`` or another one of `dicom.read_series`;
     GeometryError with ``singular-affine``, ``bad-affine``, ``sheared-axes``.
     """
     array, grid = _read(Path(path), sitk.sitkFloat32)
@@ -65,6 +68,11 @@ def read_image(path: Path | str) -> tuple[np.ndarray, Grid]:
     Raises what `read_volume` raises about the file and its geometry; the values are not judged.
     """
     return _read(Path(path), sitk.sitkUnknown)
+
+
+def channel_count(path: Path) -> int:
+    """How many volumes an image file holds, by its header. Raises what `read_volume` raises about a file's header."""
+    return _channels_of(_header_of(path).GetSize())
 
 
 def write_volume(path: Path | str, array: np.ndarray, grid: Grid) -> None:
@@ -86,33 +94,44 @@ def write_volume(path: Path | str, array: np.ndarray, grid: Grid) -> None:
 
 
 def _read(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
-    if not path.exists():
-        raise InputError("not-found", f"no such file or folder: {path}", "check the path")
-    if path.is_dir() or dicom.is_dicom(path):
-        array, grid = dicom.read_series(path, pixel_type)
+    file, channel = split_channel(path)
+    if not file.exists():
+        raise InputError("not-found", f"no such file or folder: {file}", "check the path")
+    if file.is_dir() or dicom.is_dicom(file):
+        _refuse_channel(file, channel, 1)
+        array, grid = dicom.read_series(file, pixel_type)
     else:
-        _refuse_truncated_nifti(path)
-        array, grid = _read_file(path, pixel_type)
+        _refuse_truncated_nifti(file)
+        array, grid = _read_file(file, pixel_type, channel)
     if grid.shear_degrees > _LARGEST_SHEAR_DEGREES:
         message = f"{path}: the voxel axes are {grid.shear_degrees:.2f} degrees away from right angles"
         raise GeometryError("sheared-axes", message, "resample the volume to right angles, e.g. with 3D Slicer")
     return array, grid
 
 
-def _read_file(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
+def _read_file(path: Path, pixel_type: int, channel: int | None) -> tuple[np.ndarray, Grid]:
+    reader = _header_of(path)
+    _refuse_wrong_kind(reader, path, channel)
+    reader.SetOutputPixelType(pixel_type)
+    more = len(reader.GetSize()) - 3
+    if more:
+        reader.SetExtractSize([*reader.GetSize()[:3], *[0] * more])
+        reader.SetExtractIndex([0, 0, 0, channel or 0, *[0] * (more - 1)])
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _refusal(path, error) from error
+    return sitk.GetArrayFromImage(image), _grid_of(image, path)
+
+
+def _header_of(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise _refusal(path, error) from error
-    _refuse_wrong_kind(reader, path)
-    reader.SetOutputPixelType(pixel_type)
-    try:
-        image = _without_fourth_axis(reader.Execute())
-    except RuntimeError as error:
-        raise _refusal(path, error) from error
-    return sitk.GetArrayFromImage(image), _grid_of(image, path)
+    return reader
 
 
 def _grid_of(image: sitk.Image, path: Path) -> Grid:
@@ -122,21 +141,28 @@ def _grid_of(image: sitk.Image, path: Path) -> Grid:
         raise GeometryError(error.code, f"{path}: {error.message}", error.hint) from error
 
 
-def _refuse_wrong_kind(reader: sitk.ImageFileReader, path: Path) -> None:
+def _refuse_wrong_kind(reader: sitk.ImageFileReader, path: Path, channel: int | None) -> None:
     size = reader.GetSize()
     if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
         kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
         message = f"{path} holds {reader.GetNumberOfComponents()} values per voxel ({kind})"
         raise InputError("not-scalar", message, "give an image with one grey value per voxel, no colour or vectors")
-    if len(size) < 3 or any(n > 1 for n in size[3:]) or min(size[:3]) < 2:
+    channels = _channels_of(size)
+    if len(size) < 3 or any(n > 1 for n in size[4:]) or min(size[:3]) < 2 or (channels > 1 and channel is None):
         message = f"{path} has the size {' x '.join(map(str, size))}, which is not a 3D volume"
-        raise InputError("not-3d", message, "give one 3D volume; split a time series into its volumes")
+        hint = f"; one of several is read as {path.name}#0" if channels > 1 else ""
+        raise InputError("not-3d", message, f"give one 3D volume; split a time series into its volumes{hint}")
+    _refuse_channel(path, channel, channels)
 
 
-def _without_fourth_axis(image: sitk.Image) -> sitk.Image:
-    while image.GetDimension() > 3:
-        image = sitk.Extract(image, [*image.GetSize()[:-1], 0])
-    return image
+def _channels_of(size: Sequence[int]) -> int:
+    return size[3] if len(size) > 3 else 1
+
+
+def _refuse_channel(path: Path, channel: int | None, channels: int) -> None:
+    if channel is not None and channel >= channels:
+        message = f"{path} has no channel {channel}: it holds {channels}, counted from 0"
+        raise InputError("no-channel", message, "correct the number after #, or give the file that holds the channel")
 
 
 def _refuse_useless(array: np.ndarray, path: Path | str) -> None:
@@ -154,19 +180,20 @@ def _not_finite(path: Path | str, count: int, size: int) -> InputError:
 
 def _refuse_hidden_nan(path: Path) -> None:
     """ITK's NIfTI reader turns NaN and infinity into 0 without a word, so look for them in the file itself."""
-    if not path.name.lower().endswith(_NIFTI_SUFFIXES):
+    file, channel = split_channel(path)
+    if not file.name.lower().endswith(_NIFTI_SUFFIXES):
         return
-    with _open_nifti(path) as stream:
+    with _open_nifti(file) as stream:
         layout = _nifti_layout(stream.read(_NIFTI_HEADER_BYTES))
         if layout is None or layout.float_type is None:
             return
-        stream.read(max(0, layout.offset - _NIFTI_HEADER_BYTES))
-        left, count = layout.voxels * layout.bits // 8, 0
+        left, count = layout.volume_voxels * layout.bits // 8, 0
+        stream.seek(max(layout.offset, _NIFTI_HEADER_BYTES) + left * (channel or 0))
         while left > 0 and (chunk := stream.read(min(left, _CHUNK_BYTES))):
             left -= len(chunk)
             count += int((~np.isfinite(np.frombuffer(chunk, layout.float_type))).sum())
     if count:
-        raise _not_finite(path, count, layout.voxels)
+        raise _not_finite(path, count, layout.volume_voxels)
 
 
 def _refuse_truncated_nifti(path: Path) -> None:
@@ -196,10 +223,12 @@ def _open_nifti(path: Path) -> BinaryIO | gzip.GzipFile:
 
 @dataclass(frozen=True)
 class _NiftiLayout:
-    """Where the voxels of a NIfTI-1 file start and how they are stored; ``float_type`` is NumPy's, None for integers."""
+    """Where the voxels of a NIfTI-1 file start and how they are stored; ``volume_voxels`` are those of each of its
+    volumes, ``float_type`` is NumPy's, None for integers."""
 
     offset: int
     voxels: int
+    volume_voxels: int
     bits: int
     float_type: str | None
 
@@ -214,9 +243,10 @@ def _nifti_layout(header: bytes) -> _NiftiLayout | None:
     rank, *sizes = struct.unpack(order + "8h", header[40:56])
     datatype, bits = struct.unpack(order + "2h", header[70:74])
     (offset,) = struct.unpack(order + "f", header[108:112])
-    voxels = int(np.prod([max(n, 1) for n in sizes[: max(rank, 0)]], dtype=np.int64))
+    lengths = [max(n, 1) for n in sizes[: max(rank, 0)]]
+    voxels, of_volume = (int(np.prod(part, dtype=np.int64)) for part in (lengths, lengths[:3]))
     number = {16: "f4", 64: "f8"}.get(datatype)
-    return _NiftiLayout(int(offset), voxels, bits, f"{order}{number}" if number else None)
+    return _NiftiLayout(int(offset), voxels, of_volume, bits, f"{order}{number}" if number else None)
 
 
 def _refusal(path: Path, error: RuntimeError) -> InputError | GeometryError:

@@ -20,6 +20,7 @@ WITHOUT_TORCH = {
     "bundle_metadata",
     "case_files",
     "case_store",
+    "channels",
     "dicom",
     "geometry",
     "grid",

@@ -9,9 +9,10 @@ import pytest
 import SimpleITK as sitk
 
 from CrossModalSegLib import volume as volume_module
+from CrossModalSegLib.channels import split_channel
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, InputError, OutputError
 from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.volume import Volume, read_image, read_volume, write_volume
+from CrossModalSegLib.volume import Volume, channel_count, read_image, read_volume, write_volume
 from Testing.volumes import random_grid, rotation
 
 FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -85,6 +86,60 @@ def test_a_fourth_axis_of_length_one_is_dropped(tmp_path):
     volume = read_volume(tmp_path / "scan.nii", "T1w")
     assert np.array_equal(volume.array, data[..., 0].transpose())
     assert volume.grid.spacing_ijk == pytest.approx((1, 2, 3))
+
+
+@pytest.fixture
+def two_channels(tmp_path):
+    """A 4D file with two volumes, (i, j, k, channel)."""
+    data = np.random.default_rng(0).normal(size=(5, 6, 7, 2)).astype(np.float32)
+    affine = np.array([[0, -2.0, 0, 7], [1.5, 0, 0, -3], [0, 0, 3, 40], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "pair.nii.gz")
+    return tmp_path / "pair.nii.gz", data, affine
+
+
+def test_one_channel_of_several_is_read_by_its_number(two_channels):
+    path, data, affine = two_channels
+    nib.save(nib.Nifti1Image(data[..., 0], affine), path.with_name("alone.nii"))
+    alone = read_volume(path.with_name("alone.nii"), "T2")
+    assert channel_count(path) == 2
+    assert channel_count(path.with_name("alone.nii")) == 1
+    for number in (0, 1):
+        volume = read_volume(f"{path}#{number}", "T2")
+        assert np.array_equal(volume.array, data[..., number].transpose())
+        assert volume.grid.is_close(alone.grid)
+    assert np.array_equal(read_volume(path.with_name("alone.nii#0"), "T2").array, alone.array)
+
+
+def test_a_channel_that_is_not_there_is_named(two_channels, nifti):
+    for path, number in ((two_channels[0], 2), (nifti, 1)):
+        with pytest.raises(InputError, match=rf"{path.name} has no channel {number}") as caught:
+            read_volume(f"{path}#{number}", "T2")
+        assert caught.value.code == "no-channel"
+
+
+def test_a_file_with_several_channels_is_refused_where_none_is_named_and_it_is_said_how_to(two_channels):
+    with pytest.raises(InputError, match="size 5 x 6 x 7 x 2") as caught:
+        read_volume(two_channels[0], "T2")
+    assert caught.value.code == "not-3d"
+    assert "pair.nii.gz#0" in caught.value.hint
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nan_in_a_channel_is_found_and_refused_in_that_one_alone(tmp_path, suffix):
+    data = np.random.default_rng(0).normal(size=(5, 6, 7, 2)).astype(np.float32)
+    data[1, 2, 3, 1] = np.nan
+    nib.save(nib.Nifti1Image(data, np.eye(4)), tmp_path / f"pair{suffix}")
+    read_volume(tmp_path / f"pair{suffix}#0", "T2")
+    with pytest.raises(InputError, match="1 of 210 voxels") as caught:
+        read_volume(tmp_path / f"pair{suffix}#1", "ADC")
+    assert caught.value.code == "not-finite"
+
+
+def test_a_file_with_such_a_name_is_the_file(nifti):
+    assert read_volume(nifti.rename(nifti.with_name("scan#1.nii.gz")), "T2").array.size > 0
+    assert split_channel(nifti.with_name("series#1")) == (nifti.with_name("series"), 1)
+    nifti.with_name("series#1").mkdir()
+    assert split_channel(nifti.with_name("series#1")) == (nifti.with_name("series#1"), None)
 
 
 def code_of(path):
