@@ -1,15 +1,14 @@
-"""Layouts in common use: nnU-Net raw data, the Medical Segmentation Decathlon, BIDS with derivatives."""
+"""Layouts in common use: nnU-Net raw data, BIDS with derivatives."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.layout import Items, Names, images_in, merged, natural, patient_items, stem_of
+from CrossModalSegLib.layout import HINT, Items, Names, images_in, merged, natural, patient_items, stem_of
+from CrossModalSegLib.monai_layout import channel_names, read_dataset_json, refuse, refuse_foreign, wanted_channels
 
-HINT = "name the modalities of the configuration so, or give these names as modality_aliases"
 CHANNEL = re.compile(r"(.+)_(\d{4})$")  # nnU-Net: case_0000
 BIDS_SCAN = re.compile(r"(sub-[a-zA-Z0-9]+(?:_ses-[a-zA-Z0-9]+)?)(?:_[a-zA-Z0-9-]+)*_([a-zA-Z0-9]+)$")
 BIDS_SPACE = re.compile(r"_space-([a-zA-Z0-9]+)")
@@ -28,7 +27,7 @@ class NnunetRaw:
 
     def items(self, folder: Path, modalities: Names) -> Items:
         """One entry per case."""
-        modality_of = _channels(folder, modalities)
+        modality_of = self._channels(folder, modalities)
         labels = images_in(folder / "labelsTr")
         cases: dict[str, dict[str, Path]] = {}
         for stem, path in images_in(folder / "imagesTr").items():
@@ -38,35 +37,14 @@ class NnunetRaw:
                 cases.setdefault(match[1], {})[modality] = path
         return merged(patient_items(scans, {}, labels.get(case)) for case, scans in cases.items())
 
-
-class Decathlon:
-    """dataset.json whose ``training`` lists ``image`` and ``label``, as in the Medical Segmentation Decathlon: the image is
-    one modality's, or a list with one file per modality of ``modality`` (or ``channel_names``)."""
-
-    name = "Medical Segmentation Decathlon (MONAI)"
-
-    def recognises(self, folder: Path) -> bool:
-        """dataset.json beside imagesTr."""
-        return (folder / "dataset.json").is_file() and (folder / "imagesTr").is_dir()
-
-    def items(self, folder: Path, modalities: Names) -> Items:
-        """One entry per listed case; ``unlabeled`` cases too."""
-        modality_of = _channels(folder, modalities)
-        content = _dataset_json(folder)
-        listed = [(item, "training") for item in content.get("training", [])]
-        listed += [(item, "validation") for item in content.get("validation", [])]
-        listed += [(item, "unlabelled") for item in content.get("unlabelled", content.get("unlabeled", []))]
-        return merged(self._item(folder, item, part, modality_of) for item, part in listed)
-
-    def _item(self, folder: Path, item: Any, part: str, modality_of: Mapping[int, str]) -> Items:
-        if isinstance(item, str):
-            item = {"image": item}
-        images = item.get("image", [])
-        files = [images] if isinstance(images, str) else list(images)
-        entry = {modality_of[n]: str(folder / file) for n, file in enumerate(files) if n in modality_of}
-        if "label" in item and part != "unlabelled":
-            entry["label"] = str(folder / item["label"])
-        return {part: [entry]}
+    def _channels(self, folder: Path, modalities: Names) -> dict[int, str]:
+        """Modality of each channel number that dataset.json names; channels of other names are left out."""
+        problems: list[str] = []
+        channels = channel_names(read_dataset_json(folder), problems)
+        wanted = wanted_channels(channels, modalities, problems)
+        refuse(problems, folder / "dataset.json")
+        refuse_foreign(channels, wanted, folder / "dataset.json", modalities)
+        return wanted
 
 
 class Bids:
@@ -136,30 +114,3 @@ def _space(path: Path, modalities: Names) -> str | None:
 def _elsewhere(path: Path, modalities: Names) -> bool:
     """Whether a BIDS file names a space that is no wanted modality's."""
     return BIDS_SPACE.search(path.name) is not None and _space(path, modalities) is None
-
-
-def _channels(folder: Path, modalities: Names) -> dict[int, str]:
-    """Modality of each channel number that dataset.json names; channels of other names are left out."""
-    content = _dataset_json(folder)
-    named = content.get("channel_names", content.get("modality", {}))
-    pairs = named.items() if isinstance(named, Mapping) else enumerate(named)
-    found = {int(number): modality for number, name in pairs if (modality := modalities.find(str(name)))}
-    if not found:
-        listed = ", ".join(f'"{name}"' for _, name in pairs) if named else "none"
-        wanted = " and ".join(modalities.modalities)
-        raise DataError("layout", f"{folder / 'dataset.json'}: its channels are {listed}, not {wanted}", HINT)
-    return found
-
-
-def _dataset_json(folder: Path) -> dict[str, Any]:
-    path = folder / "dataset.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError("layout", f"{path}: {error.strerror}", "it says which channel is which modality") from error
-    except ValueError as error:
-        raise DataError("layout", f"{path} is not JSON: {error}", "correct the file") from error
-    if not isinstance(content, dict):
-        raise DataError("layout", f"{path} is no JSON object", "correct the file")
-    return content
-

@@ -3,8 +3,9 @@
 A datalist is a JSON file ``{"training": [{"T1w": ..., "T2w": ..., "label": ...}, ...], "validation": [...]}`` with one
 entry per modality (either may be missing), ``label`` for both modalities or ``label_T1w`` and ``label_T2w`` where each
 has its own, and paths relative to the list or to a given root. An entry with a label alone is a label map to synthesise
-pairs from. One without any label, or in the list ``unlabelled``, is learnt from without one. A folder holds label maps,
-or one folder per case with files named like those entries; other layouts are those of ``LAYOUTS``.
+pairs from. One without any label, or in the list ``unlabelled``, is learnt from without one. A scan may be one channel
+of a file, ``case.nii.gz#1``. A list whose entries are called ``image`` and ``label`` is read as MONAI's. A folder holds
+label maps, or one folder per case with files named like those entries; other layouts are those of ``LAYOUTS``.
 """
 
 import json
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.challenge_layouts import Amos, Chaos, MsCmrSeg
-from CrossModalSegLib.common_layouts import Bids, Decathlon, NnunetRaw
+from CrossModalSegLib.channels import split_channel
+from CrossModalSegLib.common_layouts import Bids, NnunetRaw
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.layout import SUFFIXES, Items, Layout, Names
+from CrossModalSegLib.monai_layout import Decathlon, is_monai, monai_items
 
 LAYOUTS: tuple[Layout, ...] = (Amos(), NnunetRaw(), Decathlon(), MsCmrSeg(), Chaos(), Bids())  # the first that fits
 PARTS = ("training", "validation", "unlabelled")
@@ -54,15 +57,16 @@ def read_datalist(
     a labelled case there is nothing to train on, but there may be cases to correct. Raises DataError ``not-found``,
     ``layout`` or ``datalist``, which lists all problems.
     """
-    hint = "correct these entries"
+    hint, names = "correct these entries", Names(modalities, aliases or {})
     if path.is_dir():
         layout = next((layout for layout in LAYOUTS if layout.recognises(path)), None)
-        lists: Items = layout.items(path, Names(modalities, aliases or {})) if layout else _folder_entries(path)
+        lists: Items = layout.items(path, names) if layout else _folder_entries(path)
         base = path
         if layout is None:
             hint += f"; known are a folder per case, a folder of label maps, {', '.join(one.name for one in LAYOUTS)}"
     else:
-        lists, base = _read_json(path), root or path.parent
+        content, base = _read_json(path), root or path.parent
+        lists = monai_items(content, path, base, names) if is_monai(content, names) else _own_lists(content, path)
     problems: list[str] = []
     read = {
         name: [_entry(item, base, modalities, f"{name}[{n}]", problems) for n, item in enumerate(lists.get(name, []))]
@@ -83,14 +87,20 @@ def read_datalist(
     return Datalist(tuple(training), tuple(held), tuple(unlabelled))
 
 
-def _read_json(path: Path) -> Items:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError("not-found", f"datalist {path}: {error.strerror}", "check the path") from error
     except ValueError as error:
         raise DataError("datalist", f"{path} is not JSON: {error}", "correct the file") from error
-    if not isinstance(content, dict) or not isinstance(content.get("training"), list):
+    if not isinstance(content, dict):
+        raise DataError("datalist", f'{path} has no list "training"', "see docs/training.md")
+    return content
+
+
+def _own_lists(content: dict[str, Any], path: Path) -> Items:
+    if not isinstance(content.get("training"), list):
         raise DataError("datalist", f'{path} has no list "training"', "see docs/training.md")
     content["unlabelled"] = content.get("unlabelled", content.get("unlabeled", []))
     for name in PARTS[1:]:
@@ -136,7 +146,8 @@ def _entry(item: Any, base: Path, modalities: Sequence[str], where: str, problem
         problems.append(f"{where}: no label for {', '.join(name for name in own if name not in labels)}")
     known = {*modalities, "label", *(f"label_{name}" for name in modalities)}
     problems += [f'{where}: unknown name "{name}"' for name in paths if name not in known]
-    problems += [f"{where}: no such file {path}" for path in paths.values() if not path.exists()]
+    files = {name: split_channel(path)[0] if name in modalities else path for name, path in paths.items()}
+    problems += [f"{where}: no such file {file}" for file in files.values() if not file.exists()]
     if "aligned" not in item:  # each scan was labelled by itself: the patient may have moved in between
         aligned = len(set(labels.values())) < 2
     return Entry(volumes, labels, bool(aligned))
