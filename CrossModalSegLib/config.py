@@ -2,21 +2,38 @@
 
 import dataclasses
 import tomllib
-import types
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from CrossModalSegLib.config_tables import tables_to
+from CrossModalSegLib.contradictions import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    AT_LEAST_2,
+    BELOW_1,
+    FRACTION,
+    Contradiction,
+    Range,
+    out_of_range,
+    refuse,
+)
 from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.network import FUSIONS
 from CrossModalSegLib.preprocess import IntensityRule
-from CrossModalSegLib.synthesis import SynthesisConfig
+from CrossModalSegLib.synthesis import ContrastPrior, SynthesisConfig
 
-Kind = TypeVar("Kind")
 CSC_FORMS = ("aligned", "affinity")
 CAC_FROM = ("other", "surer")
+CHANCES = ("extraction", "anywhere", "displacement", "single", "thick_slice", "crop")  # of synthesis
+EXTENTS = (
+    "position_error", "rotation", "shear", "elastic", "displacement", "displacement_rotation", "displacement_elastic",
+    "blur", "bias", "noise", "gamma",
+)  # fmt: skip
+SEEDS = Range("at least 0 and below 2^32", lambda seed: 0 <= seed < 2**32)
+THICKNESS = Range("at least 1.5 mm", lambda mm: 1.5 <= mm < float("inf"))
 
 
 @dataclass(frozen=True)
@@ -91,9 +108,15 @@ class TrainingConfig:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
 
     def __post_init__(self) -> None:
-        problems = list(_contradictions(self))
-        if problems:
-            raise ConfigError("config", "; ".join(problems), "correct these entries")
+        refuse(self.contradictions())
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """What cannot be trained although every value has the right type."""
+        yield from _top_problems(self)
+        yield from _network_problems(self.network, self.patch, self.training.loss_stride)
+        yield from _optimisation_problems(self.training)
+        yield from _semi_supervised_problems(self.semi_supervised, self.training.batch)
+        yield from _synthesis_problems(self.synthesis)
 
     @property
     def rules(self) -> tuple[IntensityRule, ...]:
@@ -102,7 +125,7 @@ class TrainingConfig:
 
 
 def read_config(path: Path) -> TrainingConfig:
-    """The configuration in a TOML file; unknown names and wrong types raise one ConfigError that lists them all."""
+    """The configuration in a TOML file; all that is wrong in it is in one ConfigError."""
     return config_from_tables(read_tables(path))
 
 
@@ -121,127 +144,92 @@ def config_from_tables(tables: Mapping[str, Any]) -> TrainingConfig:
     return tables_to(TrainingConfig, tables)
 
 
-def tables_to(kind: type[Kind], tables: Mapping[str, Any]) -> Kind:
-    """An instance of the dataclass ``kind``. Raises one ConfigError that lists all unknown names and wrong types."""
-    problems: list[str] = []
-    config = _build(kind, tables, "", problems)
-    if problems:
-        raise ConfigError("config", "; ".join(problems), "correct these entries")
-    return config
-
-
 def config_to_tables(config: Any) -> dict[str, Any]:
     """Nested plain tables that ``config_from_tables`` reads back; for checkpoints and model cards."""
     return dataclasses.asdict(config)
 
 
-def _contradictions(config: TrainingConfig) -> Iterator[str]:
-    """What cannot be trained although every value has the right type."""
+def _top_problems(config: TrainingConfig) -> Iterator[Contradiction]:
     if not config.name or config.name.startswith(".") or any(mark in config.name for mark in '/\\:*?"<>|'):
-        yield f'name: "{config.name}" cannot be the name of a folder'
+        yield Contradiction("name", f'"{config.name}" cannot be the name of a folder')
     if len(config.modalities) != 2 or len(set(config.modalities)) != 2:
-        yield f"modalities: name two different ones, not {list(config.modalities)}"
-    named = {f"intensity.{name}": name for name in config.intensity}
-    named |= {f"modality_aliases.{name}": name for name in config.modality_aliases}
-    named |= {f"synthesis.contrast[{n}]": prior.modality for n, prior in enumerate(config.synthesis.contrast)}
-    yield from (
-        f'{where}: there is no modality "{name}"' for where, name in named.items() if name not in config.modalities
-    )
-    if not config.spacing > 0:
-        yield f"spacing: must be above 0 mm, not {config.spacing:g}"
-    yield from _network_problems(config.network, config.patch, config.training.loss_stride)
-    for name in ("iterations", "batch", "validate_every", "validation_samples", "loss_stride"):
-        if getattr(config.training, name) < 1:
-            yield f"training.{name}: must be at least 1, not {getattr(config.training, name)}"
-    if not config.training.learning_rate > 0:
-        yield f"training.learning_rate: must be above 0, not {config.training.learning_rate:g}"
-    if config.training.workers < 0:
-        yield f"training.workers: must be at least 0, not {config.training.workers}"
-    if not 0 <= config.synthesis.scaling < 1:
-        yield f"synthesis.scaling: must be at least 0 and below 1, not {config.synthesis.scaling:g}"
-    yield from _semi_supervised_problems(config.semi_supervised, config.training.batch)
+        yield Contradiction("modalities", f"name two different ones, not {list(config.modalities)}")
+    named = [(f"intensity.{name}", name) for name in config.intensity]
+    named += [(f"modality_aliases.{name}", name) for name in config.modality_aliases]
+    for place, name in named:
+        if name not in config.modalities:
+            yield Contradiction(place, f'there is no modality "{name}"', ("modalities",))
+    for n, prior in enumerate(config.synthesis.contrast):
+        if prior.modality not in config.modalities:
+            place = f"synthesis.contrast[{n}]"
+            yield Contradiction(place, f'there is no modality "{prior.modality}"', ("modalities", f"{place}.modality"))
+    yield from out_of_range(config, ("spacing",), Range("above 0 mm", ABOVE_0.holds))
 
 
-def _semi_supervised_problems(options: SemiSupervisedConfig, labelled: int) -> Iterator[str]:
-    for name in ("batch", "pseudo_label", "csc", "cac"):
-        if not getattr(options, name) >= 0:
-            yield f"semi_supervised.{name}: must be at least 0, not {getattr(options, name):g}"
-    for name in ("start", "ramp", "confidence", "teacher", "cut_out", "copy_paste"):
-        if not 0 <= getattr(options, name) <= 1:
-            yield f"semi_supervised.{name}: must be between 0 and 1, not {getattr(options, name):g}"
-    if options.csc_form not in CSC_FORMS:
-        yield f'semi_supervised.csc_form: must be one of {", ".join(CSC_FORMS)}, not "{options.csc_form}"'
-    if options.cac_from not in CAC_FROM:
-        yield f'semi_supervised.cac_from: must be one of {", ".join(CAC_FROM)}, not "{options.cac_from}"'
-    if options.copy_paste > 0 and options.batch not in (0, labelled):
-        yield f"semi_supervised.copy_paste: needs semi_supervised.batch {options.batch} and training.batch {labelled} equal"
-
-
-def _network_problems(network: NetworkConfig, patch: tuple[int, ...], loss_stride: int) -> Iterator[str]:
+def _network_problems(network: NetworkConfig, patch: tuple[int, ...], loss_stride: int) -> Iterator[Contradiction]:
     if network.fusion not in FUSIONS:
-        yield f'network.fusion: must be one of {", ".join(FUSIONS)}, not "{network.fusion}"'
+        yield Contradiction("network.fusion", f'must be one of {", ".join(FUSIONS)}, not "{network.fusion}"')
+    about = ("patch", "network.channels", "network.stem_stride")
     if not network.channels or min(network.channels) < 1:
-        yield f"network.channels: give numbers above 0, not {list(network.channels)}"
+        yield Contradiction("network.channels", f"give numbers above 0, not {list(network.channels)}")
     elif network.stem_stride not in (1, 2):
-        yield f"network.stem_stride: must be 1 or 2, not {network.stem_stride}"
+        yield Contradiction("network.stem_stride", f"must be 1 or 2, not {network.stem_stride}")
     else:
         stride = network.stem_stride * 2 ** (len(network.channels) - 1)
         if len(patch) != 3 or any(n < 1 or n % stride for n in patch):
-            yield f"patch: give three multiples of {stride}, not {list(patch)}"
+            yield Contradiction("patch", f"give three multiples of {stride}, not {list(patch)}", about)
         elif max(patch) == stride:
-            yield f"patch: {list(patch)} is a single cell at the coarsest level; make it larger than {stride}"
+            text = f"{list(patch)} is a single cell at the coarsest level; make it larger than {stride}"
+            yield Contradiction("patch", text, about)
         elif min(patch) // network.stem_stride < loss_stride:
-            yield f"training.loss_stride: {loss_stride} is more than the feature cells of a patch"
+            text = f"{loss_stride} is more than the feature cells of a patch"
+            yield Contradiction("training.loss_stride", text, ("training.loss_stride", *about))
 
 
-def _build(kind: Any, table: Any, where: str, problems: list[str]) -> Any:
-    """An instance of dataclass ``kind``, or None; what is wrong is appended to ``problems``."""
-    if not isinstance(table, Mapping):
-        problems.append(f"{where.rstrip('.') or 'file'}: expected a table, found {table!r}")
-        return None
-    hints = typing.get_type_hints(kind)
-    problems += [f"{where}{name}: unknown name" for name in table if name not in hints]
-    known_before = len(problems)
-    values = {n: _convert(hints[n], value, f"{where}{n}", problems) for n, value in table.items() if n in hints}
-    missing = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values
-    ]
-    problems += [f"{where}{name}: missing" for name in missing]
-    if len(problems) > known_before:
-        return None
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        problems.append(f"{where.rstrip('.')}: {error.message}" if where else error.message)
-        return None
+def _optimisation_problems(options: OptimisationConfig) -> Iterator[Contradiction]:
+    for names, allowed in (
+        (("iterations", "batch", "validate_every", "validation_samples", "loss_stride"), AT_LEAST_1),
+        (("learning_rate",), ABOVE_0),
+        (("workers", "weight_decay", "warmup", "checkpoint_minutes"), AT_LEAST_0),
+        (("decay",), FRACTION),
+        (("average",), BELOW_1),
+        (("seed",), SEEDS),
+    ):
+        yield from out_of_range(options, names, allowed, "training.")
 
 
-def _convert(kind: Any, value: Any, where: str, problems: list[str]) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return _build(kind, value, f"{where}.", problems)
-    if origin in (tuple, types.GenericAlias) and isinstance(value, list | tuple):
-        return tuple(_convert(arguments[0], item, f"{where}[{n}]", problems) for n, item in enumerate(value))
-    if origin is not None and issubclass(origin, Mapping) and isinstance(value, Mapping):
-        return {
-            _key(arguments[0], key, where, problems): _convert(arguments[1], item, f"{where}.{key}", problems)
-            for key, item in value.items()
-        }
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    problems.append(f"{where}: expected {getattr(kind, '__name__', kind)}, found {value!r}")
-    return None
+def _semi_supervised_problems(options: SemiSupervisedConfig, labelled: int) -> Iterator[Contradiction]:
+    yield from out_of_range(options, ("batch", "pseudo_label", "csc", "cac"), AT_LEAST_0, "semi_supervised.")
+    fractions = ("start", "ramp", "confidence", "teacher", "cut_out", "copy_paste")
+    yield from out_of_range(options, fractions, FRACTION, "semi_supervised.")
+    for name, known in (("csc_form", CSC_FORMS), ("cac_from", CAC_FROM)):
+        if getattr(options, name) not in known:
+            text = f'must be one of {", ".join(known)}, not "{getattr(options, name)}"'
+            yield Contradiction(f"semi_supervised.{name}", text)
+    if options.copy_paste > 0 and options.batch not in (0, labelled):
+        text = f"needs semi_supervised.batch {options.batch} and training.batch {labelled} equal"
+        about = ("semi_supervised.copy_paste", "semi_supervised.batch", "training.batch")
+        yield Contradiction("semi_supervised.copy_paste", text, about)
 
 
-def _key(kind: type, key: Any, where: str, problems: list[str]) -> Any:
-    if kind is not int:
-        return key
-    try:
-        return int(key)
-    except ValueError:
-        problems.append(f"{where}: expected a whole number as name, found {key!r}")
-        return 0
+def _synthesis_problems(options: SynthesisConfig) -> Iterator[Contradiction]:
+    probabilities = tuple(f"{name}_probability" for name in CHANCES)
+    for names, allowed in (
+        ((*probabilities, "centre_spread"), FRACTION),
+        (EXTENTS, AT_LEAST_0),
+        (("scaling",), BELOW_1),
+        (("elastic_knots",), AT_LEAST_2),
+        (("thick_slice",), THICKNESS),
+        (("oversampling",), AT_LEAST_1),
+    ):
+        yield from out_of_range(options, names, allowed, "synthesis.")
+    for n, prior in enumerate(options.contrast):
+        yield from _prior_problems(prior, f"synthesis.contrast[{n}].")
+
+
+def _prior_problems(prior: ContrastPrior, where: str) -> Iterator[Contradiction]:
+    yield from out_of_range(prior, ("probability",), FRACTION, where)
+    yield from out_of_range(prior, ("spread",), AT_LEAST_0, where)
+    for label, mean in (prior.means or {}).items():  # None where they are missing
+        if not FRACTION.holds(mean):
+            yield Contradiction(f"{where}means.{label}", f"must be {FRACTION.words}, not {mean:g}")

@@ -1,15 +1,27 @@
 """What a fine-tuning is defined by: its own options, the gate's rules, and a training configuration from the base."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.bundle_metadata import SECTION
-from CrossModalSegLib.config import TrainingConfig, config_from_tables, read_tables, tables_to
-from CrossModalSegLib.errors import BundleError, ConfigError
+from CrossModalSegLib.config import TrainingConfig, config_from_tables, read_tables
+from CrossModalSegLib.config_tables import table_to
+from CrossModalSegLib.contradictions import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    AT_LEAST_2,
+    BELOW_1,
+    Contradiction,
+    Problems,
+    Range,
+    out_of_range,
+    refuse,
+)
+from CrossModalSegLib.errors import BundleError
 from CrossModalSegLib.gate import GateRules
 
 # Of the base's own training, the keys that describe augmentation of real cases, and how much of a patch the loss sees.
@@ -37,19 +49,18 @@ class FinetuneOptions:
     evaluation_share: float = 0.4  # of the budget, at most, for scoring whole cases
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name}: must be between 0 and 1, not {getattr(self, name):g}"
-            for name in ("supervised", "fold_share", "evaluation_share")
-            if not 0 <= getattr(self, name) < 1
-        ]
-        least = {"held_out_patients": 2, "folds": 2, "validations": 1, "patience": 1, "most_iterations": 1}
-        problems += [f"{n}: must be at least {low}" for n, low in least.items() if getattr(self, n) < low]
-        if not 0 < self.share <= 1:
-            problems.append(f"share: must be above 0 and at most 1, not {self.share:g}")
-        if not self.anchor >= 0:
-            problems.append(f"anchor: must be at least 0, not {self.anchor:g}")
-        if problems:
-            raise ConfigError("config", "; ".join(problems), "correct these entries")
+        refuse(self.contradictions())
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """What cannot be trained by although every value has the right type."""
+        for names, allowed in (
+            (("supervised", "fold_share", "evaluation_share"), BELOW_1),
+            (("held_out_patients", "folds"), AT_LEAST_2),
+            (("validations", "patience", "most_iterations"), AT_LEAST_1),
+            (("share",), Range("above 0 and at most 1", lambda share: 0 < share <= 1)),
+            (("anchor",), AT_LEAST_0),
+        ):
+            yield from out_of_range(self, names, allowed)
 
 
 @dataclass(frozen=True)
@@ -67,24 +78,25 @@ class FinetuneConfig:
 
 
 def read_finetune_config(path: Path | None) -> FinetuneConfig:
-    """The configuration in a TOML file, or the defaults. Raises ConfigError, which lists all problems of one table."""
+    """The configuration in a TOML file, or the defaults. Raises one ConfigError, which lists all problems."""
     return finetune_config_from(read_tables(path)) if path else FinetuneConfig()
 
 
 def finetune_config_from(tables: Mapping[str, Any]) -> FinetuneConfig:
     """The configuration in nested tables. Raises ConfigError ``config``."""
-    known = ("finetune", "gate", *SETTABLE)
-    problems = [f"{name}: unknown name, use {', '.join(known)}" for name in tables if name not in known]
-    problems += [f"{name}: expected a table" for name in known if not isinstance(tables.get(name, {}), Mapping)]
+    known, problems = ("finetune", "gate", *SETTABLE), Problems()
+    for name in tables:
+        if name not in known:
+            problems.add(name, f"unknown name, use {', '.join(known)}")
+    for name in SETTABLE:
+        if not isinstance(tables.get(name, {}), Mapping):
+            problems.add(name, f"expected a table, found {tables[name]!r}")
     if isinstance(tables.get("training"), Mapping) and "iterations" in tables["training"]:
-        problems.append("training.iterations: follows from the budget; see finetune.most_iterations")
-    if problems:
-        raise ConfigError("config", "; ".join(problems), "correct these entries")
-    return FinetuneConfig(
-        tables_to(FinetuneOptions, tables.get("finetune", {})),
-        tables_to(GateRules, tables.get("gate", {})),
-        {name: tables[name] for name in SETTABLE if name in tables},
-    )
+        problems.add("training.iterations", "follows from the budget; see finetune.most_iterations")
+    options = table_to(FinetuneOptions, tables.get("finetune", {}), "finetune.", problems)
+    rules = table_to(GateRules, tables.get("gate", {}), "gate.", problems)
+    problems.refuse()
+    return FinetuneConfig(options, rules, {name: tables[name] for name in SETTABLE if name in tables})
 
 
 def training_config(bundle: Bundle, name: str, version: str, config: FinetuneConfig, iterations: int) -> TrainingConfig:

@@ -6,7 +6,7 @@ site's own held-out cases, on which the candidate must be better, and the bundle
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.contradictions import AT_LEAST_0, AT_LEAST_2, Contradiction, Range, out_of_range, refuse
 
 Decision = Literal["promote", "keep", "insufficient-evidence"]
 ROUNDING = 1e-9  # a fall of exactly the limit is allowed, however it was computed
@@ -32,17 +32,13 @@ class GateRules:
     confidence: float = 0.90
 
     def __post_init__(self) -> None:
-        problems = [
-            f"{name}: must be at least 0, not {getattr(self, name):g}"
-            for name in ("structure_fall", "case_fall")
-            if not getattr(self, name) >= 0
-        ]
-        if self.fewest_patients < 2:
-            problems.append(f"fewest_patients: must be at least 2, not {self.fewest_patients}")
-        if not 0 < self.confidence < 1:
-            problems.append(f"confidence: must be between 0 and 1, not {self.confidence:g}")
-        if problems:
-            raise ConfigError("config", "; ".join(problems), "correct these entries")
+        refuse(self.contradictions())
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """What cannot be judged by although every value has the right type."""
+        yield from out_of_range(self, ("structure_fall", "case_fall"), AT_LEAST_0)
+        yield from out_of_range(self, ("fewest_patients",), AT_LEAST_2)
+        yield from out_of_range(self, ("confidence",), Range("between 0 and 1", lambda number: 0 < number < 1))
 
 
 @dataclass(frozen=True)

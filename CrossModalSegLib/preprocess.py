@@ -1,10 +1,12 @@
 """Intensities to network input: the one normalisation that training and inference share."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from CrossModalSegLib.contradictions import Contradiction
 from CrossModalSegLib.errors import ConfigError
 
 LARGEST_SAMPLE = 500_000  # voxels that percentiles are taken from
@@ -25,12 +27,20 @@ class IntensityRule:
     upper: float = 99.0
 
     def __post_init__(self) -> None:
+        words = "; ".join(map(str, self.contradictions()))
+        if words:
+            raise ConfigError("intensity-rule", words, 'use "percentile" or "window", and give lower < upper')
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """What cannot be applied although every value has the right type."""
         if self.rule not in ("percentile", "window"):
-            raise ConfigError("intensity-rule", f'unknown intensity rule "{self.rule}"', 'use "percentile" or "window"')
+            yield Contradiction("", f'unknown intensity rule "{self.rule}"', ("rule",))
         if not self.lower < self.upper:
-            raise ConfigError(
-                "intensity-rule", f"lower {self.lower} is not below upper {self.upper}", "give lower < upper"
-            )
+            yield Contradiction("", f"lower {self.lower} is not below upper {self.upper}", ("lower", "upper"))
+        for name in ("lower", "upper") if self.rule == "percentile" else ():
+            if not 0 <= getattr(self, name) <= 100:
+                text = f'must be 0 to 100 percent, not {getattr(self, name):g}, or rule = "window"'
+                yield Contradiction(name, text, (name, "rule"))
 
 
 def normalise(image: Tensor, coverage: Tensor, rule: IntensityRule) -> Tensor:

@@ -21,6 +21,7 @@ from CrossModalSegLib.synthesis import ContrastPrior, SynthesisConfig
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((REPOSITORY / "training_cli" / "configs").glob("*.toml"))
+BENCHMARKS = sorted((REPOSITORY / "Testing" / "Benchmarks").rglob("*.toml"))
 
 EVERYTHING = """
 name = "liver"
@@ -121,8 +122,14 @@ def test_a_shipped_configuration_is_valid_and_says_what_network_to_build(path):
     assert all(n % network.stride == 0 for n in config.patch)
 
 
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_a_configuration_of_the_benchmarks_is_valid(path):
+    read_config(path)
+
+
 def test_there_are_shipped_configurations():
     assert [path.stem for path in SHIPPED if path.stem == "brain-mr-pair"]
+    assert BENCHMARKS
 
 
 # what is wrong
@@ -194,6 +201,113 @@ def test_contradictions_are_reported_at_once_and_beside_unknown_names():
         'synthesis.contrast[0]: there is no modality "PD"',
     ):
         assert said in message
+
+
+def test_contradictions_are_reported_beside_wrong_types_and_broken_tables():
+    message = problems_in(
+        {
+            "spacing": "fine",
+            "patch": [32, 32, 30],
+            "modalities": ["T1w", "T2w"],
+            "intensity": {"CT": {"rule": "window"}, "T1w": {"lower": "low", "upper": 120}, "T2w": 5},
+            "network": {"channel": [8, 16], "fusion": "late"},
+            "training": {"iterations": "many", "batch": 0, "seed": -1},
+            "semi_supervised": 7,
+            "synthesis": {
+                "noise": -1,
+                "elastic": "much",
+                "contrast": [
+                    {"modality": "PD", "means": {"1": 2}},
+                    {"modality": "FLAIR", "probability": 3, "means": {"2": 0.5}},
+                ],
+            },
+        }
+    )
+    assert message.split("; ") == [
+        "spacing: expected float, found 'fine'",
+        "intensity.T1w.lower: expected float, found 'low'",
+        'intensity.T1w.upper: must be 0 to 100 percent, not 120, or rule = "window"',
+        "intensity.T2w: expected a table, found 5",
+        "network.channel: unknown name",
+        "training.iterations: expected int, found 'many'",
+        "semi_supervised: expected a table, found 7",
+        "synthesis.elastic: expected float, found 'much'",
+        "synthesis.contrast[0].probability: missing",
+        'intensity.CT: there is no modality "CT"',
+        'synthesis.contrast[0]: there is no modality "PD"',
+        'synthesis.contrast[1]: there is no modality "FLAIR"',
+        'network.fusion: must be one of bottleneck, gated, not "late"',
+        "patch: give three multiples of 16, not [32, 32, 30]",
+        "training.batch: must be at least 1, not 0",
+        "training.seed: must be at least 0 and below 2^32, not -1",
+        "synthesis.noise: must be at least 0, not -1",
+        "synthesis.contrast[0].means.1: must be between 0 and 1, not 2",
+        "synthesis.contrast[1].probability: must be between 0 and 1, not 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ({"modalities": 5, "intensity": {"CT": {}}}, "modalities: expected tuple, found 5"),
+        ({"modalities": ["CT", 1], "modality_aliases": {"CT": ["X"]}}, "modalities[1]: expected str, found 1"),
+        ({"network": {"channels": [8, "x"]}, "patch": [8, 8, 8]}, "network.channels[1]: expected int, found 'x'"),
+        ({"network": 5, "patch": [8, 8, 8]}, "network: expected a table, found 5"),
+        ({"patch": [32, "x", 32]}, "patch[1]: expected int, found 'x'"),
+        ({"patch": "big", "training": {"loss_stride": 99}}, "patch: expected tuple, found 'big'"),
+        ({"intensity": {"A": {"lower": "x", "upper": 0.5}}}, "intensity.A.lower: expected float, found 'x'"),
+        ({"intensity": {"A": {"rule": 1, "lower": -150}}}, "intensity.A.rule: expected str, found 1"),
+        (
+            {"semi_supervised": {"batch": "x", "copy_paste": 0.5}, "training": {"batch": 2}},
+            "semi_supervised.batch: expected int, found 'x'",
+        ),
+        (
+            {"synthesis": {"contrast": [{"modality": 1, "probability": 0.5, "means": {}}]}},
+            "synthesis.contrast[0].modality: expected str, found 1",
+        ),
+    ],
+)
+def test_nothing_is_said_about_what_follows_from_an_entry_that_cannot_be_read(tables, said):
+    assert problems_in(tables) == said
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "said"),
+    [
+        *[(f"synthesis.{name}_probability", value, "between 0 and 1")
+          for name in ("extraction", "anywhere", "displacement", "single", "thick_slice", "crop") for value in (-0.1, 1.1)],
+        *[(f"synthesis.{name}", value, "at least 0")
+          for name in ("position_error", "rotation", "shear", "elastic", "displacement", "displacement_rotation",
+                       "displacement_elastic", "blur", "bias", "noise", "gamma")
+          for value in (-0.5, float("nan"), float("inf"))],
+        ("synthesis.centre_spread", 1.5, "between 0 and 1"),
+        ("synthesis.elastic_knots", 1, "at least 2"),
+        ("synthesis.thick_slice", 1.0, "at least 1.5 mm"),
+        ("synthesis.oversampling", 0.5, "at least 1"),
+        ("training.average", 1.0, "at least 0 and below 1"),
+        ("training.average", -0.1, "at least 0 and below 1"),
+        ("training.decay", 1.1, "between 0 and 1"),
+        ("training.warmup", -1, "at least 0"),
+        ("training.weight_decay", -0.1, "at least 0"),
+        ("training.checkpoint_minutes", -1.0, "at least 0"),
+        ("training.seed", -1, "at least 0 and below 2^32"),
+        ("training.seed", 2**32, "at least 0 and below 2^32"),
+        ("training.learning_rate", float("inf"), "above 0"),
+    ],
+)  # fmt: skip
+def test_a_value_out_of_range_is_named_with_what_it_may_be(entry, value, said):
+    table, name = entry.split(".")
+    given = f"{value:g}" if isinstance(value, float) else value
+    assert problems_in({table: {name: value}}) == f"{entry}: must be {said}, not {given}"
+
+
+@pytest.mark.parametrize("entry", [
+    {"synthesis": {"elastic_knots": 2, "thick_slice": 1.5, "oversampling": 1, "centre_spread": 0, "crop_probability": 1}},
+    {"training": {"average": 0, "decay": 1, "warmup": 0, "weight_decay": 0, "checkpoint_minutes": 0, "seed": 2**32 - 1}},
+    {"intensity": {"A": {"lower": 0, "upper": 100}, "B": {"rule": "window", "lower": -1000, "upper": 3000}}},
+])  # fmt: skip
+def test_the_ends_of_a_range_are_in_it(entry):
+    config_from_tables(entry)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,13 @@ def test_percentiles_of_a_large_volume_are_taken_from_a_sample(monkeypatch):
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(("minmax",), "minmax"), (("window", 5, 5), "5"), (("percentile", 99, 1), "99")],
+    [
+        (("minmax",), "minmax"),
+        (("window", 5, 5), "5"),
+        (("percentile", 99, 1), "99"),
+        (("percentile", -1, 99), "-1"),
+        (("percentile", 1, 101), "101"),
+    ],
 )
 def test_an_impossible_rule_is_refused_and_named(arguments, named):
     with pytest.raises(ConfigError, match=named) as caught:
