@@ -16,6 +16,7 @@ from CrossModalSegLib.teacher import Teacher
 
 NAME = "checkpoint.pt"
 HISTORY = 400
+ENTRIES = {"config": dict, "network": dict, "average": dict, "optimiser": dict, "step": int, "curve": list}  # at least
 
 
 @dataclass
@@ -95,13 +96,30 @@ def read_curve(folder: Path) -> list[dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return torch.load(path, weights_only=True, map_location="cpu")
+        content = torch.load(path, weights_only=True, map_location="cpu")
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(
-            "checkpoint-unreadable",
-            f"{path} is damaged or no checkpoint",
-            "restore it, or choose another output folder",
-        ) from error
+        raise _unreadable(path, "is damaged or no checkpoint") from error
+    wrong = _wrong_entries(content) if isinstance(content, dict) else list(ENTRIES)
+    if wrong:
+        raise _unreadable(path, f"is no checkpoint of a training: {', '.join(wrong)} missing or of another kind")
+    return content
+
+
+def _wrong_entries(content: dict[Any, Any]) -> list[str]:
+    wrong = [name for name, kind in ENTRIES.items() if not isinstance(content.get(name), kind)]
+    parts = {"config": "network", "optimiser": "param_groups"}
+    wrong += [f"{name}.{part}" for name, part in parts.items() if name not in wrong and part not in content[name]]
+    for name in ("network", "average"):
+        if name not in wrong and not all(isinstance(tensor, Tensor) for tensor in content[name].values()):
+            wrong.append(name)
+    if not wrong and _shapes(content["network"]) != _shapes(content["average"]):
+        wrong.append("average")
+    return wrong
+
+
+def _unreadable(path: Path, what: str) -> TrainingError:
+    hint = "restore it, or choose another output folder"
+    return TrainingError("checkpoint-unreadable", f"{path} {what}", hint)
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -366,6 +366,31 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     assert caught.value.code == "checkpoint-unreadable"
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda _: torch.zeros(3), "config"),
+        (lambda _: [1, 2], "config"),
+        (lambda saved: saved["network"], "config"),
+        (lambda saved: {"model": saved["network"], "epoch": 3}, "config"),
+        (lambda saved: {**saved, "config": {"name": "x"}}, "config.network"),
+        (lambda saved: {**saved, "step": "3"}, "step"),
+        (lambda saved: {**saved, "average": {}}, "average"),
+        (lambda saved: {**saved, "network": {"weight": 3}}, "network"),
+        (lambda saved: {**saved, "optimiser": {}}, "optimiser"),
+        (lambda saved: {name: value for name, value in saved.items() if name != "curve"}, "curve"),
+    ],
+)
+def test_another_file_of_torch_in_place_of_a_checkpoint_is_named(tmp_path, change, named):
+    run(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    torch.save(change(torch.load(path, weights_only=True)), path)
+    for read in (run, read_curve):
+        with pytest.raises(TrainingError, match=rf"checkpoint\.pt is no checkpoint of a training.*\b{named}") as caught:
+            read(tmp_path)
+        assert caught.value.code == "checkpoint-unreadable"
+
+
 class Poisoned(LabelledHalves):
     """NaN in the sample of seed 3."""
 
