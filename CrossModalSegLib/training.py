@@ -51,7 +51,7 @@ def train(
     ``log`` is told about each step and each checkpoint. Of several ``processes`` the first one validates and writes.
     ``anchor`` draws the weights back after each step; ``early_stop`` may end the training after a validation; with
     ``until`` it pauses after that step, to be gone on with later.
-    Raises TrainingError when the loss is no longer finite or the checkpoint belongs to another configuration.
+    Raises TrainingError when loss or gradient are no longer finite or the checkpoint belongs to another configuration.
     """
     options = config.training
     torch.manual_seed(options.seed)
@@ -72,9 +72,7 @@ def train(
         loss, parts = train_step(objective, state, batch.to(device), config)
         loss = processes.mean(loss, device)
         if not math.isfinite(loss):
-            raise TrainingError(
-                "loss-not-finite", f"the loss is {loss} at step {state.step}", "lower the learning rate"
-            )
+            raise _not_finite(f"the loss is {loss}", state.step)
         if anchor:
             anchor.pull(network, rate)
         follow(state, config)
@@ -130,7 +128,11 @@ def learning_rate(options: OptimisationConfig, step: int) -> float:
 def train_step(
     objective: torch.nn.Module, state: TrainingState, batch: StepBatch, config: TrainingConfig
 ) -> tuple[float, dict[str, float]]:
-    """One update by the objective; returns the loss and its parts before weighting."""
+    """One update by the objective; returns the loss and its parts before weighting.
+
+    Raises TrainingError ``loss-not-finite`` before anything is changed where the gradient is not finite. Gradients are
+    averaged over all processes, so that all of them stop.
+    """
     objective.train()
     seen = None
     if state.teacher is not None and batch.unlabelled is not None:
@@ -139,9 +141,15 @@ def train_step(
     loss, parts = objective(batch.labelled, batch.unlabelled, seen, state.step)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0)
+    length = float(torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0))
+    if not math.isfinite(length):
+        raise _not_finite(f"the loss is {float(loss.detach())} and the length of its gradient {length}", state.step)
     state.optimiser.step()
     return float(loss.detach()), {name: float(part.detach()) for name, part in parts.items()}
+
+def _not_finite(what: str, step: int) -> TrainingError:
+    return TrainingError("loss-not-finite", f"{what} at step {step}", "lower the learning rate")
+
 
 
 def follow(state: TrainingState, config: TrainingConfig) -> None:

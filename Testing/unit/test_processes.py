@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,13 +92,14 @@ def test_two_processes_train_one_model_about_as_one_process_with_both_batches_do
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fault", "said"), [("nan", "the loss is nan at step 2"), ("raises", "a disk is gone")])
+@pytest.mark.parametrize(("fault", "said"), [("nan", "its gradient nan at step 2"), ("raises", "a disk is gone")])
 def test_what_fails_in_one_process_ends_all(tmp_path, fault, said):
     (tmp_path / "script.py").write_text(SCRIPT)
     run = torchrun(tmp_path / "script.py", tmp_path, 1, fault)
     assert run.returncode != 0
     assert said in run.stderr
-    assert run.stderr.count(f"TrainingError: error[loss-not-finite]: {said}") == (2 if fault == "nan" else 0)
+    stopped = re.findall(r"TrainingError: error\[loss-not-finite\]: .* at step 2", run.stderr)
+    assert len(stopped) == (2 if fault == "nan" else 0)  # gradients are averaged: one that is not finite is so in both
     assert not (tmp_path / "checkpoint.pt").exists()
 
 

@@ -410,3 +410,20 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_leaves_the_last_good_c
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["step"] == 3
     assert all(value.isfinite().all() for value in state["network"].values())
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training_before_it_changes_anything(tmp_path, monkeypatch):
+    """The loss itself is finite: sqrt(0) is, but not its slope."""
+
+    class Steep(Objective):
+        def forward(self, labelled, unlabelled, seen, step):
+            loss, parts = super().forward(labelled, unlabelled, seen, step)
+            return (loss + (0 * self.network.heads[0].weight.sum()).sqrt() if step == 3 else loss), parts
+
+    monkeypatch.setattr(training, "Objective", Steep)
+    with pytest.raises(TrainingError, match=r"the loss is \d.* its gradient nan at step 3") as caught:
+        run(tmp_path)
+    assert caught.value.code == "loss-not-finite"
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 3
+    assert all(value.isfinite().all() for value in state["network"].values())
