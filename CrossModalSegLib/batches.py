@@ -13,10 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.samples import Sample, UnlabelledSample
+from CrossModalSegLib.seeds import LABELLED, UNLABELLED, seed_of
 from CrossModalSegLib.sources import SampleSource
-
-SEEDS = 500_000_000  # per training seed
-UNLABELLED = 250_000_000  # where the seeds of unlabelled samples start among them
 
 
 class UnlabelledSampleSource(Protocol):
@@ -32,6 +30,13 @@ class Share:
 
     rank: int = 0
     world: int = 1
+
+    def number(self, step: int) -> int:
+        """The number of its part of this step among those of all steps and processes."""
+        return step * self.world + self.rank
+
+
+WHOLE = Share()  # that of a single process
 
 
 @dataclass(frozen=True)
@@ -59,17 +64,15 @@ class StepDataset(Dataset[StepBatch]):
         return self.config.training.iterations
 
     def __getitem__(self, step: int) -> StepBatch:
-        seeds = self._seeds(step, self.config.training.batch)
+        seeds = self._seeds(LABELLED, step, self.config.training.batch)
         labelled = Sample.stack([self.labelled.sample(seed).to(self.labelled.device) for seed in seeds])
         if self.unlabelled is None or step < self.config.semi_supervised.start * len(self):
             return StepBatch(labelled, None)
-        seeds = self._seeds(step, self.config.semi_supervised.batch)
-        return StepBatch(
-            labelled, UnlabelledSample.stack([self.unlabelled.sample(UNLABELLED + seed) for seed in seeds])
-        )
+        seeds = self._seeds(UNLABELLED, step, self.config.semi_supervised.batch)
+        return StepBatch(labelled, UnlabelledSample.stack([self.unlabelled.sample(seed) for seed in seeds]))
 
-    def _seeds(self, step: int, batch: int) -> Sequence[int]:
-        first = self.config.training.seed * SEEDS + (step * self.share.world + self.share.rank) * batch
+    def _seeds(self, stream: int, step: int, batch: int) -> Sequence[int]:
+        first = seed_of(self.config.training.seed, stream, self.share.number(step) * batch)
         return range(first, first + batch)
 
 
@@ -78,7 +81,7 @@ def batches(
     unlabelled: UnlabelledSampleSource | None,
     config: TrainingConfig,
     step: int,
-    share: Share = Share(),
+    share: Share = WHOLE,
 ) -> DataLoader[StepBatch]:
     """The batches from ``step`` to the end, prepared by ``training.workers`` processes (0: by this one).
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from CrossModalSegLib import copy_paste
+from CrossModalSegLib.batches import WHOLE, Share
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.consistency import anatomical_term, channel_term, pseudo_label_term
 from CrossModalSegLib.copy_paste import StudentBatch
@@ -17,6 +18,7 @@ from CrossModalSegLib.deformation import chance
 from CrossModalSegLib.losses import ramp, supervised_loss
 from CrossModalSegLib.network import CrossModalNetwork, Encoded
 from CrossModalSegLib.samples import Sample, UnlabelledSample
+from CrossModalSegLib.seeds import COPY_PASTE, seed_of
 from CrossModalSegLib.teacher import Opinions, autocast
 from CrossModalSegLib.thinning import Thinning
 
@@ -39,17 +41,17 @@ class Task:
 
 
 class Objective(nn.Module):
-    """The loss of a step, and its parts by name as they are before weighting."""
+    """The loss of a step, and its parts by name as they are before weighting; ``share`` says in which process."""
 
-    def __init__(self, network: CrossModalNetwork, config: TrainingConfig):
+    def __init__(self, network: CrossModalNetwork, config: TrainingConfig, share: Share = WHOLE):
         super().__init__()
-        self.network, self.config = network, config
+        self.network, self.config, self.share = network, config, share
 
     def forward(
         self, labelled: Sample, unlabelled: UnlabelledSample | None, seen: Opinions | None, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """``seen`` is what the teacher sees in ``unlabelled``, thinned out for this ``step``; both or neither is given."""
-        thinning = Thinning.draw(self.config.training.loss_stride, phase=step)
+        thinning = Thinning.of_step(self.config.training, step)
         task = self._task(labelled, unlabelled, seen, thinning, step)
         with autocast(labelled.volumes.device):
             encoded, logits = self._student(task.batch, thinning)
@@ -75,7 +77,8 @@ class Objective(nn.Module):
         known = len(labelled.presence)
         if unlabelled is None or seen is None:
             return Task(copy_paste.side_by_side(labelled, None), known, None)
-        generator = torch.Generator().manual_seed(step)
+        seed = seed_of(self.config.training.seed, COPY_PASTE, self.share.number(step))
+        generator = torch.Generator().manual_seed(seed)
         if not (
             chance(self.config.semi_supervised.copy_paste, generator) and copy_paste.may_exchange(labelled, unlabelled)
         ):

@@ -7,6 +7,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from CrossModalSegLib.config import OptimisationConfig
+from CrossModalSegLib.seeds import THINNING, seed_of
+
 
 @dataclass(frozen=True)
 class Thinning:
@@ -16,9 +19,14 @@ class Thinning:
     offsets: tuple[int, ...]
 
     @classmethod
-    def draw(cls, stride: int, phase: int) -> Self:
-        """Random offsets that belong to ``phase``, the number of the step."""
-        generator = torch.Generator().manual_seed(phase)
+    def of_step(cls, options: OptimisationConfig, step: int) -> Self:
+        """The one of this step of a training: the same for student and teacher, and in all processes."""
+        return cls.draw(options.loss_stride, seed_of(options.seed, THINNING, step))
+
+    @classmethod
+    def draw(cls, stride: int, seed: int) -> Self:
+        """Random offsets that belong to ``seed``."""
+        generator = torch.Generator().manual_seed(seed)
         return cls(stride, tuple(torch.randint(0, stride, (3,), generator=generator).tolist()))
 
     def cells(self, features: Tensor) -> Tensor:

@@ -21,12 +21,11 @@ from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.objective import Objective
 from CrossModalSegLib.processes import ALONE, Processes
 from CrossModalSegLib.samples import Sample
+from CrossModalSegLib.seeds import VALIDATION
 from CrossModalSegLib.sources import SampleSource
 from CrossModalSegLib.teacher import Teacher, autocast, update_average
 from CrossModalSegLib.thinning import Thinning
 from CrossModalSegLib.training_log import Progress, TrainingLog
-
-VALIDATION_SEED = 1_000_000_007  # seeds of validation samples start here: never met in training
 
 
 def train(
@@ -59,7 +58,7 @@ def train(
     unlabelled = unlabelled if config.semi_supervised.batch else None
     state = _start(config, network, semi_supervised=unlabelled is not None)
     load_checkpoint(folder, config, state)
-    objective = processes.together(Objective(network, config), device)
+    objective = processes.together(Objective(network, config, processes.share), device)
 
     started, first, saved = time.monotonic(), state.step, time.monotonic()
     dice: list[float] = state.curve[-1]["dice"] if state.curve else []
@@ -136,7 +135,7 @@ def train_step(
     objective.train()
     seen = None
     if state.teacher is not None and batch.unlabelled is not None:
-        thinning = Thinning.draw(config.training.loss_stride, phase=state.step)
+        thinning = Thinning.of_step(config.training, state.step)
         seen = state.teacher.look(batch.unlabelled, thinning, config.semi_supervised.confidence)
     loss, parts = objective(batch.labelled, batch.unlabelled, seen, state.step)
     state.optimiser.zero_grad(set_to_none=True)
@@ -147,9 +146,9 @@ def train_step(
     state.optimiser.step()
     return float(loss.detach()), {name: float(part.detach()) for name, part in parts.items()}
 
+
 def _not_finite(what: str, step: int) -> TrainingError:
     return TrainingError("loss-not-finite", f"{what} at step {step}", "lower the learning rate")
-
 
 
 def follow(state: TrainingState, config: TrainingConfig) -> None:
@@ -182,7 +181,7 @@ def validate(
     network.eval()
     overlap, total = torch.zeros(classes), torch.zeros(classes)
     for number in range(samples):
-        sample = Sample.stack([source.sample(VALIDATION_SEED + number)]).to(device)
+        sample = Sample.stack([source.sample(VALIDATION + number)]).to(device)
         with autocast(device):
             logits = network(sample.volumes, sample.position, sample.presence)
         for modality, output in enumerate(logits):

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from CrossModalSegLib.batches import SEEDS, UNLABELLED, Share, StepBatch, batches
+from CrossModalSegLib.batches import Share, StepBatch, batches
 from CrossModalSegLib.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
+from CrossModalSegLib.seeds import PER_TRAINING, UNLABELLED
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
 CONFIG = TrainingConfig(
@@ -36,8 +37,8 @@ def test_going_on_draws_what_would_have_been_drawn():
 
 def test_another_training_seed_draws_other_samples():
     other = replace(CONFIG, training=replace(CONFIG.training, seed=2))
-    assert drawn(other)[0] == [2 * SEEDS + n for n in range(6)]
-    assert drawn(other)[1] == [2 * SEEDS + UNLABELLED + n for n in range(9)]
+    assert drawn(other)[0] == [2 * PER_TRAINING + n for n in range(6)]
+    assert drawn(other)[1] == [2 * PER_TRAINING + UNLABELLED + n for n in range(9)]
 
 
 def test_several_processes_share_the_samples_of_each_step():

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from CrossModalSegLib.batches import WHOLE, Share
 from CrossModalSegLib.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
+from CrossModalSegLib.deformation import chance
 from CrossModalSegLib.losses import ramp
 from CrossModalSegLib.objective import Objective
 from CrossModalSegLib.samples import Sample, UnlabelledSample
@@ -45,7 +47,7 @@ class Setup:
     def __call__(self, step: int = 0, semi_supervised: bool = True):
         if not semi_supervised:
             return self.objective(self.labelled, None, None, step)
-        thinning = Thinning.draw(self.config.training.loss_stride, step)
+        thinning = Thinning.of_step(self.config.training, step)
         seen = self.teacher.look(self.unlabelled, thinning, self.config.semi_supervised.confidence)
         return self.objective(self.labelled, self.unlabelled, seen, step)
 
@@ -163,6 +165,22 @@ def test_copy_paste_replaces_the_supervised_part_by_a_mixed_one(stride):
     assert loss.item() == pytest.approx((parts["copy_paste"] + 0.1 * parts["csc"] + 0.3 * parts["cac"]).item())
     loss.backward()
     assert gradient_of(setup.network.encoders[1]) > 0
+
+
+def exchanges(seed: int = 0, share: Share = WHOLE) -> list[bool]:
+    """In which of 40 steps boxes are exchanged, where that is so in half of all."""
+    config = replace(with_semi(copy_paste=0.5, cac=0, csc=0), training=replace(CONFIG.training, seed=seed))
+    setup = Setup(config)
+    setup.objective.share = share
+    return ["copy_paste" in setup(step)[1] for step in range(40)]
+
+
+def test_copy_paste_is_decided_anew_in_each_training_and_process_and_not_as_samples_are_drawn():
+    first = exchanges()
+    assert first == exchanges()
+    as_samples = [chance(0.5, torch.Generator().manual_seed(step)) for step in range(40)]  # of one per step, seed 0
+    for other in (exchanges(seed=1), exchanges(share=Share(0, 2)), exchanges(share=Share(1, 2)), as_samples):
+        assert 8 < sum(a == b for a, b in zip(first, other, strict=True)) < 32
 
 
 def test_copy_paste_early_in_training_learns_from_labels_and_hardly_from_the_teacher():

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from CrossModalSegLib.config import OptimisationConfig
+from CrossModalSegLib.seeds import LABELLED, seed_of
 from CrossModalSegLib.thinning import Thinning
 
 
@@ -29,8 +31,8 @@ def copying_head(features: torch.Tensor, block: int) -> torch.Tensor:
 def test_thinning_out_keeps_each_feature_cell_with_its_block_of_labels(block, cells, stride):
     features, labels = block_numbers(cells, block)
     assert torch.equal(copying_head(features, block), labels)
-    for phase in range(6):
-        thinning = Thinning.draw(stride, phase)
+    for seed in range(6):
+        thinning = Thinning.draw(stride, seed)
         thin_features, thin_labels = thinning.cells(features), thinning.voxels(labels, block)
         assert torch.equal(copying_head(thin_features, block), thin_labels)
 
@@ -38,13 +40,26 @@ def test_thinning_out_keeps_each_feature_cell_with_its_block_of_labels(block, ce
 def test_thinning_out_by_two_leaves_an_eighth_and_every_cell_has_its_turn():
     features, labels = block_numbers((4, 4, 4), 2)
     met = set()
-    for phase in range(60):
-        thinning = Thinning.draw(2, phase)
+    for seed in range(60):
+        thinning = Thinning.draw(2, seed)
         thin_features, thin_labels = thinning.cells(features), thinning.voxels(labels, 2)
         assert thin_features.shape == (1, 8, 2, 2, 2)
         assert thin_labels.shape == (1, 4, 4, 4)
         met.update(thin_labels.flatten().tolist())
     assert len(met) == labels.numel()
+
+
+def test_a_step_is_thinned_out_alike_whoever_asks_and_otherwise_in_each_training():
+    def offsets(seed: int) -> list[tuple[int, ...]]:
+        return [Thinning.of_step(OptimisationConfig(loss_stride=4, seed=seed), step).offsets for step in range(20)]
+
+    def labelled(seed: int) -> list[tuple[int, ...]]:
+        return [Thinning.draw(4, seed_of(seed, LABELLED, step)).offsets for step in range(20)]
+
+    assert offsets(0) == offsets(0)
+    for other in (offsets(1), labelled(0), labelled(1)):
+        same = sum(a == b for a, b in zip(offsets(0), other, strict=True))
+        assert same < 5
 
 
 def test_voxels_with_channels_before_them_are_thinned_out_alike():

@@ -14,9 +14,9 @@ from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.losses import supervised_loss
 from CrossModalSegLib.objective import Objective
 from CrossModalSegLib.samples import Sample
-from CrossModalSegLib.teacher import autocast
+from CrossModalSegLib.seeds import VALIDATION
+from CrossModalSegLib.teacher import Teacher, autocast
 from CrossModalSegLib.training import (
-    VALIDATION_SEED,
     averaged_weights,
     build_network,
     learning_rate,
@@ -75,7 +75,7 @@ def test_validation_comes_every_so_many_steps_and_at_the_end(tmp_path):
     assert [point["loss"] for point in curve] == [seen[step - 1].loss for step in (2, 4, 5)]
     assert all(len(point["dice"]) == 2 for point in curve)  # without background
     assert math.isnan(seen[-1].dice[1]) or seen[-1].dice[1] == 0  # class 2 does not occur
-    assert set(validation.seeds) == {VALIDATION_SEED, VALIDATION_SEED + 1}  # the same samples every time
+    assert set(validation.seeds) == {VALIDATION, VALIDATION + 1}  # the same samples every time
 
 
 def test_every_step_draws_samples_of_its_own_seeds(tmp_path):
@@ -119,6 +119,25 @@ def test_no_unlabelled_sample_is_drawn_where_none_is_asked_for(tmp_path):
     without = run(tmp_path / "b")
     assert unlabelled.seeds == []
     assert all(torch.equal(weights[name], without[name]) for name in weights)
+
+
+def test_student_and_teacher_look_at_the_same_cells_in_every_step(tmp_path, monkeypatch):
+    seen = {"student": [], "teacher": []}
+    student, teacher = Objective._student, Teacher.look
+
+    def of_student(self, batch, thinning):
+        seen["student"].append(thinning)
+        return student(self, batch, thinning)
+
+    def of_teacher(self, batch, thinning, confidence):
+        seen["teacher"].append(thinning)
+        return teacher(self, batch, thinning, confidence)
+
+    monkeypatch.setattr(Objective, "_student", of_student)
+    monkeypatch.setattr(Teacher, "look", of_teacher)
+    run(tmp_path, with_options(loss_stride=3, seed=2), unlabelled=UnlabelledHalves())
+    assert seen["student"] == seen["teacher"]
+    assert len({thinning.offsets for thinning in seen["teacher"]}) > 1
 
 
 class PoisonedWeakView(UnlabelledHalves):
@@ -272,7 +291,7 @@ SEMI = SemiSupervisedConfig(batch=2, start=0.0, ramp=0.5, confidence=0.5, copy_p
 
 @pytest.mark.parametrize("streams", [1, 2])
 def test_a_training_that_was_stopped_and_resumed_gives_the_same_weights(tmp_path, streams):
-    config = replace(with_options(batch=2), semi_supervised=SEMI)
+    config = replace(with_options(batch=2, loss_stride=2, seed=1), semi_supervised=SEMI)
     given = {"validation": LabelledHalves(), "unlabelled": UnlabelledHalves() if streams == 2 else None}
     whole = run(tmp_path / "whole", config, **given)
     with pytest.raises(Interrupted):
