@@ -1,6 +1,5 @@
 """Which bundle a fine-tuning begins with, and what its child is called."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,10 +8,9 @@ from CrossModalSegLib.bundle import Bundle, bundle_search_path, list_bundles, lo
 from CrossModalSegLib.bundle_metadata import SECTION
 from CrossModalSegLib.errors import BundleError
 from CrossModalSegLib.site_cases import SiteCase
-from CrossModalSegLib.site_models import MODELS, site_models
+from CrossModalSegLib.site_models import MODELS, generation, site_models
 
 STARTER = "brain-mr-pair"
-_GENERATION = re.compile(r"-site-(\d+)$")
 
 
 def choose_base(site: Path, name: str | None, cases: Sequence[SiteCase]) -> Bundle:
@@ -35,7 +33,7 @@ def newest(models: Sequence[Bundle]) -> Bundle:
     parents = {model.metadata[SECTION]["parent"] for model in models}
     leaves = [model for model in models if model.sha256 not in parents] or list(models)
     return max(
-        leaves, key=lambda model: (_generation(model.name), model.metadata[SECTION].get("created") or "", model.name)
+        leaves, key=lambda model: (generation(model.name), model.metadata[SECTION].get("created") or "", model.name)
     )
 
 
@@ -50,20 +48,6 @@ def base_of_plan(site: Path, base: Mapping[str, str], name: str | None) -> Bundl
     return bundle
 
 
-def next_name(site: Path, base: str) -> str:
-    """``brain-mr-pair-site-2`` after ``brain-mr-pair-site-1``: the first that the site does not have."""
-    stem = _GENERATION.sub("", base)
-    number = _generation(base) + 1
-    while (site / MODELS / f"{stem}-site-{number}").exists():
-        number += 1
-    return f"{stem}-site-{number}"
-
-
 def next_version(name: str, base: str) -> str:
     """The base's version with the generation as its last part: 0.1.0+site.2."""
-    return f"{base.split('+', maxsplit=1)[0]}+site.{max(1, _generation(name))}"
-
-
-def _generation(name: str) -> int:
-    found = _GENERATION.search(name)
-    return int(found.group(1)) if found else 0
+    return f"{base.split('+', maxsplit=1)[0]}+site.{max(1, generation(name)[0])}"

@@ -137,11 +137,11 @@ def _prepare(
 
 def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, SiteData]":
     from CrossModalSegLib.case_store import CaseStore
-    from CrossModalSegLib.finetune_base import choose_base, next_name, next_version
+    from CrossModalSegLib.finetune_base import choose_base, next_version
     from CrossModalSegLib.finetune_cases import make_plan
     from CrossModalSegLib.finetune_config import read_finetune_config
     from CrossModalSegLib.label_mapping import read_mapping, same_structures
-    from CrossModalSegLib.site_models import MODELS
+    from CrossModalSegLib.site_models import MODELS, next_name
 
     config = read_finetune_config(args.config)
     store = CaseStore(args.site)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from CrossModalSegLib.errors import ConfigError
-from CrossModalSegLib.finetune_base import next_name, next_version
+from CrossModalSegLib.finetune_base import next_version
 from CrossModalSegLib.finetune_config import FinetuneOptions
 from CrossModalSegLib.finetune_plan import (
     MARGIN,
@@ -21,6 +21,7 @@ from CrossModalSegLib.finetune_plan import (
     within_budget,
 )
 from CrossModalSegLib.site_data import DataCase, SiteData
+from CrossModalSegLib.site_models import next_name
 
 OPTIONS = FinetuneOptions(validations=2, fold_share=0.5, folds=2)
 

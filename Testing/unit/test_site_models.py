@@ -10,8 +10,9 @@ from CrossModalSegLib.bundle import load_bundle
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.errors import BundleError
+from CrossModalSegLib.finetune_base import newest
 from CrossModalSegLib.site_check import verify_site
-from CrossModalSegLib.site_models import adopt, site_models
+from CrossModalSegLib.site_models import adopt, next_name, site_models
 from CrossModalSegLib.site_repair import repair_site
 from CrossModalSegLib.site_runs import finished_run, unfinished_run
 from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
@@ -41,11 +42,26 @@ def test_a_candidate_is_adopted_once_and_is_loaded_by_its_folder(site):
     assert load_bundle(first.path).sha256 == load_bundle(candidate).sha256
 
 
-def test_another_model_of_the_same_name_stays_and_the_new_one_gets_a_number(site):
-    first = adopt(site, add_run(site, "1", "promote") / "tiny-site-1")
-    second = adopt(site, add_run(site, "2", "promote") / "tiny-site-1")
-    assert (first.name, second.name) == ("tiny-site-1", "tiny-site-1-2")
-    assert [model.sha256 for model in site_models(site)] == [first.sha256, second.sha256]
+def test_another_model_of_the_same_name_stays_and_what_is_adopted_last_is_the_newest(site):
+    adopted = [adopt(site, add_run(site, str(number), "promote") / "tiny-site-1") for number in (1, 2, 3)]
+    assert [model.name for model in adopted] == ["tiny-site-1", "tiny-site-2", "tiny-site-3"]
+    assert [model.sha256 for model in site_models(site)] == [model.sha256 for model in adopted]
+    assert newest(site_models(site)).name == "tiny-site-3"
+    assert next_name(site, "tiny-site-1") == "tiny-site-4"
+
+
+def test_a_copy_that_an_earlier_version_numbered_its_own_way_is_newer_than_what_it_is_a_copy_of(site):
+    for number, name in enumerate(("tiny-site-1", "tiny-site-1-2"), start=1):
+        intensity_bundle(site / "models" / name, spacing=float(number))
+    assert newest(site_models(site)).name == "tiny-site-1-2"
+    assert next_name(site, "tiny-site-1-2") == "tiny-site-2"
+
+
+def test_a_model_with_a_name_of_its_own_gets_a_number_where_the_name_is_taken(site):
+    candidate = add_run(site, "1", "promote") / "tiny-site-1"
+    intensity_bundle(site / "models" / "mine", spacing=2.0)
+    candidate = candidate.rename(candidate.with_name("mine"))
+    assert adopt(site, candidate).name == "mine-2"
 
 
 def test_a_damaged_candidate_is_not_adopted_and_leaves_nothing(site):
