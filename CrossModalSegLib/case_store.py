@@ -7,7 +7,7 @@
     cases/<id>/case.json                hashes of the scans, salted hash of the patient's key
     cases/<id>/volumes/<m>.nrrd         scans in world space (RAS mm), one per modality
     cases/<id>/revisions/0001/          <m>.seg.nrrd per modality, revision.json
-    cases/<id>/revisions/0001.approved.json
+    cases/<id>/revisions/0001.approved.json   0001.approved-0003.json where it is approved again, after another one
 
 A case that is written is not changed again: later labels of the same scans are the next revision, and name the one that
 they were based on. Everything is staged beside its place, read back, and renamed, so that a reader sees it whole or not
@@ -34,7 +34,6 @@ from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.segmentation_io import SLICER_SUFFIX, read_segmentation, write_segmentation
 from CrossModalSegLib.site_cases import SiteCase, read_case, read_cases
 from CrossModalSegLib.site_folder import (
-    APPROVAL_SUFFIX,
     CASE_FILE,
     CASES,
     REVISION_FILE,
@@ -45,6 +44,7 @@ from CrossModalSegLib.site_folder import (
     VOLUMES,
     SiteFacts,
     Split,
+    approval_file,
     read_site,
     read_splits,
     require_modality,
@@ -151,7 +151,8 @@ class CaseStore:
     def approve(self, case_id: str, revision: int | None = None, author: str = "") -> SiteCase:
         """Note that a person stands for a revision (None: the newest correction); it is the one to trust from now on.
 
-        Of two who approve it, the first is noted. Raises DataError ``no-such-case``, ``no-such-revision``, or
+        Of two who approve it, the first is noted; of two who approve different ones at the same moment, both are, and
+        the later revision counts. Raises DataError ``no-such-case``, ``no-such-revision``, or
         ``not-corrected`` where it is a model's prediction.
         """
         case = self.case(case_id)
@@ -159,11 +160,17 @@ class CaseStore:
         number = revision if revision is not None else max(corrections, default=None)
         if number not in corrections:
             raise _not_approvable(case, number)
-        facts = {"author": self.site().author_hash(author), "settled": case.revisions[-1].number}
-        file = case.folder / REVISIONS / f"{number:04d}{APPROVAL_SUFFIX}"
-        with output_errors(self.folder):
-            create_once(file, _json(facts))
+        if case.status != "approved" or case.revision != number:
+            self._note_approval(case, number, self.site().author_hash(author))
         return self.case(case.id)
+
+    def _note_approval(self, case: SiteCase, number: int, author: str) -> None:
+        """Nothing is overwritten: an approval that comes after others is counted on."""
+        order = 1 + max(one.approval for one in case.revisions)
+        is_first = all(one.approved_by is None for one in case.revisions if one.number == number)
+        facts = {"author": author, "settled": case.revisions[-1].number, "approval": order}
+        with output_errors(self.folder):
+            create_once(approval_file(case.folder / REVISIONS / f"{number:04d}", order, is_first), _json(facts))
 
     def set_split(self, case_id: str, split: Split) -> None:
         """Put a patient, with all cases of his or hers, into a split; "" leaves it to chance again."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.segmentation_io import SLICER_SUFFIX
 from CrossModalSegLib.site_folder import (
-    APPROVAL_SUFFIX,
+    APPROVAL,
     CASE_FILE,
     CASES,
     REVISION_FILE,
@@ -34,8 +34,9 @@ class Revision:
 
     ``is_prediction``: a model's labels, not looked at by anybody. ``parent`` is the revision that it was based on;
     ``author`` and ``approved_by`` are salted hashes ("" where no initials were given; ``approved_by`` is None where
-    nobody has approved it), ``settled`` the highest revision that was there when it was approved. ``sha256`` is by name of
-    file in ``place``, the revision's folder.
+    nobody has approved it), ``settled`` the highest revision that was there when it was approved, ``approval`` counts the
+    case's approvals up to that one (0 where an earlier version did not count). ``sha256`` is by name of file in ``place``,
+    the revision's folder.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Revision:
     sha256: dict[str, str]
     approved_by: str | None = None
     settled: int = 0
+    approval: int = 0
 
     @property
     def labels(self) -> dict[str, Path]:
@@ -60,7 +62,7 @@ class SiteCase:
 
     ``patient`` is a salted hash, "" where unknown. ``modalities`` are those of its scans, ``scan_sha256`` the hashes of
     their files by path in the case's folder ``place``. ``split`` is the patient's, and stays. ``trusted`` is the revision
-    to believe: the newest one that was approved, else the newest correction; a model's prediction never is.
+    to believe: the one that was approved last, else the newest correction; a model's prediction never is.
     """
 
     id: str
@@ -183,7 +185,8 @@ def _read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], read:
 def _trusted(revisions: Sequence[Revision]) -> Revision | None:
     corrections = [one for one in revisions if not one.is_prediction]
     approved = [one for one in corrections if one.approved_by is not None]
-    return next(reversed(approved or corrections), None)
+    last = sorted(approved, key=lambda one: (one.approval, one.number))  # two at the same time: the later revision
+    return next(reversed(last or corrections), None)
 
 
 def _read_revisions(case: str, read: _Read) -> tuple[Revision, ...]:
@@ -192,18 +195,24 @@ def _read_revisions(case: str, read: _Read) -> tuple[Revision, ...]:
         names = set(os.listdir(place))  # noqa: PTH208 - as in read_json
     except FileNotFoundError:
         return ()
+    approvals = [name for name in names if APPROVAL in name and name[0] != "."]
     numbers = sorted((name for name in names if name.isdecimal()), key=int)
-    return tuple(_read_revision(place, name, f"{name}{APPROVAL_SUFFIX}" in names, read) for name in numbers)
+    return tuple(
+        _read_revision(place, name, [one for one in approvals if one.startswith(f"{name}{APPROVAL}")], read)
+        for name in numbers
+    )
 
 
-def _read_revision(place: str, name: str, is_approved: bool, read: _Read) -> Revision:
-    """The revision ``name`` ("0001") in the folder ``place``. Raises DataError ``damaged-case``."""
+def _read_revision(place: str, name: str, approvals: Sequence[str], read: _Read) -> Revision:
+    """The revision ``name`` ("0001") in the folder ``place``, with the names of its approvals there. Raises DataError
+    ``damaged-case``."""
     file = f"{place}/{name}/{REVISION_FILE}"
     content = read(file, REPAIR_HINT)
     hashes = content.get("sha256")
     if not isinstance(hashes, dict):
         raise DataError("damaged-case", f"{file} has no sha256", REPAIR_HINT)
-    approval = read(f"{place}/{name}{APPROVAL_SUFFIX}", REPAIR_HINT) if is_approved else {}
+    read_approvals = [read(f"{place}/{one}", REPAIR_HINT) for one in approvals]
+    approval = max(read_approvals, key=lambda one: int(one.get("approval", 0)), default={})
     return Revision(
         number=int(name),
         place=f"{place}/{name}",
@@ -212,6 +221,7 @@ def _read_revision(place: str, name: str, is_approved: bool, read: _Read) -> Rev
         author=content.get("author", ""),
         bundle=content.get("bundle", {}),
         sha256=hashes,
-        approved_by=str(approval.get("author", "")) if is_approved else None,
+        approved_by=str(approval.get("author", "")) if approvals else None,
         settled=int(approval.get("settled", 0)),
+        approval=int(approval.get("approval", 0)),
     )

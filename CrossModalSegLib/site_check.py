@@ -15,7 +15,7 @@ from CrossModalSegLib.errors import BundleError, CrossModalSegError, DataError
 from CrossModalSegLib.segmentation_io import SLICER_SUFFIX, read_segmentation
 from CrossModalSegLib.site_cases import case_ids
 from CrossModalSegLib.site_folder import (
-    APPROVAL_SUFFIX,
+    APPROVAL,
     CASE_FILE,
     CASES,
     REVISION_FILE,
@@ -133,12 +133,15 @@ def revision_damages(revision: Path, site: SiteFacts, case: Path | None = None) 
 
 def approval_damages(case: Path) -> Iterator[Damage]:
     """Approvals that cannot be read, or whose revision is gone."""
-    for file in sorted(case.glob(f"{REVISIONS}/[0-9]*{APPROVAL_SUFFIX}")):
+    for file in sorted(case.glob(f"{REVISIONS}/[0-9]*{APPROVAL}*.json")):
+        revision = file.name.partition(".")[0]
         try:
             content = read_json(file, "damaged-case", HINT)
-            if int(content["settled"]) < int(file.name.removesuffix(APPROVAL_SUFFIX)):
+            if int(content["settled"]) < int(revision):
                 raise DataError("damaged-case", f"it settles {content['settled']}", HINT)
-            if not file.with_name(file.name.removesuffix(APPROVAL_SUFFIX)).is_dir():
+            if int(content.get("approval", 0)) < 0:
+                raise DataError("damaged-case", f"it is approval {content['approval']}", HINT)
+            if not file.with_name(revision).is_dir():
                 yield Damage(file, "the revision that it approves is gone")
         except (DataError, KeyError, TypeError, ValueError) as error:
             yield Damage(file, _reason(error))

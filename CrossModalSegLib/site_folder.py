@@ -15,7 +15,7 @@ from CrossModalSegLib.labels import LabelMap
 STORE_VERSION = 1
 SITE_FILE, CASE_FILE, REVISION_FILE = "site.json", "case.json", "revision.json"
 CASES, VOLUMES, REVISIONS, SPLITS, QUARANTINE = "cases", "volumes", "revisions", "splits", "quarantine"
-APPROVAL_SUFFIX = ".approved.json"  # revisions/0002.approved.json, beside the revision, which itself is never changed
+APPROVAL = ".approved"  # revisions/0002.approved.json, beside the revision, which itself is never changed
 HELD_OUT_SHARE = 0.2  # of the patients
 
 Split = Literal["", "training", "held-out"]
@@ -109,6 +109,18 @@ def read_split(file: Path) -> Split:
     if split not in ("training", "held-out"):
         raise DataError("bad-split", f"{file}: split {split!r}", hint)
     return split
+
+
+def approval_file(revision: Path, order: int, is_first: bool) -> Path:
+    """Where an approval of a revision goes: ``0002.approved.json`` the first time, ``0002.approved-0003.json`` later."""
+    return revision.with_name(f"{revision.name}{APPROVAL}{'' if is_first else f'-{order:04d}'}.json")
+
+
+def approval_files(revision: Path) -> list[Path]:
+    """All approvals of a revision, oldest first."""
+    return sorted(
+        revision.parent.glob(f"{revision.name}{APPROVAL}*.json"), key=lambda file: (len(file.name), file.name)
+    )
 
 
 def require_modality(name: str) -> None:

@@ -13,7 +13,7 @@ from CrossModalSegLib.site_check import (
     revision_folders,
     verify_site,
 )
-from CrossModalSegLib.site_folder import APPROVAL_SUFFIX, CASES, QUARANTINE, REVISIONS, SiteFacts, read_site
+from CrossModalSegLib.site_folder import CASES, QUARANTINE, REVISIONS, SiteFacts, approval_files, read_site
 from CrossModalSegLib.site_index import INDEX_FILE
 
 
@@ -54,9 +54,8 @@ def _set_aside(folder: Path, path: Path) -> str:
         target = wanted.with_name(f"{wanted.name}.{number}")
     target.parent.mkdir(parents=True, exist_ok=True)
     path.rename(target)
-    approval = path.with_name(path.name + APPROVAL_SUFFIX)
-    if approval.is_file():
-        approval.rename(target.with_name(target.name + APPROVAL_SUFFIX))
+    for approval in approval_files(path):
+        approval.rename(target.with_name(target.name + approval.name.removeprefix(path.name)))
     return target.relative_to(folder).as_posix()
 
 
@@ -74,8 +73,7 @@ def _restored(folder: Path, site: SiteFacts) -> Iterator[str]:
                 yield f"revision {int(revision.name)} of case {case.name} stays in {QUARANTINE}: there is a newer one"
                 continue
             target.parent.mkdir(exist_ok=True)
-            approval = revision.with_name(revision.name + APPROVAL_SUFFIX)
-            if approval.is_file():
+            for approval in approval_files(revision):
                 approval.rename(target.with_name(approval.name))
             revision.rename(target)
             yield f"brought revision {int(revision.name)} of case {case.name} back"

@@ -232,7 +232,7 @@ def _unpacked(path: Path) -> Iterator[Path]:
 
 def _approve(args: argparse.Namespace) -> int:
     case = store_of(args).approve(args.case, args.revision, args.author)
-    print(f"{case.id} revision {case.revision} is approved")
+    print(f"{case.id} revision {case.revision} is approved, and the one to trust from now on")
     return 0
 
 

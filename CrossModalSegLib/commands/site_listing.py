@@ -131,7 +131,7 @@ def _note(case: "SiteCase") -> str:
     if case.forks:
         return f"fork: revisions {' and '.join(map(str, case.forks))}"
     newest = case.newest
-    if case.status == "approved" and newest is not None and newest.number != case.revision:
+    if case.status == "approved" and newest is not None and newest.approved_by is None:
         return f"revision {newest.number} is not approved"
     return ""
 

@@ -8,6 +8,7 @@ import pytest
 
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.site_check import verify_site
 from CrossModalSegLib.site_folder import SiteFacts
 from CrossModalSegLib.volume import read_volume
 from Testing.site_case import LABELS, small_case
@@ -89,6 +90,43 @@ def test_only_corrections_that_are_there_can_be_approved_and_the_first_approval_
     store.approve(saved.id, author="ab")
     store.approve(saved.id, author="CD")
     assert store.case(saved.id).trusted.approved_by == store.site().author_hash("AB ")
+
+
+def test_the_revision_that_was_approved_last_is_trusted_whatever_its_number(store):
+    saved = store.save_correction(small_case())
+    store.save_correction(small_case())
+    trusted = [store.approve(saved.id, number, author).revision for number, author in ((2, "ab"), (1, "cd"), (2, "ef"))]
+    assert trusted == [2, 1, 2]
+    assert store.case(saved.id).trusted.approved_by == store.site().author_hash("ef")
+    before = sorted(saved.folder.rglob("*"))
+    store.approve(saved.id, 2)
+    assert sorted(saved.folder.rglob("*")) == before, "it is the one to trust already"
+    assert verify_site(store.folder).is_whole
+    assert store.case(saved.id).forks == ()
+
+
+def test_approvals_that_an_earlier_version_has_written_are_not_counted_and_the_highest_revision_stands(store):
+    saved = store.save_correction(small_case())
+    store.save_correction(small_case())
+    for number in (1, 2):
+        (saved.folder / f"revisions/000{number}.approved.json").write_text('{"author": "", "settled": 2}')
+    assert store.case(saved.id).revision == 2
+    assert store.approve(saved.id, 1).revision == 1
+
+
+def test_of_two_who_approve_different_revisions_at_once_both_are_noted_and_the_later_revision_counts(
+    store, monkeypatch
+):
+    saved = store.save_correction(small_case())
+    store.save_correction(small_case())
+    seen = store.case(saved.id)  # by both
+    monkeypatch.setattr(CaseStore, "case", lambda _self, _name: seen)
+    for number in (2, 1):
+        store.approve(saved.id, number)
+    monkeypatch.undo()
+    case = store.case(saved.id)
+    assert [one.approved_by for one in case.revisions] == ["", ""]
+    assert case.revision == 2
 
 
 def test_a_case_is_found_by_the_beginning_of_its_id(store):
