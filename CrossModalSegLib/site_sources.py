@@ -49,7 +49,7 @@ class FoundCase:
     def read(self, site: SiteFacts) -> CaseFiles:
         """The content of the files, with the label values of the ``site``.
 
-        Labels with names of their own (.seg.nrrd) are translated by name. A label file that serves several scans is
+        Label values may be stored as floats, as many tools write them. Labels with names of their own (.seg.nrrd) are translated by name. A label file that serves several scans is
         resampled to those on other grids. Raises what reading volumes and segmentations raises; LabelError
         ``unknown-label`` for a structure that the site has not.
         """
@@ -58,7 +58,7 @@ class FoundCase:
         shared = len(set(self.labels.values())) < len(self.labels)
         for modality, path in self.labels.items():
             array, grid, own = read_segmentation(path)
-            array = _in_values_of(site.label_map, array, own)
+            array = _in_values_of(site.label_map, _whole_numbers(array), own)
             if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
                 array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
             labels[modality] = (array, grid)
@@ -130,6 +130,14 @@ def _named_cases(folder: Path, modalities: Sequence[str]) -> list[FoundCase]:
 def _own_labels(scans: Iterable[str], labels: Mapping[str, Path]) -> dict[str, Path]:
     own = {modality: labels.get(modality, labels.get("")) for modality in scans}
     return {modality: path for modality, path in own.items() if path is not None}
+
+
+def _whole_numbers(array: np.ndarray) -> np.ndarray:
+    """Floats that all are whole numbers as integers; other values stay, and are refused when they are written."""
+    if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+        return array
+    rounded = np.rint(array)
+    return rounded.astype(np.int64) if np.array_equal(rounded, array) else array
 
 
 def _in_values_of(label_map: LabelMap, array: np.ndarray, own: LabelMap | None) -> np.ndarray:

@@ -88,6 +88,20 @@ def test_segments_of_slicer_are_translated_by_name(site, tmp_path):
     assert run("add", site, "--input", f"T1w={tmp_path}/a.nrrd", "--labels", f"T1w={tmp_path}/a.seg.nrrd") == 2
 
 
+def test_label_values_that_are_stored_as_floats_are_taken_where_they_are_whole_numbers(site, tmp_path, capsys):
+    case = small_case()
+    labels, grid = case.labels["T1w"]
+    write_volume(tmp_path / "a.nii.gz", case.volumes["T1w"].array, grid)
+    given = ["--input", f"T1w={tmp_path}/a.nii.gz", "--labels", f"T1w={tmp_path}/labels.nii.gz"]
+    write_volume(tmp_path / "labels.nii.gz", labels.astype(np.float32) / 2, grid)
+    assert run("add", site, *given) == 2
+    assert "error[not-integers]" in capsys.readouterr().err
+    write_volume(tmp_path / "labels.nii.gz", labels.astype(np.float32), grid)
+    assert run("add", site, *given) == 0
+    (saved,) = CaseStore(site).cases()
+    np.testing.assert_array_equal(read_segmentation(saved.labels["T1w"])[0], labels)
+
+
 def test_a_folder_per_case_is_added_and_one_that_cannot_be_read_does_not_stop_the_rest(site, tmp_path, capsys):
     for number in range(3):
         write_case(tmp_path / "cases" / str(number), number, labels=() if number else ("label_{}.nii.gz",))
