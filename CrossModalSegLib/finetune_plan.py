@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.atomic import write_atomically
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.atomic import output_errors, write_atomically
+from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.finetune_config import FinetuneOptions
 from CrossModalSegLib.site_data import DataCase, SiteData
+from CrossModalSegLib.site_folder import read_json
 from CrossModalSegLib.site_runs import PLAN_FILE
 
 FEWEST_STEPS = 10  # of the last training: less teaches nothing
@@ -21,6 +22,7 @@ REPORT_SECONDS = 8.0
 TRIED_SHARES = 3
 MARGIN = 0.95  # of the time that is left: other programs run too
 SCHEDULE_FILE = "schedule.json"
+START_ANEW = "start a new run, without --resume"
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,9 @@ class Plan:
         return self.trainings[-1]
 
     def save(self, folder: Path) -> None:
-        """Write ``plan.json``; the folder is made with it."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write ``plan.json``; the folder is made with it. Raises OutputError ``cannot-write``."""
+        with output_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / PLAN_FILE, json.dumps(dataclasses.asdict(self), indent=1))
 
 
@@ -82,16 +85,32 @@ class Schedule:
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan that was saved in a run's folder."""
-    content = json.loads((folder / PLAN_FILE).read_text(encoding="utf-8"))
-    trainings = [Training(one["name"], tuple(one["learnt"]), tuple(one["judged"])) for one in content["trainings"]]
-    return Plan(**content | {"trainings": tuple(trainings), "unlabelled": tuple(content["unlabelled"])})
+    """The plan that was saved in a run's folder. Raises DataError ``bad-run`` where it is damaged, or of another version
+    of the software."""
+    content = read_json(folder / PLAN_FILE, "bad-run", START_ANEW)
+    try:
+        trainings = [Training(one["name"], tuple(one["learnt"]), tuple(one["judged"])) for one in content["trainings"]]
+        plan = Plan(**content | {"trainings": tuple(trainings), "unlabelled": tuple(content["unlabelled"])})
+        _ = [plan.base[key] for key in ("name", "version", "sha256")], plan.mapping["map"], dict(plan.config)
+        _ = [(facts["revision"], facts["sha256"]) for facts in plan.cases.values()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise _bad_run(folder / PLAN_FILE, error) from error
+    return plan
 
 
 def read_schedule(folder: Path) -> Schedule | None:
-    """The schedule of a run; None where it was stopped before it had one."""
+    """The schedule of a run; None where it was stopped before it had one. Raises DataError ``bad-run``."""
     path = folder / SCHEDULE_FILE
-    return Schedule(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        return Schedule(**read_json(path, "bad-run", START_ANEW))
+    except TypeError as error:
+        raise _bad_run(path, error) from error
+
+
+def _bad_run(file: Path, error: Exception) -> DataError:
+    return DataError("bad-run", f"{file}: {type(error).__name__} {error}", START_ANEW)
 
 
 def choose_trainings(data: SiteData, options: FinetuneOptions) -> tuple[Training, ...]:

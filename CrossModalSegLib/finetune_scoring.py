@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from CrossModalSegLib.atomic import staged_folder
+from CrossModalSegLib.atomic import output_errors, staged_folder
 from CrossModalSegLib.evaluation import StructureScore, evaluate
 from CrossModalSegLib.gate import PairedCase
 from CrossModalSegLib.inference import Segmenter
@@ -49,7 +49,8 @@ class CaseScorer:
         with staged_folder(target, overwrite=True, marker=SCORES_FILE) as staging:
             for name, one in result.modalities.items():
                 write_segmentation(staging / f"{name}{SLICER_SUFFIX}", predicted[name], one.volume.grid, self.label_map)
-            (staging / SCORES_FILE).write_text(json.dumps(scores, indent=1), encoding="utf-8")
+            with output_errors(target):
+                (staging / SCORES_FILE).write_text(json.dumps(scores, indent=1), encoding="utf-8")
 
     def _scores(self, case: DataCase, predicted: np.ndarray, reference: Labels) -> dict[str, dict[str, float | None]]:
         known = LabelMap(tuple(one for one in self.label_map.structures if one.value in case.values))

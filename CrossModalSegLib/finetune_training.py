@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from CrossModalSegLib import finetune_plan
+from CrossModalSegLib.atomic import output_errors
 from CrossModalSegLib.checkpoint import read_curve
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.early_stop import EarlyStop, best_of
@@ -32,7 +33,8 @@ STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "p
 def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tensor]:
     """The weights after a training: those of its best validation, or the last ones where nothing is held out."""
     folder = run.folder / "training" / training.name
-    folder.mkdir(parents=True, exist_ok=True)
+    with output_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     config = configuration(run, steps)
     every = max(1, steps // finetune_plan.validations(steps, run.config.finetune))
     config = replace(config, training=replace(config.training, validate_every=every))
@@ -110,7 +112,8 @@ def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCa
     """The case ready for patches, from the run's folder, where it is put the first time."""
     path = run.folder / PREPARED / f"{case.id}.pt"
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         completed = labelled and needs_completion(case, run.mapping)
         predicted = read_prediction(run.folder / "parent", case) if completed else None
         made = prepared(case, run.base, run.mapping, predicted, labelled)

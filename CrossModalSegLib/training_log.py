@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from CrossModalSegLib.atomic import staged_file
+from CrossModalSegLib.atomic import output_errors, staged_file
 from CrossModalSegLib.checkpoint import TrainingState
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class TrainingLog:
         """A training that goes on at ``step`` replaces what was written from there on before it was stopped."""
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
+        with output_errors(self.folder):
+            return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
 
     def _write_dice(self, writer: "SummaryWriter", progress: Progress) -> None:
         writer.add_scalar("validation Dice/mean", progress.mean_dice, progress.step)
@@ -108,7 +109,7 @@ def draw_curves(path: Path, history: list[dict[str, Any]], curve: list[dict[str,
     losses, dice = figure.subplots(1, 2)
     _draw_losses(losses, history)
     _draw_dice(dice, curve, structures)
-    with staged_file(path) as staged:
+    with staged_file(path) as staged, output_errors(path):
         figure.savefig(staged, format="png", dpi=100)
 
 

@@ -1,10 +1,11 @@
 """Plans: who is held out, how many steps fit a budget, and which model comes next."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.errors import ConfigError, DataError, OutputError
 from CrossModalSegLib.finetune_base import next_version
 from CrossModalSegLib.finetune_config import FinetuneOptions
 from CrossModalSegLib.finetune_plan import (
@@ -16,6 +17,7 @@ from CrossModalSegLib.finetune_plan import (
     Training,
     choose_trainings,
     read_plan,
+    read_schedule,
     schedule,
     validations,
     within_budget,
@@ -38,7 +40,8 @@ def data(*patients: str, held_out: str = "", set_apart: str = "") -> SiteData:
 
 
 def plan(*trainings: Training, minutes: float = 10.0, case_seconds: float = 5.0) -> Plan:
-    return Plan("new", "1", {}, trainings, {}, (), {}, {}, minutes, case_seconds)
+    base = {"name": "old", "version": "1", "sha256": "0"}
+    return Plan("new", "1", base, trainings, {}, (), {}, {"map": {}, "start": {}}, minutes, case_seconds)
 
 
 def test_with_few_patients_every_one_is_judged_by_a_fold_that_did_not_learn_from_any_of_their_cases():
@@ -112,6 +115,28 @@ def test_a_plan_survives_its_file(tmp_path):
     made = plan(Training("final", ("a",), ("b",)))
     made.save(tmp_path / "run")
     assert read_plan(tmp_path / "run") == made
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", {"base": {"name": "old"}}, {"mapping": {}}, {"cases": {"a": 1}}])
+def test_a_plan_that_is_damaged_or_of_another_version_is_refused_with_the_way_out(tmp_path, damage):
+    plan(Training("final", ("a",), ("b",))).save(tmp_path)
+    file = tmp_path / "plan.json"
+    file.write_text(damage if isinstance(damage, str) else json.dumps(json.loads(file.read_text()) | damage))
+    with pytest.raises(DataError, match=r"bad-run.*plan.json.*without --resume"):
+        read_plan(tmp_path)
+
+
+def test_a_damaged_schedule_is_refused(tmp_path):
+    assert read_schedule(tmp_path) is None
+    (tmp_path / "schedule.json").write_text('{"fold_steps": 3}')
+    with pytest.raises(DataError, match="bad-run"):
+        read_schedule(tmp_path)
+
+
+def test_a_run_that_cannot_be_written_is_an_error_of_one_line(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(OutputError, match=r"cannot-write.*runs"):
+        plan(Training("final", ("a",), ("b",))).save(tmp_path / "runs" / "now")
 
 
 def test_models_are_counted_by_generation(tmp_path):
