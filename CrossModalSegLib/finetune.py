@@ -18,6 +18,7 @@ from torch import Tensor
 from CrossModalSegLib import finetune_plan
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.finetune_candidate import (
     PARENT,
     choose_share,
@@ -42,7 +43,7 @@ from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.processes import ALONE, Processes
 from CrossModalSegLib.site_data import SiteData, needs_completion
 from CrossModalSegLib.site_models import adopt
-from CrossModalSegLib.site_runs import METRICS_FILE
+from CrossModalSegLib.site_runs import METRICS_FILE, give_up
 
 
 def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping, plan: Plan, data: SiteData,
@@ -58,7 +59,7 @@ def carry_out(run: Finetuning) -> Outcome | None:
     """Everything after the plan; of several processes the first one writes, and it alone knows what came of it."""
     limit_plan(run)
     parent = score_parent(run) if run.processes.writes else {}
-    schedule = finetune_plan.read_schedule(run.folder) or make_schedule(run)
+    schedule = finetune_plan.read_schedule(run.folder) or _scheduled(run)
     run.processes.wait()
     schedule = finetune_plan.read_schedule(run.folder) or schedule
     take_up(run)
@@ -67,6 +68,16 @@ def carry_out(run: Finetuning) -> Outcome | None:
     outcome = judge_all(run, schedule, parent, trained) if run.processes.writes else None
     run.processes.wait()
     return outcome
+
+
+def _scheduled(run: Finetuning) -> Schedule:
+    """The schedule, made here and now. A run whose budget is too small is given up: its budget stays what it is."""
+    try:
+        return make_schedule(run)
+    except ConfigError as error:
+        give_up(run.folder, error)
+        shutil.rmtree(run.folder / PREPARED, ignore_errors=True)
+        raise
 
 
 def train_all(run: Finetuning, schedule: Schedule) -> dict[str, dict[str, Tensor]]:

@@ -7,6 +7,7 @@ ends, so nothing that is left behind keeps anybody from going on.
 import json
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,9 +15,9 @@ from pathlib import Path
 from filelock import BaseFileLock, FileLock, Timeout
 
 from CrossModalSegLib.atomic import output_errors, write_atomically
-from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.errors import DataError, OutputError
 from CrossModalSegLib.site_folder import read_json
-from CrossModalSegLib.site_runs import METRICS_FILE
+from CrossModalSegLib.site_runs import METRICS_FILE, RUNS
 
 LOCK_FILE = "lock"
 PROCESS_FILE = "process.json"  # who holds the lock, for the message alone; removed at the end
@@ -29,13 +30,26 @@ def only_process(run: Path) -> Iterator[None]:
     Raises DataError ``run-in-use`` where another one does, and ``run-is-done`` where another one has ended it meanwhile;
     OutputError ``cannot-write``.
     """
+    with _held(run):
+        if (run / METRICS_FILE).exists():
+            raise DataError("run-is-done", f"{run} has just been ended by another process", "look at its report.html")
+        write_atomically(run / PROCESS_FILE, json.dumps({"process": os.getpid(), "computer": platform.node()}))
+        yield
+
+
+def remove_from_idle_runs(site: Path, name: str) -> None:
+    """Remove the folder ``name`` from all runs of the site that no process carries out."""
+    for folder in (site / RUNS).glob(f"*/{name}"):
+        with suppress(DataError, OutputError), _held(folder.parent):  # at work, or somebody else's: it stays
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(run: Path) -> Iterator[None]:
     lock = FileLock(run / LOCK_FILE, timeout=0)
     with output_errors(run):
         _acquire(lock, run)
     try:
-        if (run / METRICS_FILE).exists():
-            raise DataError("run-is-done", f"{run} has just been ended by another process", "look at its report.html")
-        write_atomically(run / PROCESS_FILE, json.dumps({"process": os.getpid(), "computer": platform.node()}))
         yield
     finally:
         (run / PROCESS_FILE).unlink(missing_ok=True)

@@ -1,18 +1,26 @@
 """The fine-tunings of a site by what their folders ``runs/<time>`` hold: which go on, which are done, with what result.
 
-``plan.json`` is there from the start, ``metrics.json`` comes last and says that the run is done. Knows nothing of torch.
+``plan.json`` is there from the start, ``metrics.json`` comes last and says that the run is done; ``given-up.json`` says
+that going on with it would not help. Knows nothing of torch.
 """
 
+import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.atomic import write_atomically
+from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 from CrossModalSegLib.site_folder import read_json
 
 RUNS = "runs"
 PLAN_FILE, METRICS_FILE, REPORT_FILE = "plan.json", "metrics.json", "report.html"
+GIVEN_UP_FILE = "given-up.json"
+OWN_NAMES = ("candidate", "lock", "parent", "prepared", "training")  # of a run's folders, beside that of the new model
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _+()-]*(\.[A-Za-z0-9 _+()-]+)*")
+_FILES = re.compile(r".*\.(json|html)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -41,12 +49,30 @@ def new_run(site: Path, now: datetime | None = None) -> Path:
 
 
 def unfinished_run(site: Path) -> Path:
-    """The newest run that has a plan and no result. Raises DataError ``nothing-to-resume``."""
-    plans = sorted((site / RUNS).glob(f"*/{PLAN_FILE}"))
-    open_runs = [plan.parent for plan in plans if not (plan.parent / METRICS_FILE).exists()]
+    """The newest run that has a plan and no result, and began after the last one that has a result: earlier ones are
+    out of date. One that was given up does not count. Raises DataError ``nothing-to-resume``."""
+    runs = [plan.parent for plan in sorted((site / RUNS).glob(f"*/{PLAN_FILE}"))]
+    done = [number for number, run in enumerate(runs, start=1) if (run / METRICS_FILE).exists()]
+    open_runs = [run for run in runs[max(done, default=0) :] if not (run / GIVEN_UP_FILE).exists()]
     if not open_runs:
         raise DataError("nothing-to-resume", f"{site} has no unfinished fine-tuning", "start one without --resume")
     return open_runs[-1]
+
+
+def give_up(run: Path, error: CrossModalSegError) -> None:
+    """Note in the folder of a run why going on with it would end in the same error. Raises OutputError."""
+    facts = {"code": error.code, "message": error.message, "hint": error.hint}
+    write_atomically(run / GIVEN_UP_FILE, json.dumps(facts, indent=1))
+
+
+def require_free_name(name: str) -> None:
+    """Raises InputError ``bad-name`` where ``name`` cannot be that of a new model's folder inside a run."""
+    if name.casefold() in OWN_NAMES or _FILES.fullmatch(name):
+        hint = f"a run has files of its own of this name: use another one than {', '.join(OWN_NAMES)}, and no file's"
+        raise InputError("bad-name", f"the name {name!r} for the new model", hint)
+    if not _NAME.fullmatch(name):
+        hint = "give a plain name of letters, digits, - and _, such as our-brain-model"
+        raise InputError("bad-name", f"the name {name!r} for the new model", hint)
 
 
 def finished_runs(site: Path) -> list[FinishedRun]:

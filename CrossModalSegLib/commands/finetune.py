@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import math
 import sys
 import tempfile
 import time
@@ -104,8 +105,8 @@ def _refuse_contradicting(args: argparse.Namespace) -> None:
     if args.resume and given:
         what = f"--resume with {', '.join(given)}"
         raise InputError("plan-fixed", what, "a run goes on as it was planned; start a new one to change that")
-    if args.budget is not None and not args.budget > 0:
-        raise ConfigError("config", f"--budget {args.budget:g}", "give minutes above 0")
+    if args.budget is not None and not (args.budget > 0 and math.isfinite(args.budget)):
+        raise ConfigError("config", f"--budget {args.budget:g}", "give minutes above 0, such as 30")
 
 
 def _prepare(
@@ -116,11 +117,14 @@ def _prepare(
     from CrossModalSegLib.finetune_base import base_of_plan
     from CrossModalSegLib.finetune_cases import planned_data
     from CrossModalSegLib.finetune_plan import read_plan
+    from CrossModalSegLib.finetune_training import PREPARED
+    from CrossModalSegLib.run_lock import remove_from_idle_runs
     from CrossModalSegLib.site_runs import new_run, unfinished_run
 
     began = time.monotonic()  # checking the data is a part of the budget
     if processes.writes and not args.resume:
         base, mapping, plan, data = _new_plan(args)
+        remove_from_idle_runs(args.site, PREPARED)  # of runs that were stopped: it only spares them time
         folder = new_run(args.site)
         plan.save(folder)
     processes.wait()
@@ -142,6 +146,7 @@ def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, Si
     from CrossModalSegLib.finetune_config import read_finetune_config
     from CrossModalSegLib.label_mapping import read_mapping, same_structures
     from CrossModalSegLib.site_models import MODELS, next_name
+    from CrossModalSegLib.site_runs import require_free_name
 
     config = read_finetune_config(args.config)
     store = CaseStore(args.site)
@@ -152,6 +157,7 @@ def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, Si
     else:
         mapping = same_structures(base.label_map, label_map)
     name = args.output or next_name(args.site, base.name)
+    require_free_name(name)
     if (args.site / MODELS / name).exists():
         raise OutputError("output-exists", f"the site has a model {name} already", "give another name with --output")
     minutes = args.budget or DEFAULT_MINUTES

@@ -280,10 +280,42 @@ def test_wrong_settings_are_refused_before_anything_is_computed(tmp_path, capsys
 
 
 @pytest.mark.slow
-def test_a_budget_that_is_too_small_says_what_would_do(tmp_path, capsys):
+def test_a_budget_that_is_too_small_says_what_would_do_and_is_not_gone_on_with(tmp_path, capsys):
     folder = prepare(tmp_path, 2, 0)
     assert run(folder, "--budget", "0.01") == 2
     assert re.search(r"error\[budget-too-small\].*give --budget \d+ or more", capsys.readouterr().err)
+    assert not (run_folder(folder) / "prepared").exists()
+    assert run(folder, "--resume", new=False) == 2
+    assert "error[nothing-to-resume]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("minutes", ["inf", "nan", "-1", "0"])
+def test_a_budget_that_is_no_time_is_refused(blank, capsys, minutes):
+    assert run(blank, "--budget", minutes) == 2
+    assert f"error[config]: --budget {minutes}" in capsys.readouterr().err
+
+
+def test_a_name_that_a_run_needs_for_itself_is_refused_before_anything_is_computed(blank, capsys):
+    assert run(blank, "--output", "candidate") == 2
+    assert "error[bad-name]: the name 'candidate' for the new model" in capsys.readouterr().err
+    assert not (blank / "site" / "runs").exists()
+
+
+def test_a_site_where_no_run_can_be_written_is_one_line(blank, tmp_path, capsys):
+    folder = tmp_path / "again"
+    shutil.copytree(blank, folder)
+    (folder / "site" / "runs").write_text("a file")
+    assert run(folder) == 2
+    assert re.search(r"error\[cannot-write\]: .*runs", capsys.readouterr().err)
+
+
+def test_a_plan_that_cannot_be_read_is_one_line(blank, tmp_path, capsys):
+    folder = tmp_path / "again"
+    shutil.copytree(blank, folder)
+    (folder / "site" / "runs" / "1").mkdir(parents=True)
+    (folder / "site" / "runs" / "1" / "plan.json").write_text('{"name": "old"}')
+    assert run(folder, "--resume", new=False) == 2
+    assert re.search(r"error\[bad-run\]: .*plan.json", capsys.readouterr().err)
 
 
 def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 from CrossModalSegLib import finetune
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.run_lock import LOCK_FILE, only_process
+from CrossModalSegLib.run_lock import LOCK_FILE, only_process, remove_from_idle_runs
 from CrossModalSegLib.site_runs import unfinished_run
 from Testing.tiny_bundle import intensity_bundle
 from Testing.tiny_site import make_site
@@ -80,6 +80,17 @@ def test_a_holder_that_has_not_said_who_it_is_is_another_process(tmp_path, hold)
     (tmp_path / "process.json").write_text("{")
     with pytest.raises(DataError, match="carried out by another process"), only_process(tmp_path):
         pytest.fail("two processes at once")
+
+
+def test_what_only_spares_time_is_removed_from_all_runs_but_those_at_work(tmp_path, hold):
+    kept = [tmp_path / "runs" / name / "prepared" / "case.pt" for name in ("1", "2")]
+    for file in kept:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"voxels")
+    hold(tmp_path / "runs" / "2")
+    remove_from_idle_runs(tmp_path, "prepared")
+    assert [file.exists() for file in kept] == [False, True]
+    assert (tmp_path / "runs" / "1").is_dir()
 
 
 @pytest.mark.slow

@@ -9,12 +9,12 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundle import load_bundle
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.cli import main
-from CrossModalSegLib.errors import BundleError
+from CrossModalSegLib.errors import BundleError, ConfigError, DataError, InputError
 from CrossModalSegLib.finetune_base import newest
 from CrossModalSegLib.site_check import verify_site
 from CrossModalSegLib.site_models import adopt, next_name, site_models
 from CrossModalSegLib.site_repair import repair_site
-from CrossModalSegLib.site_runs import finished_run, unfinished_run
+from CrossModalSegLib.site_runs import finished_run, give_up, require_free_name, unfinished_run
 from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
 
 
@@ -114,3 +114,34 @@ def test_runs_without_a_result_are_unfinished(site):
     write_atomically(site / "runs" / "2" / "plan.json", "{}")
     assert unfinished_run(site).name == "2"
     assert finished_run(site).name == "1"
+
+
+def begin_run(site: Path, time: str) -> Path:
+    """A run that has a plan and no result."""
+    (site / "runs" / time).mkdir(parents=True)
+    write_atomically(site / "runs" / time / "plan.json", "{}")
+    return site / "runs" / time
+
+
+def test_a_run_that_a_later_one_has_overtaken_is_not_gone_on_with(site):
+    for time in ("1", "2", "4"):
+        begin_run(site, time)
+    assert unfinished_run(site).name == "4"
+    add_run(site, "3", "keep")
+    assert unfinished_run(site).name == "4"
+    add_run(site, "5", "keep")
+    with pytest.raises(DataError, match="nothing-to-resume"):
+        unfinished_run(site)
+
+
+def test_a_run_that_was_given_up_is_not_gone_on_with(site):
+    give_up(begin_run(site, "1"), ConfigError("budget-too-small", "1 minute", "give more"))
+    with pytest.raises(DataError, match="nothing-to-resume"):
+        unfinished_run(site)
+
+
+@pytest.mark.parametrize("name", ["candidate", "Parent", "lock", "plan.json", "report.HTML", "../x", ".x", "", "a/b"])
+def test_a_name_that_a_run_cannot_hold_is_refused(name):
+    with pytest.raises(InputError, match="bad-name"):
+        require_free_name(name)
+    require_free_name("our-brain_model 2.1")
