@@ -4,6 +4,7 @@
 
     site.json                           store version, label map, modalities, salt
     splits/<patient>.json               training or held-out, where a person has set it
+    excluded/<id>.json                  a case that a person has taken out
     cases/<id>/case.json                hashes of the scans, salted hash of the patient's key
     cases/<id>/volumes/<m>.nrrd         scans in world space (RAS mm), one per modality
     cases/<id>/revisions/0001/          <m>.seg.nrrd per modality, revision.json
@@ -36,6 +37,7 @@ from CrossModalSegLib.site_cases import SiteCase, read_case, read_cases
 from CrossModalSegLib.site_folder import (
     CASE_FILE,
     CASES,
+    EXCLUDED,
     REVISION_FILE,
     REVISIONS,
     SITE_FILE,
@@ -45,6 +47,7 @@ from CrossModalSegLib.site_folder import (
     SiteFacts,
     Split,
     approval_file,
+    excluded_ids,
     read_site,
     read_splits,
     require_modality,
@@ -98,7 +101,7 @@ class CaseStore:
         if len(ids) != 1:
             what = f"{len(ids)} cases begin with {case_id!r}" if ids else f"no case {case_id!r} in {self.folder}"
             raise DataError("no-such-case", what, "see the ids with crossmodalseg site list")
-        return read_case(folder / ids[0], self.site(), read_splits(self.folder))
+        return read_case(folder / ids[0], self.site(), read_splits(self.folder), excluded_ids(self.folder))
 
     def knows(self, case_id: str) -> bool:
         """Whether there is a case of exactly this id."""
@@ -182,6 +185,19 @@ class CaseStore:
                 return
             file.parent.mkdir(exist_ok=True)
             write_atomically(file, _json({"split": split}))
+
+    def exclude(self, case_id: str, is_excluded: bool = True) -> SiteCase:
+        """Take a case out: it is kept, but neither learnt from, nor ranked, exported or listed to be corrected. False:
+        take it in again."""
+        case = self.case(case_id)
+        file = self.folder / EXCLUDED / f"{case.id}.json"
+        with output_errors(self.folder):
+            if is_excluded:
+                file.parent.mkdir(exist_ok=True)
+                create_once(file, _json({"excluded": True}))
+            else:
+                file.unlink(missing_ok=True)
+        return self.case(case.id)
 
     # --- the steps of writing
 

@@ -1,7 +1,7 @@
 """The cases of a site as they are now: read from the folder, never from memory."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from CrossModalSegLib.site_folder import (
     VOLUMES,
     SiteFacts,
     Split,
+    excluded_ids,
     read_json,
 )
 from CrossModalSegLib.site_index import SiteIndex
@@ -62,7 +63,8 @@ class SiteCase:
 
     ``patient`` is a salted hash, "" where unknown. ``modalities`` are those of its scans, ``scan_sha256`` the hashes of
     their files by path in the case's folder ``place``. ``split`` is the patient's, and stays. ``trusted`` is the revision
-    to believe: the one that was approved last, else the newest correction; a model's prediction never is.
+    to believe: the one that was approved last, else the newest correction; a model's prediction never is. An excluded case
+    is kept, but neither learnt from nor listed to be corrected.
     """
 
     id: str
@@ -73,6 +75,7 @@ class SiteCase:
     split: Split
     revisions: tuple[Revision, ...] = field(repr=False)
     trusted: Revision | None
+    is_excluded: bool = False
 
     @property
     def folder(self) -> Path:
@@ -134,10 +137,10 @@ def read_cases(folder: Path, site: SiteFacts, splits: Mapping[str, Split]) -> tu
     """All cases of the site in ``folder`` by id, and what is wrong with those that cannot be read."""
     cases: list[SiteCase] = []
     damaged: list[DataError] = []
-    index, place = SiteIndex(folder), folder / CASES
+    index, place, excluded = SiteIndex(folder), folder / CASES, excluded_ids(folder)
     for name in case_ids(folder):
         try:
-            cases.append(read_case(place / name, site, splits, index))
+            cases.append(read_case(place / name, site, splits, excluded, index))
         except DataError as error:
             damaged.append(error)
     index.save()
@@ -150,11 +153,20 @@ def case_ids(folder: Path) -> list[str]:
     return sorted(name for name in os.listdir(place) if not name.startswith(".")) if place.is_dir() else []  # noqa: PTH208
 
 
-def read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], index: SiteIndex | None = None) -> SiteCase:
-    """The case in ``folder``, from its files, or from ``index`` where many are read. Raises DataError ``damaged-case``."""
+def read_case(
+    folder: Path,
+    site: SiteFacts,
+    splits: Mapping[str, Split],
+    excluded: Collection[str],
+    index: SiteIndex | None = None,
+) -> SiteCase:
+    """The case in ``folder``, from its files, or from ``index`` where many are read; ``excluded`` are ids of cases.
+
+    Raises DataError ``damaged-case``.
+    """
     read = index.read if index else _read
     try:
-        return _read_case(folder, site, splits, read)
+        return _read_case(folder, site, splits, folder.name in excluded, read)
     except (AttributeError, TypeError, ValueError) as error:  # JSON, but not of the kind that it should be
         raise DataError("damaged-case", f"{folder}: {type(error).__name__} {error}", REPAIR_HINT) from error
 
@@ -163,7 +175,7 @@ def _read(path: str, hint: str) -> dict[str, Any]:
     return read_json(path, "damaged-case", hint)
 
 
-def _read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], read: _Read) -> SiteCase:
+def _read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], is_excluded: bool, read: _Read) -> SiteCase:
     place = str(folder)
     content = read(f"{place}/{CASE_FILE}", REPAIR_HINT)
     if content.get("store_version") != STORE_VERSION or not isinstance(content.get("volumes"), dict):
@@ -179,6 +191,7 @@ def _read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], read:
         split=splits.get(patient or folder.name) or site.drawn_split(patient or folder.name),
         revisions=revisions,
         trusted=_trusted(revisions),
+        is_excluded=is_excluded,
     )
 
 

@@ -18,6 +18,7 @@ from CrossModalSegLib.site_folder import (
     APPROVAL,
     CASE_FILE,
     CASES,
+    EXCLUDED,
     REVISION_FILE,
     REVISIONS,
     SPLITS,
@@ -149,9 +150,9 @@ def approval_damages(case: Path) -> Iterator[Damage]:
 
 def leftovers(folder: Path) -> Iterator[Path]:
     """What a killed process has left: hidden names as `atomic` gives them, not inside of another such one."""
-    places = [folder, folder / SPLITS, folder / CASES]
+    places = [folder, folder / SPLITS, folder / EXCLUDED, folder / CASES]
     places += [folder / CASES / name for name in case_ids(folder)]
-    places += [place / REVISIONS for place in places[3:]]
+    places += [place / REVISIONS for place in places[4:]]
     for place in places:
         for path in sorted(place.iterdir()) if place.is_dir() else ():
             if path.name.startswith(".") and path.name[13:14] == "." and path.name[1:13].isalnum():

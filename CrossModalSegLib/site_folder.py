@@ -15,6 +15,7 @@ from CrossModalSegLib.labels import LabelMap
 STORE_VERSION = 1
 SITE_FILE, CASE_FILE, REVISION_FILE = "site.json", "case.json", "revision.json"
 CASES, VOLUMES, REVISIONS, SPLITS, QUARANTINE = "cases", "volumes", "revisions", "splits", "quarantine"
+EXCLUDED = "excluded"  # excluded/<case>.json: a person has taken the case out; removed where it is to count again
 APPROVAL = ".approved"  # revisions/0002.approved.json, beside the revision, which itself is never changed
 HELD_OUT_SHARE = 0.2  # of the patients
 
@@ -109,6 +110,11 @@ def read_split(file: Path) -> Split:
     if split not in ("training", "held-out"):
         raise DataError("bad-split", f"{file}: split {split!r}", hint)
     return split
+
+
+def excluded_ids(folder: Path) -> frozenset[str]:
+    """The ids of the cases that a person has taken out."""
+    return frozenset(file.stem for file in (folder / EXCLUDED).glob("*.json") if not file.name.startswith("."))
 
 
 def approval_file(revision: Path, order: int, is_first: bool) -> Path:

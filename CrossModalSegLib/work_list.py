@@ -90,9 +90,9 @@ def read_ranking(folder: Path) -> Ranking:
 
 
 def work_list(cases: Iterable[SiteCase], ranking: Ranking, limit: int | None = None) -> list[WorkItem]:
-    """The cases that nobody has corrected yet, the most promising first; those without scores come last, by id."""
+    """The cases that nobody has corrected yet or taken out, the most promising first; those without scores come last, by id."""
     cases = list(cases)
-    waiting = [case for case in cases if case.trusted is None]
+    waiting = [case for case in cases if case.trusted is None and not case.is_excluded]
     scored = [case for case in waiting if case.id in ranking.scores]
     done = [ranking.scores[case.id] for case in cases if case.trusted is not None and case.id in ranking.scores]
     order = greedy_order([ranking.scores[case.id] for case in scored], done, limit)

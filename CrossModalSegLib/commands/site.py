@@ -1,4 +1,4 @@
-"""``crossmodalseg site create | add | list | show | approve | split | rank | next | models | adopt | export
+"""``crossmodalseg site create | add | list | show | approve | split | exclude | rank | next | models | adopt | export
 | verify | repair``: the site's cases."""
 
 import argparse
@@ -81,6 +81,10 @@ def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     approve.add_argument("--author", default="", metavar="INITIALS", help="who approves; only a salted hash is kept")
     split = _add_case_action(actions, "split", _split, "decide whether a patient's cases are trained on or scored with")
     split.add_argument("split", choices=("training", "held-out", "chance"), help="chance: as drawn, the default")
+    exclude = _add_case_action(
+        actions, "exclude", _exclude, "keep a case, but neither learn from it nor list it as work"
+    )
+    exclude.add_argument("--undo", action="store_true", help="let it count again")
     taken = _add_action(
         actions, "adopt", adopt_candidate, "take a fine-tuned model over whose evidence was insufficient"
     )
@@ -241,6 +245,12 @@ def _split(args: argparse.Namespace) -> int:
     store.set_split(args.case, "" if args.split == "chance" else args.split)
     case = store.case(args.case)
     print(f"{case.id} and all cases of this patient: {case.split}")
+    return 0
+
+
+def _exclude(args: argparse.Namespace) -> int:
+    case = store_of(args).exclude(args.case, not args.undo)
+    print(f"{case.id} is excluded" if case.is_excluded else f"{case.id} counts")
     return 0
 
 

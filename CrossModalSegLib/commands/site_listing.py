@@ -79,7 +79,7 @@ def next_cases(args: argparse.Namespace) -> int:
         for place, item in enumerate(items, start=1)
     ]
     print("\n".join(_table([("PLACE", "CASE", "STATUS", "GAIN", "WHY"), *rows])))
-    waiting = [case for case in cases if case.trusted is None]
+    waiting = [case for case in cases if case.trusted is None and not case.is_excluded]
     scored = sum(case.id in ranking.scores for case in waiting)
     by = f" by {ranking.model}" if ranking.model else ""
     print(f"{len(waiting)} cases wait for a correction, {scored} of them are scored{by}")
@@ -127,7 +127,9 @@ def _trust(case: "SiteCase") -> str:
 
 
 def _note(case: "SiteCase") -> str:
-    """What a person should know: corrections that do not know of each other, or one that waits for approval."""
+    """What a person should know: that it is excluded, corrections that do not know of each other, or one that waits for approval."""
+    if case.is_excluded:
+        return "excluded"
     if case.forks:
         return f"fork: revisions {' and '.join(map(str, case.forks))}"
     newest = case.newest

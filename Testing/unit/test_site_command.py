@@ -203,6 +203,32 @@ def test_the_next_cases_are_listed_by_their_scores(site, capsys):
     assert lines[-1] == "3 cases wait for a correction, 2 of them are scored by m"
 
 
+def test_a_case_that_is_excluded_is_kept_and_neither_listed_as_work_nor_exported(site, tmp_path, capsys):
+    store = CaseStore(site)
+    ids = [store.add_unlabelled(small_case(number, labelled=False)).id for number in range(2)]
+    case = store.save_correction(small_case(7)).id
+    for one in (ids[0], case):
+        assert run("exclude", site, one) == 0
+        assert run("exclude", site, one) == 0
+    capsys.readouterr()
+    run("list", site)
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.splitlines() if line.endswith("excluded")] == sorted([ids[0], case])
+    assert "3 cases: 2 unlabelled" in told
+    run("next", site)
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"1      {ids[1]}  unlabelled  -     not scored yet",
+        "1 cases wait for a correction, 0 of them are scored",
+    ]
+    assert run("export", site, tmp_path / "list.json") == 0
+    assert {name: len(part) for name, part in json.loads((tmp_path / "list.json").read_text()).items()} == {
+        "training": 0, "validation": 0, "unlabelled": 1,
+    }  # fmt: skip
+    assert run("verify", site) == 0
+    assert run("exclude", site, case, "--undo") == 0
+    assert not store.case(case).is_excluded
+
+
 def test_damage_is_told_and_repaired(site, capsys):
     store = CaseStore(site)
     saved = store.save_correction(small_case())

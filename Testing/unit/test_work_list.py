@@ -42,12 +42,12 @@ def test_no_case_or_one_case_is_a_list_too():
     assert greedy_order([CaseScore(0, 0, (1.0,))], []) == [(0, 0.5)]
 
 
-def case(name, trusted=None):
-    return SimpleNamespace(id=name, trusted=trusted)
+def case(name, trusted=None, is_excluded=False):
+    return SimpleNamespace(id=name, trusted=trusted, is_excluded=is_excluded)
 
 
 def test_corrected_cases_are_not_listed_and_those_without_scores_come_last():
-    cases = [case("a"), case("b", trusted="revision"), case("c"), case("d")]
+    cases = [case("a"), case("b", trusted="revision"), case("c"), case("d"), case("out", is_excluded=True)]
     ranking = Ranking(
         "model", {"b": CaseScore(9, 9), "c": CaseScore(1, 1), "d": CaseScore(2, 2), "gone": CaseScore(3, 3)}
     )
