@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.inference import ModalityResult, Segmenter, modality_slot
 from CrossModalSegLib.preprocess import normalise
 from CrossModalSegLib.site_cases import SiteCase
@@ -22,19 +23,33 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def rank_site(
-    store: CaseStore, segmenter: Segmenter, report: Callable[[int, int], None], limit: int | None = None
+    store: CaseStore,
+    segmenter: Segmenter,
+    report: Callable[[int, int], None],
+    limit: int | None = None,
+    leave_out: Callable[[SiteCase, CrossModalSegError], None] = lambda _case, _error: None,
 ) -> Ranking:
     """Score all cases that this model has not scored yet, at most ``limit``, and keep the ranking in the site's folder.
 
-    Corrected cases are scored too: the others shall be unlike them. ``report`` is told how many of how many are done.
+    Corrected cases are scored too: the others shall be unlike them. ``report`` is told how many of how many are done,
+    ``leave_out`` which cases the model cannot score, and why. Excluded cases are not scored.
     """
     model = f"{segmenter.bundle.name} ({segmenter.bundle.sha256[:12]})"
     known = read_ranking(store.folder)
     scores = dict(known.scores) if known.model == model else {}
-    cases = sorted((case for case in store.cases() if case.id not in scores), key=lambda case: case.trusted is not None)
-    for number, case in enumerate(cases[:limit]):
-        report(number, len(cases[:limit]))
-        scores[case.id] = score_case(case, segmenter)
+    missing = [case for case in store.cases() if case.id not in scores and not case.is_excluded]
+    cases = sorted(missing, key=lambda case: case.trusted is not None)
+    most, done = len(cases) if limit is None else min(limit, len(cases)), 0
+    for case in cases:
+        if done == most:
+            break
+        report(done, most)
+        try:
+            scores[case.id] = score_case(case, segmenter)
+        except CrossModalSegError as error:
+            leave_out(case, error)
+            continue
+        done += 1
         write_ranking(store.folder, Ranking(model, scores))
     return Ranking(model, scores)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from CrossModalSegLib.case_store import CaseStore
+    from CrossModalSegLib.errors import CrossModalSegError
     from CrossModalSegLib.site_cases import SiteCase
 
 
@@ -52,7 +53,7 @@ def show_case(args: argparse.Namespace) -> int:
 
 
 def rank_cases(args: argparse.Namespace) -> int:
-    """Let a model score the cases; a ranking that was stopped goes on."""
+    """Let a model score the cases; a ranking that was stopped goes on. Returns 1 where some cannot be scored."""
     from CrossModalSegLib.case_ranking import rank_site
     from CrossModalSegLib.finetune_base import choose_base
     from CrossModalSegLib.inference import Segmenter
@@ -63,9 +64,15 @@ def rank_cases(args: argparse.Namespace) -> int:
     def report(done: int, of: int) -> None:
         print(f"\rcase {done + 1} of {of}", end="", file=sys.stderr, flush=True)
 
-    ranking = rank_site(store, segmenter, report, args.limit)
+    failed: list[str] = []
+
+    def leave_out(case: "SiteCase", error: "CrossModalSegError") -> None:
+        failed.append(case.id)
+        print(f"\ncase {case.id} is left out: {error}", file=sys.stderr)
+
+    ranking = rank_site(store, segmenter, report, args.limit, leave_out)
     print(f"\n{len(ranking.scores)} cases are scored by {segmenter.bundle.name}", file=sys.stderr)
-    return 0
+    return int(bool(failed))
 
 
 def next_cases(args: argparse.Namespace) -> int:

@@ -54,6 +54,19 @@ def test_a_site_is_ranked_and_going_on_scores_only_what_is_missing(tmp_path):
     assert all(item.gain is not None for item in items)
 
 
+def test_a_case_that_cannot_be_read_is_named_and_the_others_are_scored(tmp_path, capsys):
+    intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0)
+    store = make_site(tmp_path / "site", 0, 4)
+    first, second, third, fourth = store.cases()
+    first.volumes["T1w"].write_bytes(first.volumes["T1w"].read_bytes()[:-100])
+    store.exclude(second.id)
+    asked = ["site", "rank", str(store.folder), "--bundle", str(tmp_path / "tiny"), "--device", "cpu", "--limit", "1"]
+    assert main(asked) == 1
+    assert f"case {first.id} is left out: error[" in capsys.readouterr().err
+    assert main(asked) == 1
+    assert set(read_ranking(store.folder).scores) == {third.id, fourth.id}
+
+
 def test_the_command_ranks_with_the_bundle_that_is_named(tmp_path, capsys):
     intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0)
     store = make_site(tmp_path / "site", 0, 1)
