@@ -52,9 +52,9 @@ def planned_data(site: Path, base: Bundle, mapping: LabelMapping, plan: Plan) ->
         if revision is None:
             what = f"revision {facts['revision']} of case {case_id} is gone"
             raise DataError("data-changed", what, RESTART)
-        chosen.append(replace(case, trusted=revision))
+        chosen.append(replace(case, trusted=revision, is_excluded=False))
     changed = [case.id for case in chosen if case.sha256 != plan.cases[case.id]["sha256"]]
     if changed:
         raise DataError("data-changed", f"the files of {', '.join(changed)} are not those of the plan", RESTART)
-    rest = [replace(store[case_id], trusted=None) for case_id in plan.unlabelled]
+    rest = [replace(store[case_id], trusted=None, is_excluded=False) for case_id in plan.unlabelled]
     return site_data([*chosen, *rest], base, mapping)

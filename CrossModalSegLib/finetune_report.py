@@ -81,11 +81,11 @@ def _data(run: Finetuning) -> str:
         ("frozen cases", len(run.frozen)),
     ]
     voxels = _labelled_volumes(run)
-    mapping = "".join(f"<li>{escape(words)}</li>" for words in run.mapping.in_words())
+    said = "".join(f"<li>{escape(words)}</li>" for words in (*run.mapping.in_words(), *run.data.notes))
     return (
         "<h2>Data</h2>"
         + _table(("", "count"), [(name, str(count)) for name, count in rows])
-        + (f"<ul>{mapping}</ul>" if mapping else "")
+        + (f"<ul>{said}</ul>" if said else "")
         + "<p>How many corrected scans show each structure, and its mean volume in them:</p>"
         + _table(("structure", "scans", "mL"), voxels)
     )

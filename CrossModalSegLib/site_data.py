@@ -15,7 +15,7 @@ from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.segmentation_io import read_segmentation
 from CrossModalSegLib.site_cases import SiteCase
 from CrossModalSegLib.training_case import TrainingCase, training_case
-from CrossModalSegLib.volume import Volume, read_volume
+from CrossModalSegLib.volume import Volume, read_grid, read_volume
 
 Labels = tuple[np.ndarray, Grid]  # label values (K, J, I) and where they lie
 
@@ -61,10 +61,12 @@ def read_labels(path: Path) -> Labels:
 
 @dataclass(frozen=True)
 class SiteData:
-    """The cases of a site that have trusted labels, and those that have none."""
+    """The cases of a site that have trusted labels, and those that have none. ``notes`` are sentences: which cases are
+    left out and why, and which labels show nothing."""
 
     labelled: tuple[DataCase, ...]
     unlabelled: tuple[DataCase, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -75,29 +77,77 @@ class SiteData:
 def site_data(
     cases: Sequence[SiteCase], bundle: Bundle, mapping: LabelMapping, splits: Mapping[str, str] | None = None
 ) -> SiteData:
-    """The cases, all of them checked; ``splits`` are those that a person has set, by patient. Raises DataError ``site-data``, which lists everything that is wrong."""
-    problems: list[str] = []
-    read = [_data_case(case, bundle, mapping, problems) for case in cases]
+    """The cases, all of them checked; ``splits`` are those that a person has set, by patient.
+
+    Left out are cases that a person has excluded, that do not fit the bundle, or that have no labels and are damaged.
+    Raises DataError ``site-data``, which lists everything that is wrong with the corrected ones.
+    """
+    checked = [_checked(case, bundle, mapping) for case in cases]
+    read = [one.case for one in checked if one.case is not None]
     read = [replace(case, set_apart=(splits or {}).get(case.patient) == "held-out") for case in read]
     labelled = tuple(case for case in read if case.labels)
-    for case in read:
-        problems += [f"case {case.id}: {words}" for words in _problems(case, bundle)]
-    if not any(case.status in ("corrected", "approved") for case in cases):
-        problems.append(f"none of the {len(cases)} cases has corrected labels")
+    notes = tuple(words for one in checked for words in one.notes)
+    problems = [words for one in checked for words in one.problems]
+    if not any((one.case is not None and one.case.labels) or one.problems for one in checked):
+        problems += [f"none of the {len(cases)} cases has corrected labels", *notes]
+    elif not problems and not any(one.values for one in checked):
+        problems.append(f"the labels of all {len(labelled)} corrected cases are empty")
     if problems:
         raise DataError("site-data", "; ".join(problems), "put these right, then start again")
-    return SiteData(labelled, tuple(case for case in read if not case.labels))
+    return SiteData(labelled, tuple(case for case in read if not case.labels), notes)
 
 
-def _data_case(case: SiteCase, bundle: Bundle, mapping: LabelMapping, problems: list[str]) -> DataCase:
-    names = {}
+@dataclass(frozen=True)
+class _Checked:
+    """What the check found of one case: ``case`` is None where it is left out; ``values`` are those that its labels show."""
+
+    case: DataCase | None
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    values: frozenset[int] = frozenset()
+
+
+def _checked(case: SiteCase, bundle: Bundle, mapping: LabelMapping) -> _Checked:
+    misfits = ["it is excluded"] if case.is_excluded else list(_misfits(case, bundle))
+    if misfits:
+        return _left_out(case, misfits)
+    one = _data_case(case, bundle, mapping)
+    damages = [words for modality, path in one.scans.items() for words in _scan_damages(one, modality, path)]
+    if damages and not one.labels:
+        return _left_out(case, damages)
+    values, notes = set[int](), []
+    for modality, path in one.labels.items():
+        found: set[int] = set()
+        try:
+            damages += _label_problems(one, modality, path, found)
+        except CrossModalSegError as error:
+            damages.append(error.message)
+        values |= found
+        notes += [] if found or damages else [f"case {case.id}: the labels of {modality} show no structure"]
+    problems = tuple(f"case {case.id}: {words}" for words in damages)
+    return _Checked(None if problems else one, tuple(notes), problems, frozenset(values))
+
+
+def _left_out(case: SiteCase, reasons: Sequence[str]) -> _Checked:
+    return _Checked(None, (f"case {case.id} is left out: {'; '.join(reasons)}",))
+
+
+def _misfits(case: SiteCase, bundle: Bundle) -> Iterator[str]:
+    """Why the bundle cannot take the scans of a case."""
+    slots = []
     for modality in case.volumes:
         try:
-            names[modality] = bundle.modalities[modality_slot(bundle, modality)]
+            slots.append(modality_slot(bundle, modality))
         except InputError as error:
-            problems.append(f"case {case.id}: {error.message}, {error.hint}")
-    if len(set(names.values())) < len(names):
-        problems.append(f"case {case.id}: {', '.join(names)} are the same modality for bundle {bundle.name}")
+            yield f"{error.message}, {error.hint}"
+    if len(set(slots)) < len(slots):
+        yield f"{', '.join(case.volumes)} are the same modality for bundle {bundle.name}"
+    if bundle.requires_both and len(set(slots)) < len(bundle.modalities):
+        yield f"bundle {bundle.name} needs both {' and '.join(bundle.modalities)}"
+
+
+def _data_case(case: SiteCase, bundle: Bundle, mapping: LabelMapping) -> DataCase:
+    names = {modality: bundle.modalities[modality_slot(bundle, modality)] for modality in case.volumes}
     return DataCase(
         id=case.id,
         patient=case.patient or case.id,
@@ -110,38 +160,52 @@ def _data_case(case: SiteCase, bundle: Bundle, mapping: LabelMapping, problems: 
     )
 
 
-def _problems(case: DataCase, bundle: Bundle) -> Iterator[str]:
-    if bundle.requires_both and len(case.scans) < len(bundle.modalities):
-        yield f"bundle {bundle.name} needs both {' and '.join(bundle.modalities)}"
-    yield from (f"no file {path}" for path in case.scans.values() if not path.is_file())
-    for modality, path in case.labels.items():
+def _scan_damages(case: DataCase, modality: str, path: Path) -> Iterator[str]:
+    """A scan with the hash of what was saved was checked when it was saved; only others are read."""
+    damages = list(_file_damages(case, path))
+    yield from damages
+    if not damages and _recorded(case, path) is None:
         try:
-            yield from _label_problems(case, modality, path)
+            read_volume(path, modality)
         except CrossModalSegError as error:
             yield error.message
 
 
-def _label_problems(case: DataCase, modality: str, path: Path) -> Iterator[str]:
-    if not path.is_file():
-        yield f"no file {path}"
-        return
-    recorded = next((value for name, value in (case.sha256 or {}).items() if name.endswith(_tail(path))), None)
-    if recorded and file_sha256(path) != recorded:
-        yield f"{path} is not what was saved: its SHA-256 differs"
+def _label_problems(case: DataCase, modality: str, path: Path, found: set[int]) -> Iterator[str]:
+    """What is wrong with a label file; the values that it shows are added to ``found``."""
+    damages = list(_file_damages(case, path))
+    yield from damages
+    if damages:
         return
     labels, grid = read_labels(path)
-    if case.scans[modality].is_file() and not grid.is_close(read_volume(case.scans[modality], modality).grid):
+    if case.scans[modality].is_file() and not grid.is_close(read_grid(case.scans[modality])):
         yield f"the labels of {modality} are not on the grid of its scan"
-    found = set(np.unique(labels).tolist()) - {0}
-    if not found:
-        yield f"the labels of {modality} are empty"
+    found |= set(np.unique(labels).tolist()) - {0}
     if found - set(case.values):
         yield f"the labels of {modality} hold {sorted(found - set(case.values))}, which the label map does not have"
 
 
-def _tail(path: Path) -> str:
-    """``revisions/0001/T1w.seg.nrrd``, by which the store records hashes."""
-    return "/".join(path.parts[-3:])
+def _file_damages(case: DataCase, path: Path) -> Iterator[str]:
+    if not path.is_file():
+        yield f"no file {_short(path)}"
+        return
+    recorded = _recorded(case, path)
+    try:
+        if recorded is not None and file_sha256(path) != recorded:
+            yield f"{_short(path)} is not what was saved: its SHA-256 differs"
+    except OSError as error:
+        yield f"{_short(path)} cannot be read: {error.strerror or error}"
+
+
+def _recorded(case: DataCase, path: Path) -> str | None:
+    """The hash that the store has recorded, by the file's path in the case's folder."""
+    hashes = case.sha256 or {}
+    return next((value for name, value in hashes.items() if path.as_posix().endswith(f"/{name}")), None)
+
+
+def _short(path: Path) -> str:
+    """``volumes/T1w.nrrd``: the case is named beside it."""
+    return "/".join(path.parts[-2:])
 
 
 def prepared(

@@ -75,6 +75,13 @@ def channel_count(path: Path) -> int:
     return _channels_of(_header_of(path).GetSize())
 
 
+def read_grid(path: Path | str) -> Grid:
+    """The grid of a NIfTI, NRRD or MetaImage file, from its header alone. Raises what `read_image` raises about it."""
+    reader = _header_of(Path(path))
+    _refuse_wrong_kind(reader, Path(path), None)
+    return _grid_of(reader, Path(path))
+
+
 def write_volume(path: Path | str, array: np.ndarray, grid: Grid) -> None:
     """Write ``array`` (K, J, I) on ``grid`` to a .nii.gz, .nii, .nrrd or .mha file, compressed where the format can.
 
@@ -134,7 +141,7 @@ def _header_of(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _grid_of(image: sitk.Image, path: Path) -> Grid:
+def _grid_of(image: sitk.Image | sitk.ImageFileReader, path: Path) -> Grid:
     try:
         return Grid.from_sitk(image)
     except GeometryError as error:

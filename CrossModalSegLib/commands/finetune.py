@@ -247,7 +247,7 @@ class _Display:
         from CrossModalSegLib.finetune_plan import in_words
 
         names = [one.name for one in run.mapping.label_map.structures]
-        for words in [*in_words(run.plan, run.data, names, run.frozen), *run.mapping.in_words()]:
+        for words in [*in_words(run.plan, run.data, names, run.frozen), *run.data.notes, *run.mapping.in_words()]:
             self.line(words)
 
     def line(self, words: str) -> None:

@@ -251,6 +251,32 @@ def test_all_that_is_wrong_with_the_data_is_told_at_once(tmp_path, capsys):
     assert not (folder / "site" / "runs").exists()
 
 
+def test_a_patient_without_any_structure_is_learnt_from_and_judged_on_and_a_damaged_scan_without_labels_left_out(
+    tmp_path, capsys
+):
+    folder = prepare(tmp_path, 1, 2)
+    store = CaseStore(folder / "site")
+    healthy = CaseFiles(
+        {name: scan(9, name) for name in ("T1w", "T2w")},
+        {name: (np.zeros_like(labels(9)), site_grid(9)) for name in ("T1w", "T2w")},
+        LABEL_MAP,
+        {"name": "tiny", "modalities": ["T1w", "T2w"]},
+        "healthy",
+    )
+    empty = store.save_correction(healthy).id
+    damaged = next(case for case in store.cases() if case.status == "unlabelled")
+    damaged.volumes["T1w"].write_bytes(damaged.volumes["T1w"].read_bytes()[:-100])
+    assert run(folder) == 0
+    said = capsys.readouterr().err
+    assert "2 corrected cases of 2 patients, 1 case without labels" in said
+    for words in (f"case {damaged.id} is left out: ", f"case {empty}: the labels of T1w show no structure"):
+        assert words in said
+        assert words in (run_folder(folder) / "report.html").read_text()
+    content = json.loads((run_folder(folder) / "metrics.json").read_text())
+    dice = content["scores"]["candidate"][empty]["T1w"]["left bright ball"]["dice"]
+    assert dice in (0.0, 1.0), "nothing was there: found or not found"
+
+
 def test_a_site_without_corrections_is_refused(tmp_path, capsys):
     folder = prepare(tmp_path, 0, 1)
     assert run(folder) == 2
