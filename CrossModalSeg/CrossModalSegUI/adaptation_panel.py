@@ -9,14 +9,15 @@ from slicer.i18n import tr as _
 
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegUI.adaptation import AdaptationResult, AdaptationStatus, can_resume, latest_result
+from CrossModalSegUI.adaptation import AdaptationResult, can_resume, latest_result
+from CrossModalSegUI.background_command import CommandStatus
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
-from CrossModalSegUI.wording import adaptation_words, sentence, verdict_words
+from CrossModalSegUI.wording import adaptation_words, error_html, verdict_words
 
 
 class AdaptationPanel:
-    """Renders an `AdaptationStatus`.
+    """Renders the status of an `Adaptation`.
 
     ``ready`` is asked before a start and may install packages, ``device`` says what to compute on. ``on_model(name)`` is
     called with the model that the user wants to work with from now on, ``on_end`` when the site may have a new model.
@@ -96,7 +97,7 @@ class AdaptationPanel:
 
     # --- rendering
 
-    def _on_status(self, status: AdaptationStatus) -> None:
+    def _on_status(self, status: CommandStatus) -> None:
         self._render()
         if status.result is not None:
             self._on_end()
@@ -121,10 +122,9 @@ class AdaptationPanel:
         words = _("Back to {name}").format(name=previous.name) if previous else _("Back to the previous model")
         self._ui.previousModelButton.text = words
 
-    def _words(self, status: AdaptationStatus) -> str:
+    def _words(self, status: CommandStatus) -> str:
         if status.error is not None:
-            message, hint = escape(status.error.message).replace("\n", "<br>"), escape(sentence(status.error.hint))
-            return f'<span style="color:#b00020">✖ {message}</span><br>{hint}'
+            return error_html(status.error)
         words = adaptation_words(status)
         if words:
             return "<br>".join(map(escape, (words, *status.plan)))

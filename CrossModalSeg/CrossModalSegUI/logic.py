@@ -21,6 +21,7 @@ from CrossModalSegUI.adaptation import Adaptation, AdaptationResult
 from CrossModalSegUI.alignment import AlignmentEstimator, AlignmentPreview, Answer, preview
 from CrossModalSegUI.case_nodes import CaseNodes, find_cases
 from CrossModalSegUI.opened_case import OpenedCase, open_case
+from CrossModalSegUI.ranking import CaseRanking
 from CrossModalSegUI.run_state import RunState, RunStatus, RunTracker
 from CrossModalSegUI.scene_io import harden_copy
 from CrossModalSegUI.segmentation_run import RunPlan, SegmentationRunner
@@ -46,7 +47,7 @@ class SegmentationLogic:
         self._tracker = RunTracker()
         self._runner = SegmentationRunner(scene, worker, self._tracker, self._note_result)
         self._estimator = AlignmentEstimator(worker)
-        self.adaptation = Adaptation(worker.launch)
+        self.adaptation, self.ranking = Adaptation(worker.launch), CaseRanking(worker.launch)
         self._latest: CaseNodes | None = None
         self._site: Path | None = None
 
@@ -160,6 +161,7 @@ class SegmentationLogic:
         self._worker.cancel()  # those who wait for anything else remove their files
         self._worker.close()
         self.adaptation.close()
+        self.ranking.close()
 
     # --- results
 
@@ -193,6 +195,11 @@ class SegmentationLogic:
     def site_work(self, folder: str | Path, limit: int) -> site.SiteWork:
         """What there is in the site folder, and the cases to correct next. Raises DataError."""
         return site.work(self._open_site(Path(folder)), limit)
+
+    def rank(self, folder: str | Path, bundle: Bundle, device: str = "auto") -> None:
+        """Begin to score the site's cases, for the order of the work list; `ranking` says how far it is. Raises
+        InputError ``busy``."""
+        self.ranking.start(Path(folder), bundle, device)
 
     def open_site_case(self, case_id: str, bundle: Bundle, folder: str | Path) -> OpenedCase:
         """Load a case of the site folder into the scene, with its newest labels. Raises DataError, LabelError."""

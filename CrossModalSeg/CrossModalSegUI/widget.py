@@ -23,6 +23,7 @@ from CrossModalSegUI.layout import TwoModalityLayout
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase
 from CrossModalSegUI.parameters import ShownParameters
+from CrossModalSegUI.ranking_panel import RankingPanel
 from CrossModalSegUI.result_panel import ResultPanel
 from CrossModalSegUI.review_panel import ReviewPanel
 from CrossModalSegUI.run_panel import RunPanel
@@ -66,6 +67,7 @@ class ModulePanel(VTKObservationMixin):
         self._adaptation = AdaptationPanel(
             self.ui, logic, self._dialogs, ready, self._device, self._setup.list_models, self._look_at_site
         )
+        self._ranking = RankingPanel(self.ui, logic, self._dialogs, ready, self._device, self._look_at_site)
         self._site = SitePanel(self.ui, logic, self._dialogs, self._open_case, self._use_site)
         self._result = ResultPanel(self.ui, self._dialogs, self._show_case)
         self._settle = qt.QTimer()
@@ -102,6 +104,7 @@ class ModulePanel(VTKObservationMixin):
         self.removeObservers()
         self._logic.forget(self._on_status)
         self._adaptation.close()
+        self._ranking.close()
         self._logic.close()
         for shortcut in self._shortcuts:
             shortcut.deleteLater()
@@ -215,6 +218,7 @@ class ModulePanel(VTKObservationMixin):
         self._logic.use_site(folder)
         self._setup.list_models()
         self._adaptation.show_site(folder)
+        self._ranking.show_site(folder)
 
     def _look_at_site(self) -> None:
         self._site.look()
@@ -271,6 +275,7 @@ class ModulePanel(VTKObservationMixin):
             section.enabled = is_idle
         self._site.show_scans(bundle, self._setup.volumes)
         self._adaptation.show_model(bundle)
+        self._ranking.show_model(bundle)
         self._run.render(self._logic.status, self._parameters is not None and self._setup.can_start)
 
 

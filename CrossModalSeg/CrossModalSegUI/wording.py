@@ -1,11 +1,14 @@
 """What the views say about a case, in plain text: the panel in Slicer and the page in a browser say the same."""
 
+from html import escape
 from typing import Any
 
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.bundle_metadata import SECTION
 from CrossModalSegLib.case_files import SavedCase
-from CrossModalSegUI.adaptation import AdaptationResult, AdaptationStatus
+from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegUI.adaptation import AdaptationResult
+from CrossModalSegUI.background_command import CommandStatus
 from CrossModalSegUI.inputs import Check, Remedy
 from CrossModalSegUI.review import ReviewEntry
 from CrossModalSegUI.run_state import Outcome, RunState, RunStatus
@@ -153,12 +156,24 @@ def saved_words(words: str, saved: SavedCase) -> str:
 # --- adapting the model to the site
 
 
-def adaptation_words(status: AdaptationStatus) -> str:
+def adaptation_words(status: CommandStatus) -> str:
     """What is done now, and the time left; how it ended, where it was stopped."""
-    if status.is_running:
-        stage = _(status.stage[:1].upper() + status.stage[1:])
-        return f"{stage}{': ' if status.words else ''}{status.words}{_time_left(status.seconds_left)}"
-    return _("Stopped. It can go on from here.") if status.outcome is Outcome.CANCELLED else ""
+    stopped = _("Stopped. It can go on from here.") if status.outcome is Outcome.CANCELLED else ""
+    return command_words(status) or stopped
+
+
+def command_words(status: CommandStatus) -> str:
+    """What a command does now, and the time left; "" where it is not at work."""
+    if not status.is_running:
+        return ""
+    stage = _(status.stage[:1].upper() + status.stage[1:])
+    return f"{stage}{': ' if status.words else ''}{status.words}{_time_left(status.seconds_left)}"
+
+
+def error_html(error: CrossModalSegError) -> str:
+    """An error with its hint, for a label."""
+    message, hint = escape(error.message).replace("\n", "<br>"), escape(sentence(error.hint))
+    return f'<span style="color:#b00020">✖ {message}</span><br>{hint}'
 
 
 def verdict_words(result: AdaptationResult) -> str:

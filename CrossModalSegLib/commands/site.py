@@ -15,12 +15,12 @@ from CrossModalSegLib.commands.site_listing import (
     export_cases,
     list_cases,
     next_cases,
-    rank_cases,
     show_case,
     store_of,
     verify,
 )
 from CrossModalSegLib.commands.site_models import adopt_candidate, list_models
+from CrossModalSegLib.commands.site_ranking import rank_cases
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def _add_reading_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     rank.add_argument("--bundle", metavar="NAME_OR_FOLDER", help="default: the site's newest model")
     rank.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     rank.add_argument("--limit", type=int, metavar="N", help="score at most this many cases now")
+    rank.add_argument("--events", action="store_true", help="progress as lines of JSON on stdout")
     following = _add_action(actions, "next", next_cases, "the cases to correct next, the most promising first")
     following.add_argument("--limit", type=int, default=10, metavar="N", help="default: 10")
     _add_action(actions, "models", list_models, "the site's own models, and what its fine-tunings came to")

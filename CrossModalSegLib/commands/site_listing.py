@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from CrossModalSegLib.case_store import CaseStore
-    from CrossModalSegLib.errors import CrossModalSegError
     from CrossModalSegLib.site_cases import SiteCase
 
 
@@ -50,29 +49,6 @@ def show_case(args: argparse.Namespace) -> int:
         head = ("REVISION", "KIND", "BASED ON", "LABELS", "AUTHOR", "MODEL", "APPROVAL")
         print("\n".join(["", *_table([head, *rows])]))
     return 0
-
-
-def rank_cases(args: argparse.Namespace) -> int:
-    """Let a model score the cases; a ranking that was stopped goes on. Returns 1 where some cannot be scored."""
-    from CrossModalSegLib.case_ranking import rank_site
-    from CrossModalSegLib.finetune_base import choose_base
-    from CrossModalSegLib.inference import Segmenter
-
-    store = store_of(args)
-    segmenter = Segmenter(choose_base(args.site, args.bundle, store.cases()), args.device)
-
-    def report(done: int, of: int) -> None:
-        print(f"\rcase {done + 1} of {of}", end="", file=sys.stderr, flush=True)
-
-    failed: list[str] = []
-
-    def leave_out(case: "SiteCase", error: "CrossModalSegError") -> None:
-        failed.append(case.id)
-        print(f"\ncase {case.id} is left out: {error}", file=sys.stderr)
-
-    ranking = rank_site(store, segmenter, report, args.limit, leave_out)
-    print(f"\n{len(ranking.scores)} cases are scored by {segmenter.bundle.name}", file=sys.stderr)
-    return int(bool(failed))
 
 
 def next_cases(args: argparse.Namespace) -> int:

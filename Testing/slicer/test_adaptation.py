@@ -144,6 +144,33 @@ def test_lines_that_are_no_events_do_no_harm(make_logic, bundle, tmp_path):
     assert any(one.fraction == 0.5 for one in statuses)
 
 
+# ranking
+
+
+def test_the_cases_are_ranked_by_a_command_of_its_own_beside_a_fine_tuning(make_logic, bundle, tmp_path):
+    logic = make_logic('step(0.5, 90); say("done", scored=3, left_out=1)')
+    statuses = []
+    logic.ranking.listen(statuses.append)
+    logic.rank(tmp_path / "site", bundle, "cpu")
+    with pytest.raises(InputError, match=r"busy.*a ranking is going on already"):
+        logic.rank(tmp_path / "site", bundle)
+    while logic.ranking.status.is_running:
+        logic.ranking.wait(0.1)
+    command = f"site rank {tmp_path / 'site'} --bundle {bundle.path} --device cpu --events"
+    assert logic.ranking.status.plan == (command,)
+    assert logic.ranking.status.outcome is Outcome.DONE
+    assert 0.5 in [one.fraction for one in statuses]
+    assert not logic.adaptation.status.is_running
+
+
+def test_closing_the_module_kills_a_ranking_too(make_logic, bundle, tmp_path):
+    logic = make_logic("time.sleep(600)")
+    logic.rank(tmp_path / "site", bundle)
+    process = logic.ranking._process
+    logic.close()
+    assert not process.is_running
+
+
 # models
 
 

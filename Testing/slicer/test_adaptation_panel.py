@@ -7,7 +7,9 @@ from test_adaptation import add_run, stub
 from test_panel import Panel
 
 from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.work_list import read_ranking
 from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
+from Testing.tiny_site import make_site
 
 PROGRESS = 'step(0.25, 240); time.sleep(0 if "--resume" in sys.argv else 600)\n'
 DONE = 'say("done", decision="promote", reasons=["mean Dice"], report="/site/report.html", bundle="/nowhere")\n'
@@ -108,3 +110,57 @@ def test_closing_the_panel_kills_the_process(desktop, panel, tmp_path):
     process = panel.logic.adaptation._process
     desktop.reload()
     assert not process.is_running
+
+
+# ordering the work list
+
+SCORING = """
+say("progress", stage="scoring the cases", fraction=0.25, seconds_left=240, words="case 2 of 5")
+time.sleep(600)
+"""
+
+
+def reasons(panel):
+    table = panel.ui.workTable
+    return [table.item(row, 2).text() for row in range(table.rowCount)]
+
+
+@pytest.mark.slow
+def test_the_work_list_has_an_order_after_one_click(panel, site):
+    make_site(site, 0, 3)
+    panel.ui.refreshSiteButton.click()
+    assert reasons(panel) == ["not scored yet"] * 3
+    panel.ui.rankButton.click()
+    panel.wait(lambda: panel.ui.rankButton.text == "Order by gain")
+    assert panel.ui.rankLabel.text == ""
+    assert len(read_ranking(site).scores) == 3
+    assert len([words for words in reasons(panel) if words.startswith("uncertainty")]) == 3
+
+
+def test_ordering_says_how_far_it_is_and_can_be_cancelled(panel, tmp_path):
+    use_stub(panel, tmp_path, SCORING)
+    panel.ui.rankButton.click()
+    panel.wait(lambda: "case 2 of 5" in panel.ui.rankLabel.text)
+    assert "4 min left" in panel.ui.rankLabel.text
+    assert panel.ui.rankButton.text == "Cancel ordering"
+    panel.ui.rankButton.click()
+    assert "Stopped" in panel.ui.rankLabel.text
+    assert panel.ui.rankButton.text == "Order by gain"
+
+
+def test_an_error_of_ordering_is_shown_with_its_hint(panel, tmp_path):
+    use_stub(panel, tmp_path, 'say("failed", code="damaged-cases", message="no <case>", hint="repair"); sys.exit(2)')
+    panel.ui.rankButton.click()
+    panel.wait(lambda: "✖" in panel.ui.rankLabel.text)
+    assert "no &lt;case&gt;" in panel.ui.rankLabel.text
+
+
+def test_there_is_nothing_to_order_without_a_site_or_while_the_model_is_adapted(panel, tmp_path):
+    assert panel.ui.rankButton.enabled
+    use_stub(panel, tmp_path, "time.sleep(600)")
+    panel.ui.adaptButton.click()
+    assert not panel.ui.rankButton.enabled
+    panel.ui.adaptButton.click()
+    assert panel.ui.rankButton.enabled
+    panel.ui.siteFolderEdit.text = ""
+    assert not panel.ui.rankButton.enabled

@@ -1,5 +1,6 @@
 """Which case next: what a model is unsure of and where its modalities disagree, in numbers worked by hand."""
 
+import json
 import math
 
 import pytest
@@ -65,6 +66,24 @@ def test_a_case_that_cannot_be_read_is_named_and_the_others_are_scored(tmp_path,
     assert f"case {first.id} is left out: error[" in capsys.readouterr().err
     assert main(asked) == 1
     assert set(read_ranking(store.folder).scores) == {third.id, fourth.id}
+
+
+def test_a_program_is_told_by_events(tmp_path, capsys):
+    intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0)
+    store = make_site(tmp_path / "site", 0, 2)
+    first = store.cases()[0]
+    first.volumes["T1w"].unlink()
+    asked = ["site", "rank", str(store.folder), "--bundle", str(tmp_path / "tiny"), "--device", "cpu", "--events"]
+    assert main(asked) == 1
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [event["event"] for event in events] == ["progress", "message", "progress", "done"]
+    assert f"case {first.id} is left out: " in events[1]["text"]
+    assert {"stage", "fraction", "seconds_left", "words"} <= set(events[2])
+    assert (events[-1]["scored"], events[-1]["left_out"]) == (1, 1)
+    (store.folder / "site.json").unlink()
+    assert main(asked) == 2
+    (event,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (event["event"], event["code"]) == ("failed", "not-a-site")
 
 
 def test_the_command_ranks_with_the_bundle_that_is_named(tmp_path, capsys):
