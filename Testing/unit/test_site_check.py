@@ -44,6 +44,20 @@ def test_a_whole_site_is_found_whole_and_left_as_it_is(site):
     assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
 
 
+def test_a_damaged_revision_takes_all_its_approvals_along(site):
+    store = CaseStore(site)
+    case = store.case(corrected(site).name)
+    store.approve(case.id, 2)
+    store.approve(case.id, 1)
+    file = case.folder / "revisions/0001/T1w.seg.nrrd"
+    file.write_bytes(file.read_bytes()[:-10])
+    repair_site(site)
+    assert verify_site(site).is_whole
+    names = sorted(path.name for path in (site / "quarantine/cases" / case.id / "revisions").iterdir())
+    assert names == ["0001", "0001.approved-0003.json", "0001.approved.json"]
+    assert store.case(case.id).revision == 2
+
+
 DAMAGES = {
     "a label file cut short": "revisions/0002/T1w.seg.nrrd",
     "a damaged revision.json": "revisions/0002/revision.json",
