@@ -22,8 +22,8 @@ def choose_share(run: Finetuning, parent: Mapping[str, Scores], trained: Mapping
     """The share of the way that the candidate goes: the largest with which no frozen case or structure falls too far, else
     the largest with which none does so for certain, else the smallest.
 
-    ``trained`` are the weights of the last training. The site's held-out cases are not looked at, so that the gate's
-    comparison on them stays fair. 1 where structures are new; where there are no frozen cases, the share asked for.
+    ``trained`` are the weights of the last training. The site's held-out cases are not looked at: they have told when that
+    training ended, and nothing else before the gate. 1 where structures are new; where there are no frozen cases, the share asked for.
     """
     if run.mapping.new:
         return 1.0

@@ -30,7 +30,10 @@ STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "p
 
 
 def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tensor]:
-    """The weights after a training: those of its best validation, or the last ones where nothing is held out."""
+    """The averaged weights at the end of a training, which comes early where held-out scores no longer improve.
+
+    Those of its best validation would have been chosen on the cases that the gate judges them on.
+    """
     folder = run.folder / "training" / training.name
     folder.mkdir(parents=True, exist_ok=True)
     config = configuration(run, steps)
@@ -42,7 +45,7 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
         config = replace(config, training=replace(config.training, validation_samples=samples))
     network = grown_network(run)
     options = run.config.finetune
-    stop = EarlyStop(folder, options.patience) if training.judged else None
+    stop = EarlyStop(options.patience) if training.judged else None
     anchor = (
         Anchor(network.to(run.device), options.anchor, ["heads."] if run.mapping.new else [])
         if options.anchor
@@ -60,8 +63,7 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
             config, len(run.mapping.label_map.channels), labelled, validation, folder, run.device, report, unlabelled,
             network, log if run.processes.writes else None, run.processes, anchor, stop,
         )  # fmt: skip
-    best = stop.best_weights() if stop else None
-    return {name: tensor.detach().cpu() for name, tensor in (best or average).items()}
+    return {name: tensor.detach().cpu() for name, tensor in average.items()}
 
 
 def final_steps(run: Finetuning, schedule: Schedule) -> int:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from CrossModalSegLib import finetune, finetune_timing
+from CrossModalSegLib import early_stop, finetune, finetune_timing
 from CrossModalSegLib.bundle import load_bundle
 from CrossModalSegLib.case_files import CaseFiles
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.cli import main
+from CrossModalSegLib.forgetting import between
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.site_runs import unfinished_run
@@ -145,6 +147,21 @@ def test_a_model_that_became_better_is_promoted_found_by_name_and_the_next_one_b
     inputs = [part for name, path in case.volumes.items() for part in ("--input", f"{name}={path}")]
     asked = ["segment", *inputs, "--bundle", str(promoted), "--device", "cpu", "--output", str(folder / "out")]
     assert main(asked) == 0
+
+
+@pytest.mark.slow
+def test_what_is_judged_are_the_weights_at_the_end_not_those_that_were_best_on_the_judged_cases(tmp_path, monkeypatch):
+    folder = prepare(tmp_path, 2, 0)
+    (folder / "quick.toml").write_text("finetune = { most_iterations = 24, validations = 2 }\n")
+    store = CaseStore(folder / "site")
+    store.set_split(store.cases()[0].id, "held-out")
+    monkeypatch.setattr(early_stop, "mean_dice", lambda entry: -entry["step"])  # the first validation is the best
+    assert run(folder) == 0
+    state = torch.load(run_folder(folder) / "training" / "final" / "checkpoint.pt", weights_only=True)
+    assert [entry["step"] for entry in state["curve"]] == [12, 24]
+    base = {name: torch.from_numpy(array) for name, array in load_bundle(folder / "tiny").read_weights().items()}
+    half_way = between(base, state["average"], 0.5)
+    assert same(weights_of(folder), {name: tensor.half().float().numpy() for name, tensor in half_way.items()})
 
 
 # stopping and going on
