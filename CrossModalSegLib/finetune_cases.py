@@ -19,9 +19,14 @@ RESTART = "start anew, without --resume"
 def make_plan(
     site: Path, base: Bundle, mapping: LabelMapping, config: FinetuneConfig, name: str, version: str, minutes: float
 ) -> tuple[Plan, SiteData]:
-    """Check all data and decide what will be done. Raises DataError ``site-data`` with all problems."""
+    """Check all data and decide what will be done. Raises DataError ``site-data`` with all problems.
+
+    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on.
+    """
     training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
     data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site))
+    free = tuple(case for case in data.unlabelled if not case.held_out)
+    held_out, data = len(data.unlabelled) - len(free), replace(data, unlabelled=free)
     plan = Plan(
         name=name,
         version=version,
@@ -32,6 +37,7 @@ def make_plan(
         config=config.to_tables(),
         mapping=mapping.to_json(),
         budget_minutes=minutes,
+        counts={"held out without labels": held_out},
     )
     return plan, data
 

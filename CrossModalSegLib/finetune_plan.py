@@ -3,12 +3,12 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.atomic import write_atomically
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.finetune_config import FinetuneOptions
 from CrossModalSegLib.site_data import DataCase, SiteData
 from CrossModalSegLib.site_runs import PLAN_FILE
@@ -38,7 +38,7 @@ class Plan:
 
     ``cases`` holds revision and SHA-256 of each labelled case by id, ``unlabelled`` the ids of the others; ``base`` name,
     version and SHA-256 of the parent; ``config`` and ``mapping`` what was asked for; ``case_seconds`` what segmenting and
-    scoring a case takes here, 0 before it was measured.
+    scoring a case takes here, 0 before it was measured; ``counts`` what is said about cases that are not named.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Plan:
     mapping: Mapping[str, Any]
     budget_minutes: float
     case_seconds: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def folds(self) -> tuple[Training, ...]:
@@ -99,12 +100,16 @@ def choose_trainings(data: SiteData, options: FinetuneOptions) -> tuple[Training
 
     With enough held-out patients one training learns from all others. With fewer, each fold leaves out a part of the
     patients, and the last training learns from all. With one patient nothing can be held out. Where a person has set
-    patients apart, these alone are held out, however few.
+    patients apart, these alone are held out, however few. Raises DataError ``site-data`` where these are all.
     """
     by_person = {case.patient for case in data.labelled if case.set_apart}
     apart = by_person or {case.patient for case in data.labelled if case.held_out}
     rest = set(data.patients) - apart
-    if (by_person or len(apart) >= options.held_out_patients) and rest:
+    if by_person and not rest:
+        what = f"all {_counted(data.patients, 'patient')} with corrected cases are held out: none is left to learn from"
+        hint = "correct a case of another patient, or: crossmodalseg site split SITE CASE training"
+        raise DataError("site-data", what, hint)
+    if rest and (by_person or len(apart) >= options.held_out_patients):
         return (Training("final", _ids(data.labelled, rest), _ids(data.labelled, apart)),)
     patients = list(data.patients)
     everything = Training("final", _ids(data.labelled, set(patients)), ())
@@ -192,6 +197,9 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
     labelled = f"{_counted(data.labelled, 'corrected case')} of {_counted(data.patients, 'patient')}"
     without = f"{_counted(data.unlabelled, 'case')} without labels"
     lines = [f"{labelled}, {without}, {_counted(structures, 'structure')}"]
+    held_out = plan.counts.get("held out without labels", 0)
+    if held_out:
+        lines.append(f"{held_out} more without labels left out: of held-out patients, nothing is learnt")
     lines.append(
         f"base {plan.base['name']} {plan.base['version']} ({plan.base['sha256'][:12]}) → {plan.name} {plan.version}"
     )

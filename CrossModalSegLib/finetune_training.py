@@ -97,15 +97,20 @@ def sources(
     judged = (
         [prepared_case(run, run.cases[name], True) for name in training.judged[:most]] if run.processes.writes else []
     )
-    without = (
-        [prepared_case(run, case, False) for case in run.data.unlabelled[:most]] if config.semi_supervised.batch else []
-    )
+    known = unlabelled_cases(run, training)[:most] if config.semi_supervised.batch else ()
+    without = [prepared_case(run, case, False) for case in known]
     still = replace(config, synthesis=replace(config.synthesis, **STILL))
     return (
         CaseSource(learnt, config),
         UnlabelledSource(without, config) if without else None,
         CaseSource(judged, still) if judged else None,
     )
+
+
+def unlabelled_cases(run: Finetuning, training: Training) -> tuple[DataCase, ...]:
+    """The cases that a training learns from without labels: none of a patient that it is judged on."""
+    judged = {run.cases[name].patient for name in training.judged}
+    return tuple(case for case in run.data.unlabelled if case.patient not in judged)
 
 
 def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCase:

@@ -1,12 +1,14 @@
 """Plans: who is held out, how many steps fit a budget, and which model comes next."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.finetune_base import next_name, next_version
-from CrossModalSegLib.finetune_config import FinetuneOptions
+from CrossModalSegLib.finetune_cases import make_plan
+from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.finetune_plan import (
     MARGIN,
     REPORT_SECONDS,
@@ -15,12 +17,17 @@ from CrossModalSegLib.finetune_plan import (
     Plan,
     Training,
     choose_trainings,
+    in_words,
     read_plan,
     schedule,
     validations,
     within_budget,
 )
+from CrossModalSegLib.finetune_training import unlabelled_cases
+from CrossModalSegLib.label_mapping import same_structures
 from CrossModalSegLib.site_data import DataCase, SiteData
+from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
+from Testing.tiny_site import make_site
 
 OPTIONS = FinetuneOptions(validations=2, fold_share=0.5, folds=2)
 
@@ -56,6 +63,35 @@ def test_enough_held_out_patients_are_never_learnt_from():
 def test_patients_that_a_person_has_set_apart_are_never_learnt_from_however_few():
     (final,) = choose_trainings(data(*"abc", held_out="b", set_apart="a"), OPTIONS)
     assert (final.learnt, final.judged) == (("b1", "c2"), ("a0",))
+
+
+def test_where_a_person_has_set_all_patients_apart_nothing_is_learnt_and_that_is_said():
+    with pytest.raises(DataError, match="all 2 patients with corrected cases are held out") as refused:
+        choose_trainings(data(*"aab", set_apart="ab"), OPTIONS)
+    assert refused.value.code == "site-data"
+
+
+def test_no_training_learns_without_labels_from_a_patient_that_it_is_judged_on():
+    first, second, final = choose_trainings(data(*"abc"), OPTIONS)
+    known = data(*"abc")
+    others = tuple(DataCase(f"{p}-other", p, {}, {}, (1,)) for p in "abcd")
+    run = SimpleNamespace(cases={case.id: case for case in known.labelled}, data=replace(known, unlabelled=others))
+
+    def seen(training: Training) -> str:
+        return "".join(case.patient for case in unlabelled_cases(run, training))
+
+    assert [seen(first), seen(second), seen(final)] == ["bd", "acd", "abcd"]
+
+
+def test_cases_without_labels_of_held_out_patients_are_left_out(tmp_path):
+    base, store = intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0), make_site(tmp_path / "site", 1, 3)
+    first, second, third = (case.id for case in store.cases() if not case.labels)
+    store.set_split(second, "held-out")
+    mapping = same_structures(base.label_map, LABEL_MAP)
+    made, known = make_plan(store.folder, base, mapping, FinetuneConfig(), "new", "1", 10.0)
+    assert made.unlabelled == (first, third)
+    assert [case.id for case in known.unlabelled] == [first, third]
+    assert "1 more without labels left out: of held-out patients, nothing is learnt" in in_words(made, known, [], [])
 
 
 def test_one_patient_is_learnt_from_and_nothing_is_judged():
