@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from CrossModalSegLib.finetune_candidate import (
     weights_at,
 )
 from CrossModalSegLib.finetune_config import finetune_config_from
-from CrossModalSegLib.finetune_plan import Plan, Schedule
+from CrossModalSegLib.finetune_plan import KNOWN, Plan, Schedule, known_in_words
 from CrossModalSegLib.finetune_publish import publish_candidate
 from CrossModalSegLib.finetune_report import write_report
 from CrossModalSegLib.finetune_run import Finetuning, Outcome, Pace, Tell
@@ -36,7 +36,7 @@ from CrossModalSegLib.finetune_scoring import Scores, paired, read_prediction
 from CrossModalSegLib.finetune_timing import limit_plan, make_schedule, stages, take_up
 from CrossModalSegLib.finetune_training import PREPARED, configuration, final_steps, train_one
 from CrossModalSegLib.frozen_cases import frozen_cases
-from CrossModalSegLib.gate import judge
+from CrossModalSegLib.gate import PairedCase, judge
 from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.processes import ALONE, Processes
@@ -119,6 +119,12 @@ def contradictions(run: Finetuning) -> list[str]:
     return in_words(exchanges(matrices, values), names)
 
 
+def doubts(run: Finetuning, judged: Sequence[PairedCase]) -> list[str]:
+    """Why the evidence is thin, beyond what the scores show."""
+    too_few = len({case.patient for case in judged}) < run.config.gate.fewest_patients
+    return [known_in_words(run.plan)] if too_few and run.plan.counts.get(KNOWN) else []
+
+
 # --- the candidate
 
 
@@ -132,7 +138,8 @@ def conclude(
     """The verdict, the candidate's bundle, the report, and last the file that marks the run as done."""
     run.pace.update("report", 0.0)
     site = paired(run.data.labelled, parent, candidate)
-    verdict = judge(site, paired(run.frozen, parent, candidate), run.config.gate, contradictions(run))
+    frozen = paired(run.frozen, parent, candidate)
+    verdict = judge(site, frozen, run.config.gate, contradictions(run), doubts(run, site))
     steps = final_steps(run, schedule)
     bundle = publish_candidate(run, configuration(run, steps), weights, verdict)
     metrics = {

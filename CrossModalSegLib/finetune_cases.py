@@ -8,8 +8,9 @@ from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.finetune_config import FinetuneConfig, training_config
-from CrossModalSegLib.finetune_plan import Plan
+from CrossModalSegLib.finetune_plan import HELD_OUT, KNOWN, Plan
 from CrossModalSegLib.label_mapping import LabelMapping
+from CrossModalSegLib.learnt_cases import known_patients
 from CrossModalSegLib.site_data import SiteData, site_data
 from CrossModalSegLib.site_folder import read_splits
 
@@ -25,19 +26,21 @@ def make_plan(
     """
     training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
     data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site))
+    known = known_patients(base, (*data.labelled, *data.unlabelled))
     free = tuple(case for case in data.unlabelled if not case.held_out)
-    held_out, data = len(data.unlabelled) - len(free), replace(data, unlabelled=free)
+    counts = {HELD_OUT: len(data.unlabelled) - len(free), KNOWN: len(known & set(data.patients))}
+    data = replace(data, unlabelled=free)
     plan = Plan(
         name=name,
         version=version,
         base={"name": base.name, "version": base.version, "sha256": base.sha256},
-        trainings=finetune_plan.choose_trainings(data, config.finetune),
+        trainings=finetune_plan.choose_trainings(data, config.finetune, known),
         cases={case.id: {"revision": case.revision, "sha256": dict(case.sha256 or {})} for case in data.labelled},
         unlabelled=tuple(case.id for case in data.unlabelled),
         config=config.to_tables(),
         mapping=mapping.to_json(),
         budget_minutes=minutes,
-        counts={"held out without labels": held_out},
+        counts=counts,
     )
     return plan, data
 

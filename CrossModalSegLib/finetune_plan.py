@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ REPORT_SECONDS = 8.0
 TRIED_SHARES = 3
 MARGIN = 0.95  # of the time that is left: other programs run too
 SCHEDULE_FILE = "schedule.json"
+HELD_OUT = "cases without labels of held-out patients"  # entries of ``Plan.counts``
+KNOWN = "corrected patients whom the parent has learnt from"
 
 
 @dataclass(frozen=True)
@@ -95,30 +98,33 @@ def read_schedule(folder: Path) -> Schedule | None:
     return Schedule(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
-def choose_trainings(data: SiteData, options: FinetuneOptions) -> tuple[Training, ...]:
+def choose_trainings(
+    data: SiteData, options: FinetuneOptions, known: AbstractSet[str] = frozenset()
+) -> tuple[Training, ...]:
     """Which cases are learnt from and which are judged on, by patient, so that no patient is on both sides.
 
     With enough held-out patients one training learns from all others. With fewer, each fold leaves out a part of the
-    patients, and the last training learns from all. With one patient nothing can be held out. Where a person has set
-    patients apart, these alone are held out, however few. Raises DataError ``site-data`` where these are all.
+    patients, and the last training learns from all. With one patient nothing can be held out. Patients who are ``known``
+    to the parent, because it has learnt from them, are never judged on. Where a person has set patients apart, these
+    alone are held out, however few. Raises DataError ``site-data`` where these are all.
     """
     by_person = {case.patient for case in data.labelled if case.set_apart}
-    apart = by_person or {case.patient for case in data.labelled if case.held_out}
+    apart = by_person or {case.patient for case in data.labelled if case.held_out} - known
     rest = set(data.patients) - apart
     if by_person and not rest:
         what = f"all {_counted(data.patients, 'patient')} with corrected cases are held out: none is left to learn from"
         hint = "correct a case of another patient, or: crossmodalseg site split SITE CASE training"
         raise DataError("site-data", what, hint)
     if rest and (by_person or len(apart) >= options.held_out_patients):
-        return (Training("final", _ids(data.labelled, rest), _ids(data.labelled, apart)),)
-    patients = list(data.patients)
-    everything = Training("final", _ids(data.labelled, set(patients)), ())
+        return (Training("final", _ids(data.labelled, rest), _ids(data.labelled, apart - known)),)
+    everything = Training("final", _ids(data.labelled, set(data.patients)), ())
+    patients = [patient for patient in data.patients if patient not in known]
     if len(patients) < 2:
         return (everything,)
     count = min(options.folds, len(patients))
     parts = [set(patients[number::count]) for number in range(count)]
     folds = [
-        Training(f"fold-{n}", _ids(data.labelled, set(patients) - part), _ids(data.labelled, part))
+        Training(f"fold-{n}", _ids(data.labelled, set(data.patients) - part), _ids(data.labelled, part))
         for n, part in enumerate(parts, start=1)
     ]
     return (*folds, everything)
@@ -197,7 +203,7 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
     labelled = f"{_counted(data.labelled, 'corrected case')} of {_counted(data.patients, 'patient')}"
     without = f"{_counted(data.unlabelled, 'case')} without labels"
     lines = [f"{labelled}, {without}, {_counted(structures, 'structure')}"]
-    held_out = plan.counts.get("held out without labels", 0)
+    held_out = plan.counts.get(HELD_OUT, 0)
     if held_out:
         lines.append(f"{held_out} more without labels left out: of held-out patients, nothing is learnt")
     lines.append(
@@ -210,6 +216,8 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
     elif plan.final.judged:
         count = len(plan.final.judged)
         lines.append(f"{len(plan.final.learnt)} cases are learnt from, {count} held-out ones are judged on")
+    elif plan.counts.get(KNOWN):
+        lines.append(f"{known_in_words(plan)}: nothing can be held out, so the evidence will be insufficient")
     else:
         lines.append("one patient alone: nothing can be held out, so the evidence will be insufficient")
     lines.append(
@@ -218,6 +226,13 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
         else "the base has no frozen cases: what is forgotten cannot be measured"
     )
     return lines
+
+
+def known_in_words(plan: Plan) -> str:
+    """Why patients are not judged on, though they have corrected cases."""
+    return (
+        f"the parent has learnt from cases of {plan.counts[KNOWN]} of the corrected patients, who cannot be judged on"
+    )
 
 
 def _counted(things: Sequence[object], name: str) -> str:

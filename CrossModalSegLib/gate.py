@@ -100,13 +100,14 @@ def judge(
     frozen: Sequence[PairedCase],
     rules: GateRules = GateRules(),
     contradictions: Sequence[str] = (),
+    doubts: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a candidate.
 
     ``keep`` where anything speaks against it: ``contradictions`` in the labels it was trained on, a structure or a case
     that falls too far in either group, no gain on the site's cases. ``insufficient-evidence`` where nothing does, but
-    the held-out patients are too few, the interval of the gain reaches 0, or a structure falls in the only patient of a
-    group, whose mean does not: that may be chance. Else ``promote``.
+    there are other ``doubts``, the held-out patients are too few, the interval of the gain reaches 0, or a structure falls
+    in the only patient of a group, whose mean does not: that may be chance. Else ``promote``.
     """
     of_site, of_frozen = compare(site, rules), compare(frozen, rules)
     falls = [*_falls("held-out", of_site, rules), *_falls("frozen", of_frozen, rules)]
@@ -115,9 +116,9 @@ def judge(
         against.append(f"no gain on the held-out cases: mean Dice {_arrow(of_site.mean)}")
     if against:
         return Verdict("keep", tuple(against), of_site, of_frozen)
-    doubts = [*(words for words, _is_certain in falls), *_doubts(of_site, rules)]
-    if doubts:
-        return Verdict("insufficient-evidence", tuple(doubts), of_site, of_frozen)
+    unsure = [*doubts, *(words for words, _is_certain in falls), *_doubts(of_site, rules)]
+    if unsure:
+        return Verdict("insufficient-evidence", tuple(unsure), of_site, of_frozen)
     assert of_site.mean is not None
     gain = f"mean Dice on {of_site.mean.patients} held-out patients {_arrow(of_site.mean)}; nothing falls too far"
     return Verdict("promote", (gain,), of_site, of_frozen)

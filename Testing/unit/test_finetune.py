@@ -1,5 +1,6 @@
 """``crossmodalseg finetune``, end to end on a tiny site: what it decides, what it writes, and how it goes on."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from CrossModalSegLib.cli import main
 from CrossModalSegLib.forgetting import between
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.labels import LabelMap, Structure
+from CrossModalSegLib.learnt_cases import learnt_by
 from CrossModalSegLib.site_runs import unfinished_run
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, intensity_bundle
 from Testing.tiny_site import labels, make_site, scan, site_grid
@@ -87,6 +89,7 @@ def test_the_candidate_carries_its_parent_its_cases_by_hash_and_its_configuratio
     assert bundle.version == "0.0.1+site.1"
     cases = {case.id: case.sha256 for case in CaseStore(done / "site").cases() if case.labels}
     assert section["training"]["cases"] == cases
+    assert section["training"]["judged cases"] == cases
     assert section["training"]["fine-tuning"]["finetune"]["most_iterations"] == 4
     assert section["scores"]["gate"]["held-out"]["mean"]["patients"] == 2
 
@@ -162,6 +165,35 @@ def test_what_is_judged_are_the_weights_at_the_end_not_those_that_were_best_on_t
     base = {name: torch.from_numpy(array) for name, array in load_bundle(folder / "tiny").read_weights().items()}
     half_way = between(base, state["average"], 0.5)
     assert same(weights_of(folder), {name: tensor.half().float().numpy() for name, tensor in half_way.items()})
+
+
+def test_the_next_generation_is_not_judged_on_patients_whom_its_parent_has_learnt_from(done, tmp_path, capsys):
+    folder = tmp_path / "next"
+    shutil.copytree(done, folder)
+    shutil.rmtree(folder / "site" / "runs")
+    parent = run_folder(done) / "tiny-site-1"
+    assert run(folder, "--base", parent) == 0
+    assert capsys.readouterr().out.startswith(
+        "insufficient-evidence: the parent has learnt from cases of 2 of the corrected patients, who cannot be judged on;"
+    )
+    (case,) = (case for case in CaseStore(folder / "site").cases() if not case.labels)
+    known = learnt_by(load_bundle(parent))
+    assert {kind: len(cases) for kind, cases in known.items()} == {"labelled": 2, "unlabelled": 1}
+    assert known["unlabelled"] == {hashlib.sha256(case.id.encode()).hexdigest()}
+    assert learnt_by(load_bundle(run_folder(folder) / "tiny-site-2")) == known
+
+
+@pytest.mark.slow
+def test_what_was_only_judged_on_is_told_apart_from_what_was_learnt_from(tmp_path):
+    folder = prepare(tmp_path, 2, 0)
+    store = CaseStore(folder / "site")
+    judged, learnt = (case.id for case in store.cases())
+    store.set_split(judged, "held-out")
+    assert run(folder) == 0
+    bundle = load_bundle(run_folder(folder) / "tiny-site-1")
+    facts = bundle.metadata["crossmodalseg"]["training"]
+    assert (set(facts["cases"]), set(facts["judged cases"])) == ({learnt}, {judged})
+    assert learnt_by(bundle) == {"labelled": {hashlib.sha256(learnt.encode()).hexdigest()}, "unlabelled": set()}
 
 
 # stopping and going on

@@ -71,6 +71,26 @@ def test_where_a_person_has_set_all_patients_apart_nothing_is_learnt_and_that_is
     assert refused.value.code == "site-data"
 
 
+def test_patients_whom_the_parent_has_learnt_from_are_learnt_from_again_but_not_judged_on():
+    known = {"a", "b"}
+    first, second, final = choose_trainings(data(*"abcd"), OPTIONS, known)
+    assert (first.learnt, first.judged) == (("a0", "b1", "d3"), ("c2",))
+    assert (second.learnt, second.judged) == (("a0", "b1", "c2"), ("d3",))
+    assert final.learnt == ("a0", "b1", "c2", "d3")
+    (final,) = choose_trainings(data(*"abcdefg", held_out="abcdefg"), OPTIONS, known)
+    assert (final.learnt, final.judged) == (("a0", "b1"), ("c2", "d3", "e4", "f5", "g6"))
+    for one_new in (known, {*known, "c"}):
+        (final,) = choose_trainings(data(*"abc"), OPTIONS, one_new)
+        assert (final.learnt, final.judged) == (("a0", "b1", "c2"), ())
+
+
+def test_patients_set_apart_after_the_parent_has_learnt_from_them_are_neither_learnt_from_nor_judged_on():
+    (final,) = choose_trainings(data(*"abc", set_apart="ab"), OPTIONS, {"a"})
+    assert (final.learnt, final.judged) == (("c2",), ("b1",))
+    (final,) = choose_trainings(data(*"abc", set_apart="a"), OPTIONS, {"a"})
+    assert (final.learnt, final.judged) == (("b1", "c2"), ())
+
+
 def test_no_training_learns_without_labels_from_a_patient_that_it_is_judged_on():
     first, second, final = choose_trainings(data(*"abc"), OPTIONS)
     known = data(*"abc")

@@ -81,6 +81,13 @@ def test_a_contradiction_keeps_the_parent_whatever_the_scores():
     assert verdict.reasons == ('"left" and "right" look exchanged',)
 
 
+def test_a_doubt_is_no_reason_against_the_candidate_but_none_to_promote_it_either():
+    verdict = judge(BETTER, SAME, doubts=["the parent knows these"])
+    assert verdict.decision == "insufficient-evidence"
+    assert verdict.reasons == ("the parent knows these",)
+    assert judge(BETTER, SAME, contradictions=["exchanged"], doubts=["the parent knows these"]).decision == "keep"
+
+
 def test_a_single_patient_is_insufficient_evidence():
     verdict = judge(BETTER[:1], SAME)
     assert verdict.decision == "insufficient-evidence"
