@@ -20,10 +20,13 @@ RESTART = "start anew, without --resume"
 def make_plan(
     site: Path, base: Bundle, mapping: LabelMapping, config: FinetuneConfig, name: str, version: str, minutes: float
 ) -> tuple[Plan, SiteData]:
-    """Check all data and decide what will be done. Raises DataError ``site-data`` with all problems.
+    """Check all data and decide what will be done.
 
-    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on.
+    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on. Raises
+    DataError ``site-data`` with all problems, ConfigError, LabelError ``sides-lost``.
     """
+    if base.mirror:
+        mapping.require_sides()
     training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
     data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site))
     known = known_patients(base, (*data.labelled, *data.unlabelled))

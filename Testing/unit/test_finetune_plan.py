@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from CrossModalSegLib.errors import ConfigError, DataError
+from CrossModalSegLib.errors import ConfigError, DataError, LabelError
 from CrossModalSegLib.finetune_base import next_name, next_version
 from CrossModalSegLib.finetune_cases import make_plan
 from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
@@ -24,9 +24,10 @@ from CrossModalSegLib.finetune_plan import (
     within_budget,
 )
 from CrossModalSegLib.finetune_training import unlabelled_cases
-from CrossModalSegLib.label_mapping import same_structures
+from CrossModalSegLib.label_mapping import LabelMapping, same_structures
+from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.site_data import DataCase, SiteData
-from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
+from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, intensity_bundle
 from Testing.tiny_site import make_site
 
 OPTIONS = FinetuneOptions(validations=2, fold_share=0.5, folds=2)
@@ -112,6 +113,15 @@ def test_cases_without_labels_of_held_out_patients_are_left_out(tmp_path):
     assert made.unlabelled == (first, third)
     assert [case.id for case in known.unlabelled] == [first, third]
     assert "1 more without labels left out: of held-out patients, nothing is learnt" in in_words(made, known, [], [])
+
+
+def test_a_base_that_mirrors_refuses_names_without_sides_before_anything_is_computed(tmp_path):
+    base = intensity_bundle(tmp_path / "tiny")
+    names = {LEFT: "Left-Ball", RIGHT: "Right-Ball", TISSUE: "tissue"}
+    renamed = LabelMap(tuple(replace(one, name=names[one.value]) for one in LABEL_MAP.structures))
+    mapping = LabelMapping(LABEL_MAP, renamed, {value: value for value in renamed.values})
+    with pytest.raises(LabelError, match="Left-Ball, Right-Ball"):
+        make_plan(tmp_path / "nowhere", replace(base, mirror=True), mapping, FinetuneConfig(), "new", "1", 10.0)
 
 
 def test_one_patient_is_learnt_from_and_nothing_is_judged():
