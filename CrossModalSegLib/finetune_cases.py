@@ -8,7 +8,7 @@ from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.finetune_config import FinetuneConfig, training_config
-from CrossModalSegLib.finetune_plan import HELD_OUT, KNOWN, Plan
+from CrossModalSegLib.finetune_plan import HELD_OUT, KNOWN, LEARNABLE, UNLABELLED, Plan
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.learnt_cases import known_patients
 from CrossModalSegLib.site_data import SiteData, site_data
@@ -33,11 +33,13 @@ def make_plan(
     free = tuple(case for case in data.unlabelled if not case.held_out)
     counts = {HELD_OUT: len(data.unlabelled) - len(free), KNOWN: len(known & set(data.patients))}
     data = replace(data, unlabelled=free)
+    trainings = finetune_plan.choose_trainings(data, config.finetune, known)
+    counts |= {LEARNABLE: len(trainings[-1].learnt), UNLABELLED: len(free)}
     plan = Plan(
         name=name,
         version=version,
         base={"name": base.name, "version": base.version, "sha256": base.sha256},
-        trainings=finetune_plan.choose_trainings(data, config.finetune, known),
+        trainings=trainings,
         cases={case.id: {"revision": case.revision, "sha256": dict(case.sha256 or {})} for case in data.labelled},
         unlabelled=tuple(case.id for case in data.unlabelled),
         config=config.to_tables(),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,9 @@ REPORT_SECONDS = 8.0
 TRIED_SHARES = 3
 MARGIN = 0.95  # of the time that is left: other programs run too
 SCHEDULE_FILE = "schedule.json"
-HELD_OUT = "cases without labels of held-out patients"  # entries of ``Plan.counts``
+LEARNABLE = "corrected cases to learn from"  # entries of ``Plan.counts``
+UNLABELLED = "cases without labels to learn from"
+HELD_OUT = "cases without labels of held-out patients"
 KNOWN = "corrected patients whom the parent has learnt from"
 
 
@@ -142,6 +144,29 @@ def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, fro
     each = max(1, most // max(1, len(judged)))
     trainings = tuple(dataclasses.replace(one, judged=one.judged[:each]) for one in plan.trainings)
     return dataclasses.replace(plan, trainings=trainings, case_seconds=round(case_seconds, 3))
+
+
+def learning_order(plan: Plan) -> tuple[str, ...]:
+    """The ids of the corrected cases to learn from, such that each training has one however few are taken up."""
+    return tuple(dict.fromkeys([*(one.learnt[0] for one in plan.trainings), *plan.final.learnt]))
+
+
+def with_taken_up(plan: Plan, learnt: Collection[str], unlabelled: Sequence[str]) -> Plan:
+    """The plan with these cases alone to learn from; what is judged stays."""
+    trainings = tuple(
+        dataclasses.replace(one, learnt=tuple(name for name in one.learnt if name in learnt)) for one in plan.trainings
+    )
+    return dataclasses.replace(plan, trainings=trainings, unlabelled=tuple(unlabelled))
+
+
+def taken_in_words(plan: Plan) -> str:
+    """How many of the cases there was time for; empty where it was enough for all."""
+    there = [
+        (len(plan.final.learnt), plan.counts.get(LEARNABLE, 0), "corrected cases"),
+        (len(plan.unlabelled), plan.counts.get(UNLABELLED, 0), "cases without labels"),
+    ]
+    said = [f"{taken} of {found} {name}" for taken, found, name in there if taken < found]
+    return f"there was time to learn from {' and '.join(said)}" if said else ""
 
 
 def scored(plan: Plan, frozen: int) -> int:

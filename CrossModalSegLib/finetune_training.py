@@ -1,13 +1,16 @@
 """One training of a fine-tuning: from the base's weights, on some of the site's cases, to the weights that it ends with."""
 
+import json
 import math
 import statistics
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from CrossModalSegLib import finetune_plan
+from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.checkpoint import read_curve
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.early_stop import EarlyStop, best_of
@@ -18,7 +21,7 @@ from CrossModalSegLib.finetune_scoring import read_prediction
 from CrossModalSegLib.forgetting import Anchor
 from CrossModalSegLib.inference import intensity_rules, load_network
 from CrossModalSegLib.network import CrossModalNetwork
-from CrossModalSegLib.site_data import DataCase, needs_completion, prepared
+from CrossModalSegLib.site_data import DataCase, needs_completion, prepared, structure_ml
 from CrossModalSegLib.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training import train
 from CrossModalSegLib.training_case import TrainingCase, load_case, save_case
@@ -94,9 +97,7 @@ def sources(
 ) -> tuple[CaseSource, UnlabelledSource | None, CaseSource | None]:
     """Samples to learn from with and without labels, and those of the cases that are judged on, which are not varied."""
     learnt = [prepared_case(run, run.cases[name], True) for name in training.learnt[:most]]
-    judged = (
-        [prepared_case(run, run.cases[name], True) for name in training.judged[:most]] if run.processes.writes else []
-    )
+    judged = [prepared_case(run, run.cases[name], True) for name in validated(training)] if run.processes.writes else []
     known = unlabelled_cases(run, training)[:most] if config.semi_supervised.batch else ()
     without = [prepared_case(run, case, False) for case in known]
     still = replace(config, synthesis=replace(config.synthesis, **STILL))
@@ -113,13 +114,28 @@ def unlabelled_cases(run: Finetuning, training: Training) -> tuple[DataCase, ...
     return tuple(case for case in run.data.unlabelled if case.patient not in judged)
 
 
+def validated(training: Training) -> tuple[str, ...]:
+    """The cases that patches of a validation come from: no more than it has patches."""
+    return training.judged[: finetune_plan.MOST_SAMPLES]
+
+
 def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCase:
-    """The case ready for patches, from the run's folder, where it is put the first time."""
+    """The case ready for patches, from the run's folder, where it is put the first time, with the volumes of its labels
+    for the report. The parent's labels, where they are needed, are there already."""
     path = run.folder / PREPARED / f"{case.id}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
+        reference = case.reference() if labelled else None
+        if reference is not None:
+            volumes = [structure_ml(labels) for labels in reference.values()]
+            write_atomically(volumes_file(run, case.id), json.dumps(volumes))
         completed = labelled and needs_completion(case, run.mapping)
         predicted = read_prediction(run.folder / "parent", case) if completed else None
-        made = prepared(case, run.base, run.mapping, predicted, labelled)
+        made = prepared(case, run.base, run.mapping, reference, predicted)
         save_case(path, made.normalised(intensity_rules(run.base)))
     return load_case(path)
+
+
+def volumes_file(run: Finetuning, case: str) -> Path:
+    """Where the volumes of a prepared case's labels are: mL by value of each labelled scan."""
+    return run.folder / PREPARED / f"{case}.json"

@@ -145,18 +145,21 @@ def _tail(path: Path) -> str:
 
 
 def prepared(
-    case: DataCase, bundle: Bundle, mapping: LabelMapping, predicted: Mapping[str, Labels] | None, labelled: bool
+    case: DataCase,
+    bundle: Bundle,
+    mapping: LabelMapping,
+    reference: Mapping[str, Labels] | None,
+    predicted: Mapping[str, Labels] | None = None,
 ) -> TrainingCase:
-    """The case on its model grid, ready to cut patches from.
+    """The case on its model grid, ready to cut patches from; without labels where there is no ``reference``.
 
-    With ``labelled``, what ``predicted`` (the parent's labels by modality, in values of the new model) shows completes
-    the labels, where the site does not label a structure or a scan; without predictions only labelled scans are used.
+    Else what ``predicted`` (the parent's labels by modality, in values of the new model) shows completes its labels, where
+    the site does not label a structure or a scan; without predictions only labelled scans are used.
     """
     slots = {name: bundle.modalities.index(name) for name in case.scans}
     volumes = {slots[name]: volume for name, volume in case.volumes().items()}
     labels: dict[int, Labels] = {}
-    if labelled:
-        reference = case.reference()
+    if reference is not None:
         for name, slot in slots.items():
             if name in reference and predicted:
                 array, grid = reference[name]
@@ -168,6 +171,13 @@ def prepared(
             else:
                 del volumes[slot]
     return training_case(volumes, labels, mapping.label_map.channels, bundle.spacing_mm[0])
+
+
+def structure_ml(labels: Labels) -> dict[int, float]:
+    """Volume in mL of each label value that occurs."""
+    array, grid = labels
+    values, counts = np.unique(array[array > 0], return_counts=True)
+    return {int(value): int(count) * grid.voxel_volume_ml for value, count in zip(values, counts, strict=True)}
 
 
 def needs_completion(case: DataCase, mapping: LabelMapping) -> bool:

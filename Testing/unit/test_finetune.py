@@ -10,19 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from CrossModalSegLib import early_stop, finetune, finetune_timing
+from CrossModalSegLib import early_stop, finetune, finetune_timing, finetune_training
 from CrossModalSegLib.bundle import load_bundle
 from CrossModalSegLib.case_files import CaseFiles
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.cli import main
+from CrossModalSegLib.finetune_scoring import CaseScorer
 from CrossModalSegLib.forgetting import between
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.learnt_cases import learnt_by
+from CrossModalSegLib.site_data import structure_ml
 from CrossModalSegLib.site_runs import unfinished_run
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, intensity_bundle
 from Testing.tiny_site import labels, make_site, scan, site_grid
 
+to_grid, segment = finetune_training.prepared, CaseScorer._segment
 QUICK = """
 finetune = { most_iterations = 4, validations = 1 }
 training = { loss_stride = 2 }
@@ -109,6 +112,8 @@ def test_the_report_needs_nothing_else_and_shows_curves_tables_and_pictures(done
     assert "http" not in text
     for said in ("left bright ball", "fold-1", "To do it again", "sha256", "corrected cases", "Before and after"):
         assert said in text
+    ball_ml = sum(structure_ml((labels(n), site_grid(n)))[LEFT] for n in range(2)) / 2
+    assert f"<tr><td>left bright ball</td><td>4</td><td>{ball_ml:.2f}</td></tr>" in text
     assert text.count("data:image/png;base64,") >= 3 + 4  # curves of three trainings, two modalities of two cases
 
 
@@ -238,15 +243,22 @@ def test_a_case_that_is_added_meanwhile_does_not_change_the_run_that_goes_on(tmp
 
 
 @pytest.mark.slow
-def test_no_more_cases_without_labels_are_taken_up_than_there_is_time_for(tmp_path, monkeypatch):
-    folder = prepare(tmp_path, 1, 4)
-    monkeypatch.setattr(finetune_timing, "FEWEST_UNLABELLED", 2)
+def test_no_more_cases_are_learnt_from_than_there_is_time_for_and_that_is_said(tmp_path, monkeypatch, capsys):
+    folder = prepare(tmp_path, 4, 4)
+    monkeypatch.setattr(finetune_timing, "FEWEST_TAKEN", 2)
     monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
     assert run(folder) == 0
-    assert len(json.loads((run_folder(folder) / "plan.json").read_text())["unlabelled"]) == 2
-    assert (
-        load_bundle(run_folder(folder) / "tiny-site-1").metadata["crossmodalseg"]["training"]["unlabelled cases"] == 2
+    assert "there was time to learn from 2 of 4 corrected cases and 2 of 4 cases without labels\n" in (
+        capsys.readouterr().out
     )
+    plan = json.loads((run_folder(folder) / "plan.json").read_text())
+    *folds, final = plan["trainings"]
+    assert (len(final["learnt"]), len(plan["unlabelled"])) == (2, 2)
+    assert all(fold["learnt"] and set(fold["learnt"]) <= set(final["learnt"]) for fold in folds)
+    assert sum(len(fold["judged"]) for fold in folds) == 4
+    facts = load_bundle(run_folder(folder) / "tiny-site-1").metadata["crossmodalseg"]["training"]
+    assert (set(facts["cases"]), facts["unlabelled cases"]) == (set(final["learnt"]), 2)
+    assert (run_folder(folder) / "report.html").read_text().count("2 of 4, for which there was time") == 2
 
 
 def _interrupt(*_arguments):
@@ -269,6 +281,23 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, capsys):
     assert "2 corrected cases of 2 patients, 1 case without labels, 3 structures" in said
     assert "2 trainings of 4 steps and one of 4 at" in said
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_dry_run_prepares_and_scores_a_few_of_many_cases_and_estimates_the_rest(tmp_path, monkeypatch, capsys):
+    folder = prepare(tmp_path, 5, 4)
+    prepared, scored = [], []
+    monkeypatch.setattr(
+        finetune_training, "prepared", lambda case, *rest: prepared.append(case) or to_grid(case, *rest)
+    )
+    monkeypatch.setattr(
+        CaseScorer, "_segment", lambda self, case, target: scored.append(case) or segment(self, case, target)
+    )
+    monkeypatch.setattr(finetune_timing, "FEWEST_TAKEN", 3)
+    monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
+    assert run(folder, "--dry-run") == 0
+    assert (len(prepared), len(scored)) == (4, 1)
+    said = capsys.readouterr().err
+    assert "estimated: there was time to learn from 3 of 5 corrected cases and 3 of 4 cases without labels" in said
 
 
 def test_exchanged_structures_keep_the_parent(tmp_path, capsys):

@@ -1,28 +1,37 @@
 """Plans: who is held out, how many steps fit a budget, and which model comes next."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from CrossModalSegLib import finetune_timing
 from CrossModalSegLib.errors import ConfigError, DataError, LabelError
 from CrossModalSegLib.finetune_base import next_name, next_version
 from CrossModalSegLib.finetune_cases import make_plan
 from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.finetune_plan import (
+    LEARNABLE,
     MARGIN,
     REPORT_SECONDS,
     TRIED_SHARES,
+    UNLABELLED,
     VALIDATION_COST,
     Plan,
     Training,
     choose_trainings,
     in_words,
+    learning_order,
     read_plan,
     schedule,
+    taken_in_words,
     validations,
+    with_taken_up,
     within_budget,
 )
+from CrossModalSegLib.finetune_run import Finetuning, Pace
 from CrossModalSegLib.finetune_training import unlabelled_cases
 from CrossModalSegLib.label_mapping import LabelMapping, same_structures
 from CrossModalSegLib.labels import LabelMap
@@ -30,6 +39,7 @@ from CrossModalSegLib.site_data import DataCase, SiteData
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, intensity_bundle
 from Testing.tiny_site import make_site
 
+CPU = torch.device("cpu")
 OPTIONS = FinetuneOptions(validations=2, fold_share=0.5, folds=2)
 
 
@@ -171,6 +181,35 @@ def test_no_more_cases_are_judged_than_there_is_time_for_and_no_training_goes_wi
     poor = within_budget(plan(*folds), FinetuneOptions(), 1e6, 2)
     assert [len(one.judged) for one in poor.trainings] == [1, 1]
     assert made.case_seconds == 20.0
+
+
+def test_each_training_has_a_case_to_learn_from_however_few_are_taken_up():
+    folds = (Training("fold-1", tuple("cd"), tuple("ab")), Training("fold-2", tuple("ab"), tuple("cd")))
+    made = replace(plan(*folds, Training("final", tuple("abcd"), ())), counts={LEARNABLE: 4, UNLABELLED: 3})
+    order = learning_order(made)
+    assert order == ("c", "a", "b", "d")
+    taken = with_taken_up(made, order[:2], ("x",))
+    assert [(one.learnt, one.judged) for one in taken.trainings] == [
+        (("c",), ("a", "b")),
+        (("a",), ("c", "d")),
+        (("a", "c"), ()),
+    ]
+    said = "there was time to learn from 2 of 4 corrected cases and 1 of 3 cases without labels"
+    assert taken_in_words(taken) == said
+    assert taken_in_words(with_taken_up(made, order, tuple("xyz"))) == ""
+
+
+def test_the_parent_completes_the_labels_of_those_cases_alone_that_are_taken_up(monkeypatch):
+    completed, ready = [], []
+    monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
+    monkeypatch.setattr(finetune_timing, "FEWEST_TAKEN", 2)
+    monkeypatch.setattr(finetune_timing, "needs_completion", lambda case, _mapping: case.id != "b1")
+    monkeypatch.setattr(finetune_timing, "parent_scorer", lambda *_: SimpleNamespace(score=completed.append))
+    monkeypatch.setattr(finetune_timing, "prepared_case", lambda _run, case, _labelled: ready.append(case.id))
+    run = Finetuning(*[Path(), Path(), *[None] * 3, data(*"abcd"), [], plan(), CPU, Pace(lambda _: None)])
+    assert finetune_timing._prepare(run, ["a0", "b1", "c2", "d3"], True) == ["a0", "b1"]
+    assert [case.id for case in completed] == ["a0"]
+    assert ready == ["a0", "b1"]
 
 
 def test_a_plan_survives_its_file(tmp_path):
