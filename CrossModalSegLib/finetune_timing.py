@@ -16,7 +16,7 @@ from CrossModalSegLib.finetune_plan import Schedule
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import SCORES_FILE
 from CrossModalSegLib.finetune_training import configuration, grown_network, prepared_case, sources, validated
-from CrossModalSegLib.site_data import needs_completion
+from CrossModalSegLib.site_data import is_partly_labelled, needs_completion
 from CrossModalSegLib.training import train
 
 TIMED_STEPS = 4
@@ -110,6 +110,8 @@ def _prepare(run: Finetuning, names: Sequence[str], labelled: bool) -> list[str]
         if labelled and needs_completion(cases[name], run.mapping):
             parent.score(cases[name])
         prepared_case(run, cases[name], labelled)
+        if is_partly_labelled(cases[name]):
+            prepared_case(run, cases[name], False)
         taken.append(name)
     return taken
 

@@ -21,7 +21,7 @@ from CrossModalSegLib.finetune_scoring import read_prediction
 from CrossModalSegLib.forgetting import Anchor
 from CrossModalSegLib.inference import intensity_rules, load_network
 from CrossModalSegLib.network import CrossModalNetwork
-from CrossModalSegLib.site_data import DataCase, needs_completion, prepared, structure_ml
+from CrossModalSegLib.site_data import DataCase, is_partly_labelled, needs_completion, prepared, structure_ml
 from CrossModalSegLib.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training import train
 from CrossModalSegLib.training_case import TrainingCase, load_case, save_case
@@ -95,11 +95,15 @@ def grown_network(run: Finetuning) -> CrossModalNetwork:
 def sources(
     run: Finetuning, training: Training, config: TrainingConfig, most: int | None = None
 ) -> tuple[CaseSource, UnlabelledSource | None, CaseSource | None]:
-    """Samples to learn from with and without labels, and those of the cases that are judged on, which are not varied."""
-    learnt = [prepared_case(run, run.cases[name], True) for name in training.learnt[:most]]
+    """Samples to learn from with and without labels, and those of the cases that are judged on, which are not varied.
+
+    Where only one scan of a pair is labelled, it is learnt from by itself, and the pair without labels.
+    """
+    cases = [run.cases[name] for name in training.learnt[:most]]
+    learnt = [prepared_case(run, case, True) for case in cases]
     judged = [prepared_case(run, run.cases[name], True) for name in validated(training)] if run.processes.writes else []
-    known = unlabelled_cases(run, training)[:most] if config.semi_supervised.batch else ()
-    without = [prepared_case(run, case, False) for case in known]
+    pairs = [*unlabelled_cases(run, training)[:most], *(case for case in cases if is_partly_labelled(case))]
+    without = [prepared_case(run, case, False) for case in pairs] if config.semi_supervised.batch else []
     still = replace(config, synthesis=replace(config.synthesis, **STILL))
     return (
         CaseSource(learnt, config),
@@ -122,7 +126,7 @@ def validated(training: Training) -> tuple[str, ...]:
 def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCase:
     """The case ready for patches, from the run's folder, where it is put the first time, with the volumes of its labels
     for the report. The parent's labels, where they are needed, are there already."""
-    path = run.folder / PREPARED / f"{case.id}.pt"
+    path = run.folder / PREPARED / f"{case.id}{'' if labelled else '-unlabelled'}.pt"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         reference = case.reference() if labelled else None
