@@ -141,7 +141,8 @@ def conclude(
     run.pace.update("report", 0.0)
     site = paired(run.data.labelled, parent, candidate)
     frozen = paired(run.frozen, parent, candidate)
-    verdict = judge(site, frozen, run.config.gate, contradictions(run, parent), doubts(run, site))
+    new = [one.name for one in run.mapping.new]
+    verdict = judge(site, frozen, run.config.gate, contradictions(run, parent), doubts(run, site), new)
     steps = final_steps(run, schedule)
     bundle = publish_candidate(run, configuration(run, steps), weights, verdict)
     metrics = {

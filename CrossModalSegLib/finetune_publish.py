@@ -11,7 +11,7 @@ from CrossModalSegLib.bundle import Bundle, load_bundle
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_training import unlabelled_cases
-from CrossModalSegLib.frozen_cases import frozen_files
+from CrossModalSegLib.frozen_cases import frozen_files, translated_files
 from CrossModalSegLib.gate import Change, Verdict
 from CrossModalSegLib.learnt_cases import learnt_by_child
 from CrossModalSegLib.trained_bundle import publish_trained
@@ -38,7 +38,9 @@ def publish_candidate(
         card=model_card(run, config, verdict, facts),
         parent=run.base.sha256,
         scores=scores,
-        more_files=frozen_files(run.base) if run.mapping.is_identity else {},
+        more_files=frozen_files(run.base)
+        if run.mapping.is_identity
+        else translated_files(run.frozen, run.mapping.label_map),
     )
 
 

@@ -11,17 +11,20 @@ import pytest
 import torch
 
 from CrossModalSegLib import early_stop, finetune, finetune_timing, finetune_training
-from CrossModalSegLib.bundle import load_bundle
+from CrossModalSegLib.bundle import load_bundle, publish_bundle
 from CrossModalSegLib.case_files import CaseFiles
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.finetune_scoring import CaseScorer
 from CrossModalSegLib.forgetting import between
+from CrossModalSegLib.frozen_cases import frozen_cases
 from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.learnt_cases import learnt_by
+from CrossModalSegLib.segmentation_io import write_segmentation
 from CrossModalSegLib.site_data import structure_ml
 from CrossModalSegLib.site_runs import unfinished_run
+from CrossModalSegLib.volume import write_volume
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, intensity_bundle
 from Testing.tiny_site import labels, make_site, scan, site_grid
 
@@ -366,7 +369,7 @@ def test_a_budget_that_is_too_small_says_what_would_do(tmp_path, capsys):
 
 def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys):
     folder = tmp_path
-    intensity_bundle(folder / "tiny", (16, 16, 16), 4.0)
+    with_frozen_case(folder / "tiny")
     (folder / "quick.toml").write_text(QUICK)
     spot = LabelMap((Structure(7, "bright spot", (9, 9, 9)),))
     case = CaseFiles(
@@ -394,6 +397,17 @@ def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys)
     assert grown.label_map.values == (2, LEFT, RIGHT, 7)
     assert grown.network["classes"] == 5
     Segmenter(grown, "cpu")
+    (frozen,) = frozen_cases(grown, {value: value for value in grown.label_map.values})
+    assert frozen.values == (2, LEFT, RIGHT)
+
+
+def with_frozen_case(folder: Path) -> None:
+    """The tiny bundle with a frozen T1w."""
+    plain, volume = intensity_bundle(folder.with_name("plain"), (16, 16, 16), 4.0), scan(5, "T1w")
+    write_volume(folder.with_name("T1w.nrrd"), volume.array, volume.grid)
+    write_segmentation(folder.with_name("T1w.seg.nrrd"), labels(5), site_grid(5), LABEL_MAP)
+    files = {f"frozen/one/{name}": folder.with_name(name).read_bytes() for name in ("T1w.nrrd", "T1w.seg.nrrd")}
+    publish_bundle(folder, plain.metadata, plain.read_weights(), "A card.\n", more_files=files)
 
 
 def test_progress_as_events_is_one_line_of_json_each_and_ends_with_the_outcome(tmp_path, capsys):
