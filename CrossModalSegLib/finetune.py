@@ -37,7 +37,7 @@ from CrossModalSegLib.finetune_timing import limit_plan, make_schedule, stages, 
 from CrossModalSegLib.finetune_training import PREPARED, configuration, final_steps, train_one
 from CrossModalSegLib.frozen_cases import frozen_cases
 from CrossModalSegLib.gate import PairedCase, judge
-from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words
+from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words, mutual
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.processes import ALONE, Processes
 from CrossModalSegLib.site_data import DataCase, SiteData
@@ -109,8 +109,9 @@ def checked_cases(run: Finetuning) -> list[DataCase]:
     return [case for case in run.data.labelled if case.id in judged] or list(run.data.labelled[:MOST_CHECKED])
 
 
-def contradictions(run: Finetuning, parent: Mapping[str, Scores]) -> list[str]:
-    """What speaks against the corrected labels themselves, in words; see ``label_contradictions``."""
+def contradictions(run: Finetuning, parent: Mapping[str, Scores]) -> tuple[list[str], list[str]]:
+    """What speaks against the corrected labels themselves, and what makes one doubt them or the parent, both in words; see
+    ``label_contradictions``."""
     values = [value for value in run.mapping.site.values if run.mapping.origin[value] is not None]
     matrices = {}
     for case in (one for one in run.data.labelled if values and one.id in parent):
@@ -118,7 +119,9 @@ def contradictions(run: Finetuning, parent: Mapping[str, Scores]) -> list[str]:
         for modality, (labels, _grid) in reference.items():
             matrices[f"{case.id} {modality}"] = confusion(labels, predicted[modality][0], values)
     names = {one.value: one.name for one in run.mapping.site.structures}
-    return in_words(exchanges(matrices, values), names)
+    found = exchanges(matrices, values)
+    exchanged = mutual(found)
+    return in_words(exchanged, names), in_words([one for one in found if one not in exchanged], names)
 
 
 def doubts(run: Finetuning, judged: Sequence[PairedCase]) -> list[str]:
@@ -142,7 +145,8 @@ def conclude(
     site = paired(run.data.labelled, parent, candidate)
     frozen = paired(run.frozen, parent, candidate)
     new = [one.name for one in run.mapping.new]
-    verdict = judge(site, frozen, run.config.gate, contradictions(run, parent), doubts(run, site), new)
+    exchanged, doubtful = contradictions(run, parent)
+    verdict = judge(site, frozen, run.config.gate, exchanged, [*doubtful, *doubts(run, site)], new)
     steps = final_steps(run, schedule)
     bundle = publish_candidate(run, configuration(run, steps), weights, verdict)
     metrics = {

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,13 +20,14 @@ from CrossModalSegLib.finetune_scoring import CaseScorer
 from CrossModalSegLib.forgetting import between
 from CrossModalSegLib.frozen_cases import frozen_cases
 from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.label_mapping import same_structures
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.learnt_cases import learnt_by
 from CrossModalSegLib.segmentation_io import write_segmentation
-from CrossModalSegLib.site_data import structure_ml
+from CrossModalSegLib.site_data import SiteData, structure_ml
 from CrossModalSegLib.site_runs import unfinished_run
 from CrossModalSegLib.volume import write_volume
-from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, intensity_bundle
+from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, intensity_bundle
 from Testing.tiny_site import labels, make_site, scan, site_grid
 
 to_grid, segment = finetune_training.prepared, CaseScorer._segment
@@ -307,6 +309,22 @@ def test_exchanged_structures_keep_the_parent(tmp_path, capsys):
     folder = prepare(tmp_path, 2, 0, exchanged=True)
     assert run(folder) == 0
     assert capsys.readouterr().out.startswith('keep: "left bright ball" and "right bright ball" look exchanged in')
+
+
+def test_exchanged_structures_speak_against_the_labels_and_one_that_lies_on_another_only_makes_one_doubt(monkeypatch):
+    mapping, shown = same_structures(LABEL_MAP, LABEL_MAP), labels(0)
+    monkeypatch.setattr(finetune, "read_prediction", lambda *_: {"T1w": (shown, None)})
+
+    def found(corrected: np.ndarray) -> tuple[list[str], list[str]]:
+        case = SimpleNamespace(id="a", reference=lambda: {"T1w": (corrected, None)})
+        run = SimpleNamespace(mapping=mapping, data=SiteData((case,), ()), folder=Path())
+        return finetune.contradictions(run, {"a": {}})
+
+    assert found(shown) == ([], [])
+    (exchanged,), doubts = found(labels(0, exchanged=True))
+    assert (exchanged.endswith("look exchanged in 1 of 1 corrected scans"), doubts) == (True, [])
+    exchanged, (doubt,) = found(np.where(shown == LEFT, RIGHT, np.where(shown == RIGHT, TISSUE, shown)))
+    assert (exchanged, 'lies on the model\'s "left bright ball"' in doubt) == ([], True)
 
 
 @pytest.mark.slow
