@@ -38,6 +38,7 @@ def publish_candidate(
         card=model_card(run, config, verdict, facts),
         parent=run.base.sha256,
         scores=scores,
+        requires_both=run.base.requires_both,
         more_files=frozen_files(run.base)
         if run.mapping.is_identity
         else translated_files(run.frozen, run.mapping.label_map),

@@ -16,6 +16,7 @@ from CrossModalSegLib.bundle import load_bundle, publish_bundle
 from CrossModalSegLib.case_files import CaseFiles
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.cli import main
+from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.finetune_scoring import CaseScorer
 from CrossModalSegLib.forgetting import between
 from CrossModalSegLib.frozen_cases import frozen_cases
@@ -133,6 +134,19 @@ def test_folds_judge_every_case_by_a_training_that_did_not_learn_from_it(done):
     assert sorted(case for fold in folds for case in fold["judged"]) == sorted(plan["cases"])
     assert all(not set(fold["learnt"]) & set(fold["judged"]) for fold in folds)
     assert sorted(final["learnt"]) == sorted(plan["cases"])
+
+
+@pytest.mark.slow
+def test_the_child_of_a_model_that_needs_both_scans_needs_both_as_well(tmp_path):
+    folder = prepare(tmp_path, 1, 0)
+    plain = load_bundle(folder / "tiny")
+    section = plain.metadata["crossmodalseg"] | {"requires_both": True}
+    metadata = {**plain.metadata, "crossmodalseg": section}
+    publish_bundle(folder / "tiny", metadata, plain.read_weights(), "A card.\n", overwrite=True)
+    assert run(folder) == 0
+    child = load_bundle(run_folder(folder) / "tiny-site-1")
+    with pytest.raises(InputError, match="both"):
+        Segmenter(child, "cpu").segment({"T1w": scan(0, "T1w")})
 
 
 # what the gate decides
