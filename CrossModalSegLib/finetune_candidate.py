@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from CrossModalSegLib.finetune_plan import STEPS_BACK
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired
 from CrossModalSegLib.finetune_training import grown_network
@@ -15,7 +16,6 @@ from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.site_data import DataCase
 
 PARENT = "parent"  # folder of the run with the base's results
-STEPS_BACK = (1.0, 0.7, 0.5, 0.35)  # of the share that was asked for, until the frozen cases lose nothing that matters
 
 
 def choose_share(run: Finetuning, parent: Mapping[str, Scores], trained: Mapping[str, Tensor]) -> float:

@@ -19,7 +19,7 @@ VALIDATION_COST = 0.4  # of a step, per validation patch
 VALIDATION_SHARE = 0.2  # of the training time, at most
 MOST_SAMPLES = 6  # patches of a validation
 REPORT_SECONDS = 8.0
-TRIED_SHARES = 3
+STEPS_BACK = (1.0, 0.7, 0.5, 0.35)  # of the share that was asked for, until the frozen cases lose nothing that matters
 MARGIN = 0.95  # of the time that is left: other programs run too
 SCHEDULE_FILE = "schedule.json"
 LEARNABLE = "corrected cases to learn from"  # entries of ``Plan.counts``
@@ -171,7 +171,7 @@ def taken_in_words(plan: Plan) -> str:
 
 def scored(plan: Plan, frozen: int) -> int:
     """How often a case is segmented after the trainings; the frozen ones several times, to choose how far to go."""
-    return sum(len(one.judged) for one in plan.trainings) + TRIED_SHARES * frozen
+    return sum(len(one.judged) for one in plan.trainings) + len(STEPS_BACK) * frozen
 
 
 def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: int) -> Schedule:

@@ -16,7 +16,6 @@ from CrossModalSegLib.finetune_plan import (
     LEARNABLE,
     MARGIN,
     REPORT_SECONDS,
-    TRIED_SHARES,
     UNLABELLED,
     VALIDATION_COST,
     Plan,
@@ -142,7 +141,7 @@ def test_one_patient_is_learnt_from_and_nothing_is_judged():
 def test_the_steps_fill_what_scoring_and_report_leave_of_the_time():
     one = plan(Training("final", ("a",), ()))
     made = schedule(one, OPTIONS, seconds=500.0, step_seconds=2.0, frozen=3)
-    assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - TRIED_SHARES * 3 * 5) / 2)
+    assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - 4 * 3 * 5) / 2)  # each frozen case at four shares
 
 
 def test_folds_share_their_part_and_validation_is_paid_for():
