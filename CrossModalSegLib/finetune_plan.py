@@ -160,13 +160,12 @@ def with_taken_up(plan: Plan, learnt: Collection[str], unlabelled: Sequence[str]
 
 
 def taken_in_words(plan: Plan) -> str:
-    """How many of the cases there was time for; empty where it was enough for all."""
+    """Of how many cases how many are learnt from; empty where time is enough for all."""
     there = [
         (len(plan.final.learnt), plan.counts.get(LEARNABLE, 0), "corrected cases"),
         (len(plan.unlabelled), plan.counts.get(UNLABELLED, 0), "cases without labels"),
     ]
-    said = [f"{taken} of {found} {name}" for taken, found, name in there if taken < found]
-    return f"there was time to learn from {' and '.join(said)}" if said else ""
+    return " and ".join(f"{taken} of {found} {name}" for taken, found, name in there if taken < found)
 
 
 def scored(plan: Plan, frozen: int) -> int:

@@ -82,7 +82,7 @@ class Finetuning:
 @dataclass(frozen=True)
 class Outcome:
     """What came of it: the verdict, the candidate's bundle, and the place among the site's models if it was promoted;
-    ``taken`` says how many of the cases there was time for, and nothing where it was enough for all."""
+    ``taken`` says of how many cases there was time for how many, and nothing where it was enough for all."""
 
     verdict: Verdict
     candidate: Bundle

@@ -194,7 +194,7 @@ def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display")
         show.plan(run)
         schedule, taken = estimate_schedule(run)
     if taken:
-        show.line(f"estimated: {taken}")
+        show.line(f"there will be time to learn from about {taken}")
     folds = len(run.plan.folds)
     trainings = [f"{folds} trainings of {schedule.fold_steps} steps"] if folds else []
     trainings.append(f"one of {schedule.final_steps}")
@@ -207,16 +207,17 @@ def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display")
 
 def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
     verdict = outcome.verdict
+    taken = f"there was time to learn from {outcome.taken}" if outcome.taken else ""
     if args.events:
         facts = {"decision": verdict.decision, "reasons": verdict.reasons, "report": str(outcome.report)}
         place = outcome.promoted or outcome.candidate
-        if outcome.taken:
-            print(json.dumps({"event": "message", "text": outcome.taken}), flush=True)
+        if taken:
+            print(json.dumps({"event": "message", "text": taken}), flush=True)
         print(json.dumps({"event": "done", **facts, "bundle": str(place.path)}), flush=True)
         return
     print(f"{verdict.decision}: {'; '.join(verdict.reasons)}")
-    if outcome.taken:
-        print(outcome.taken)
+    if taken:
+        print(taken)
     print(f"report {outcome.report}")
     if outcome.promoted:
         print(f"new model, also for crossmodalseg segment --bundle: {outcome.promoted.path}")

@@ -316,7 +316,7 @@ def test_a_dry_run_prepares_and_scores_a_few_of_many_cases_and_estimates_the_res
     assert run(folder, "--dry-run") == 0
     assert (len(prepared), len(scored)) == (4, 1)
     said = capsys.readouterr().err
-    assert "estimated: there was time to learn from 3 of 5 corrected cases and 3 of 4 cases without labels" in said
+    assert "there will be time to learn from about 3 of 5 corrected cases and 3 of 4 cases without labels" in said
 
 
 def test_exchanged_structures_keep_the_parent(tmp_path, capsys):

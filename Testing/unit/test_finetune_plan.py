@@ -193,8 +193,7 @@ def test_each_training_has_a_case_to_learn_from_however_few_are_taken_up():
         (("a",), ("c", "d")),
         (("a", "c"), ()),
     ]
-    said = "there was time to learn from 2 of 4 corrected cases and 1 of 3 cases without labels"
-    assert taken_in_words(taken) == said
+    assert taken_in_words(taken) == "2 of 4 corrected cases and 1 of 3 cases without labels"
     assert taken_in_words(with_taken_up(made, order, tuple("xyz"))) == ""
 
 
