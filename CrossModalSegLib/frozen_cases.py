@@ -41,7 +41,7 @@ def frozen_files(bundle: Bundle) -> dict[str, bytes]:
 def translated_files(cases: Sequence[DataCase], label_map: LabelMap) -> dict[str, bytes]:
     """The files of frozen cases, to be handed on to a bundle with another ``label_map``: their labels in its values, and
     with those structures alone that they would show. New ones are not scored on them."""
-    files = {}
+    files: dict[str, bytes] = {}
     for case in cases:
         known = LabelMap(tuple(one for one in label_map.structures if one.value in case.values))
         folder = f"{FOLDER}/{case.id.replace(' ', '-')}"
