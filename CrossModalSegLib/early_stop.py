@@ -1,20 +1,14 @@
-"""Stopping a training when its validation no longer improves, and keeping the weights of the best one.
+"""Stopping a training when its validation no longer improves.
 
 What is decided follows from the validation curve alone, so that a training which was stopped and resumed decides alike.
+The weights that count are those at the end, not those of the best validation: of ten validations the best one is a
+little lucky, and a model that was chosen by it could not be judged on the same cases.
 """
 
-import io
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from CrossModalSegLib.atomic import write_atomically
-
-BEST_FILE = "best.pt"
 Curve = Sequence[Mapping[str, Any]]
 
 
@@ -30,23 +24,11 @@ def best_of(curve: Curve) -> int:
 
 
 class EarlyStop:
-    """Stops after ``patience`` validations without a better one; the best weights are kept in ``folder``."""
+    """Stops after ``patience`` validations without a better one."""
 
-    def __init__(self, folder: Path, patience: int):
-        self.folder, self.patience = folder, patience
-
-    def validated(self, curve: Curve, average: Mapping[str, Tensor]) -> None:
-        """After a validation, the last of ``curve``: keep ``average`` where it is the best so far."""
-        if best_of(curve) == len(curve) - 1:
-            buffer = io.BytesIO()
-            torch.save(dict(average), buffer)
-            write_atomically(self.folder / BEST_FILE, buffer.getvalue())
+    def __init__(self, patience: int):
+        self.patience = patience
 
     def ends(self, curve: Curve) -> bool:
         """Whether the training is over."""
         return bool(curve) and len(curve) - 1 - best_of(curve) >= self.patience
-
-    def best_weights(self) -> dict[str, Tensor] | None:
-        """The averaged weights of the best validation; None before the first."""
-        path = self.folder / BEST_FILE
-        return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else None

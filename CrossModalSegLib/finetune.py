@@ -8,7 +8,7 @@ import dataclasses
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from CrossModalSegLib.finetune_candidate import (
     weights_at,
 )
 from CrossModalSegLib.finetune_config import finetune_config_from
-from CrossModalSegLib.finetune_plan import Plan, Schedule
+from CrossModalSegLib.finetune_plan import KNOWN, Plan, Schedule, known_in_words, taken_in_words
 from CrossModalSegLib.finetune_publish import publish_candidate
 from CrossModalSegLib.finetune_report import write_report
 from CrossModalSegLib.finetune_run import Finetuning, Outcome, Pace, Tell
@@ -37,13 +37,15 @@ from CrossModalSegLib.finetune_scoring import Scores, paired, read_prediction
 from CrossModalSegLib.finetune_timing import limit_plan, make_schedule, stages, take_up
 from CrossModalSegLib.finetune_training import PREPARED, configuration, final_steps, train_one
 from CrossModalSegLib.frozen_cases import frozen_cases
-from CrossModalSegLib.gate import judge
-from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words
+from CrossModalSegLib.gate import PairedCase, judge
+from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words, mutual
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.processes import ALONE, Processes
-from CrossModalSegLib.site_data import SiteData, needs_completion
+from CrossModalSegLib.site_data import DataCase, SiteData
 from CrossModalSegLib.site_models import adopt
 from CrossModalSegLib.site_runs import METRICS_FILE, give_up
+
+MOST_CHECKED = 4  # corrected cases whose labels are compared with the parent's where none are judged on
 
 
 def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping, plan: Plan, data: SiteData,
@@ -107,27 +109,36 @@ def judge_all(
 
 
 def score_parent(run: Finetuning) -> dict[str, Scores]:
-    """The parent's scores of all cases that are judged on, and its labels where those of the site are incomplete."""
+    """The parent's scores of all cases that are judged on, and of some others where none are."""
+    scorer = parent_scorer(run, run.folder / PARENT)
+    return score_cases(run, scorer, [*checked_cases(run), *run.frozen], "scoring the base")
+
+
+def checked_cases(run: Finetuning) -> list[DataCase]:
+    """The cases whose labels are compared with the parent's: those that are judged on, else some of the others."""
     judged = {name for training in run.plan.trainings for name in training.judged}
-    wanted = [
-        c
-        for c in run.data.labelled
-        if c.id in judged or needs_completion(c, run.mapping) or len(run.data.patients) == 1
-    ]
-    return score_cases(run, parent_scorer(run, run.folder / PARENT), [*wanted, *run.frozen], "scoring the base")
+    return [case for case in run.data.labelled if case.id in judged] or list(run.data.labelled[:MOST_CHECKED])
 
 
-def contradictions(run: Finetuning) -> list[str]:
-    """What speaks against the corrected labels themselves, in words; see ``label_contradictions``."""
+def contradictions(run: Finetuning, parent: Mapping[str, Scores]) -> tuple[list[str], list[str]]:
+    """What speaks against the corrected labels themselves, and what makes one doubt them or the parent, both in words; see
+    ``label_contradictions``."""
     values = [value for value in run.mapping.site.values if run.mapping.origin[value] is not None]
     matrices = {}
-    for case in run.data.labelled if values else ():
-        if (run.folder / PARENT / case.id).is_dir():
-            predicted, reference = read_prediction(run.folder / PARENT, case), case.reference()
-            for modality, (labels, _grid) in reference.items():
-                matrices[f"{case.id} {modality}"] = confusion(labels, predicted[modality][0], values)
+    for case in (one for one in run.data.labelled if values and one.id in parent):
+        predicted, reference = read_prediction(run.folder / PARENT, case), case.reference()
+        for modality, (labels, _grid) in reference.items():
+            matrices[f"{case.id} {modality}"] = confusion(labels, predicted[modality][0], values)
     names = {one.value: one.name for one in run.mapping.site.structures}
-    return in_words(exchanges(matrices, values), names)
+    found = exchanges(matrices, values)
+    exchanged = mutual(found)
+    return in_words(exchanged, names), in_words([one for one in found if one not in exchanged], names)
+
+
+def doubts(run: Finetuning, judged: Sequence[PairedCase]) -> list[str]:
+    """Why the evidence is thin, beyond what the scores show."""
+    too_few = len({case.patient for case in judged}) < run.config.gate.fewest_patients
+    return [known_in_words(run.plan)] if too_few and run.plan.counts.get(KNOWN) else []
 
 
 # --- the candidate
@@ -143,7 +154,10 @@ def conclude(
     """The verdict, the candidate's bundle, the report, and last the file that marks the run as done."""
     run.pace.update("report", 0.0)
     site = paired(run.data.labelled, parent, candidate)
-    verdict = judge(site, paired(run.frozen, parent, candidate), run.config.gate, contradictions(run))
+    frozen = paired(run.frozen, parent, candidate)
+    new = [one.name for one in run.mapping.new]
+    exchanged, doubtful = contradictions(run, parent)
+    verdict = judge(site, frozen, run.config.gate, exchanged, [*doubtful, *doubts(run, site)], new)
     steps = final_steps(run, schedule)
     bundle = publish_candidate(run, configuration(run, steps), weights, verdict)
     metrics = {
@@ -159,7 +173,7 @@ def conclude(
     promoted = adopt(run.site, bundle.path) if verdict.decision == "promote" else None
     write_atomically(run.folder / METRICS_FILE, json.dumps(_without_infinity(metrics), indent=1, allow_nan=False))
     shutil.rmtree(run.folder / PREPARED, ignore_errors=True)  # only spares time: what cannot be removed does no harm
-    return Outcome(verdict, bundle, promoted, report)
+    return Outcome(verdict, bundle, promoted, report, taken_in_words(run.plan))
 
 
 def _without_infinity(content: Any) -> Any:

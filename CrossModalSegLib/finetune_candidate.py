@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from CrossModalSegLib.finetune_plan import STEPS_BACK
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired
 from CrossModalSegLib.finetune_training import grown_network
@@ -15,15 +16,14 @@ from CrossModalSegLib.inference import Segmenter
 from CrossModalSegLib.site_data import DataCase
 
 PARENT = "parent"  # folder of the run with the base's results
-STEPS_BACK = (1.0, 0.7, 0.5, 0.35)  # of the share that was asked for, until the frozen cases lose nothing that matters
 
 
 def choose_share(run: Finetuning, parent: Mapping[str, Scores], trained: Mapping[str, Tensor]) -> float:
     """The share of the way that the candidate goes: the largest with which no frozen case or structure falls too far, else
     the largest with which none does so for certain, else the smallest.
 
-    ``trained`` are the weights of the last training. The site's held-out cases are not looked at, so that the gate's
-    comparison on them stays fair. 1 where structures are new; where there are no frozen cases, the share asked for.
+    ``trained`` are the weights of the last training. The site's held-out cases are not looked at: they have told when that
+    training ended, and nothing else before the gate. 1 where structures are new; where there are no frozen cases, the share asked for.
     """
     if run.mapping.new:
         return 1.0

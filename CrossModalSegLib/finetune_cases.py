@@ -8,8 +8,9 @@ from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.finetune_config import FinetuneConfig, training_config
-from CrossModalSegLib.finetune_plan import Plan
+from CrossModalSegLib.finetune_plan import HELD_OUT, KNOWN, LEARNABLE, UNLABELLED, Plan
 from CrossModalSegLib.label_mapping import LabelMapping
+from CrossModalSegLib.learnt_cases import known_patients
 from CrossModalSegLib.site_data import SiteData, site_data
 from CrossModalSegLib.site_folder import read_splits
 
@@ -19,19 +20,32 @@ RESTART = "start anew, without --resume"
 def make_plan(
     site: Path, base: Bundle, mapping: LabelMapping, config: FinetuneConfig, name: str, version: str, minutes: float
 ) -> tuple[Plan, SiteData]:
-    """Check all data and decide what will be done. Raises DataError ``site-data`` with all problems."""
+    """Check all data and decide what will be done.
+
+    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on. Raises
+    DataError ``site-data`` with all problems, ConfigError, LabelError ``sides-lost``.
+    """
+    if base.mirror:
+        mapping.require_sides()
     training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
     data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site))
+    known = known_patients(base, (*data.labelled, *data.unlabelled))
+    free = tuple(case for case in data.unlabelled if not case.held_out)
+    counts = {HELD_OUT: len(data.unlabelled) - len(free), KNOWN: len(known & set(data.patients))}
+    data = replace(data, unlabelled=free)
+    trainings = finetune_plan.choose_trainings(data, config.finetune, known)
+    counts |= {LEARNABLE: len(trainings[-1].learnt), UNLABELLED: len(free)}
     plan = Plan(
         name=name,
         version=version,
         base={"name": base.name, "version": base.version, "sha256": base.sha256},
-        trainings=finetune_plan.choose_trainings(data, config.finetune),
+        trainings=trainings,
         cases={case.id: {"revision": case.revision, "sha256": dict(case.sha256 or {})} for case in data.labelled},
         unlabelled=tuple(case.id for case in data.unlabelled),
         config=config.to_tables(),
         mapping=mapping.to_json(),
         budget_minutes=minutes,
+        counts=counts,
     )
     return plan, data
 

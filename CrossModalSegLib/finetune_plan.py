@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ VALIDATION_COST = 0.4  # of a step, per validation patch
 VALIDATION_SHARE = 0.2  # of the training time, at most
 MOST_SAMPLES = 6  # patches of a validation
 REPORT_SECONDS = 8.0
-TRIED_SHARES = 3
+STEPS_BACK = (1.0, 0.7, 0.5, 0.35)  # of the share that was asked for, until the frozen cases lose nothing that matters
 MARGIN = 0.95  # of the time that is left: other programs run too
 SCHEDULE_FILE = "schedule.json"
 START_ANEW = "start a new run, without --resume"
+LEARNABLE = "corrected cases to learn from"  # entries of ``Plan.counts``
+UNLABELLED = "cases without labels to learn from"
+HELD_OUT = "cases without labels of held-out patients"
+KNOWN = "corrected patients whom the parent has learnt from"
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Plan:
 
     ``cases`` holds revision and SHA-256 of each labelled case by id, ``unlabelled`` the ids of the others; ``base`` name,
     version and SHA-256 of the parent; ``config`` and ``mapping`` what was asked for; ``case_seconds`` what segmenting and
-    scoring a case takes here, 0 before it was measured.
+    scoring a case takes here, 0 before it was measured; ``counts`` what is said about cases that are not named.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Plan:
     mapping: Mapping[str, Any]
     budget_minutes: float
     case_seconds: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def folds(self) -> tuple[Training, ...]:
@@ -113,26 +119,33 @@ def _bad_run(file: Path, error: Exception) -> DataError:
     return DataError("bad-run", f"{file}: {type(error).__name__} {error}", START_ANEW)
 
 
-def choose_trainings(data: SiteData, options: FinetuneOptions) -> tuple[Training, ...]:
+def choose_trainings(
+    data: SiteData, options: FinetuneOptions, known: AbstractSet[str] = frozenset()
+) -> tuple[Training, ...]:
     """Which cases are learnt from and which are judged on, by patient, so that no patient is on both sides.
 
     With enough held-out patients one training learns from all others. With fewer, each fold leaves out a part of the
-    patients, and the last training learns from all. With one patient nothing can be held out. Where a person has set
-    patients apart, these alone are held out, however few.
+    patients, and the last training learns from all. With one patient nothing can be held out. Patients who are ``known``
+    to the parent, because it has learnt from them, are never judged on. Where a person has set patients apart, these
+    alone are held out, however few. Raises DataError ``site-data`` where these are all.
     """
     by_person = {case.patient for case in data.labelled if case.set_apart}
-    apart = by_person or {case.patient for case in data.labelled if case.held_out}
+    apart = by_person or {case.patient for case in data.labelled if case.held_out} - known
     rest = set(data.patients) - apart
-    if (by_person or len(apart) >= options.held_out_patients) and rest:
-        return (Training("final", _ids(data.labelled, rest), _ids(data.labelled, apart)),)
-    patients = list(data.patients)
-    everything = Training("final", _ids(data.labelled, set(patients)), ())
+    if by_person and not rest:
+        what = f"all {_counted(data.patients, 'patient')} with corrected cases are held out: none is left to learn from"
+        hint = "correct a case of another patient, or: crossmodalseg site split SITE CASE training"
+        raise DataError("site-data", what, hint)
+    if rest and (by_person or len(apart) >= options.held_out_patients):
+        return (Training("final", _ids(data.labelled, rest), _ids(data.labelled, apart - known)),)
+    everything = Training("final", _ids(data.labelled, set(data.patients)), ())
+    patients = [patient for patient in data.patients if patient not in known]
     if len(patients) < 2:
         return (everything,)
     count = min(options.folds, len(patients))
     parts = [set(patients[number::count]) for number in range(count)]
     folds = [
-        Training(f"fold-{n}", _ids(data.labelled, set(patients) - part), _ids(data.labelled, part))
+        Training(f"fold-{n}", _ids(data.labelled, set(data.patients) - part), _ids(data.labelled, part))
         for n, part in enumerate(parts, start=1)
     ]
     return (*folds, everything)
@@ -152,9 +165,31 @@ def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, fro
     return dataclasses.replace(plan, trainings=trainings, case_seconds=round(case_seconds, 3))
 
 
+def learning_order(plan: Plan) -> tuple[str, ...]:
+    """The ids of the corrected cases to learn from, such that each training has one however few are taken up."""
+    return tuple(dict.fromkeys([*(one.learnt[0] for one in plan.trainings), *plan.final.learnt]))
+
+
+def with_taken_up(plan: Plan, learnt: Collection[str], unlabelled: Sequence[str]) -> Plan:
+    """The plan with these cases alone to learn from; what is judged stays."""
+    trainings = tuple(
+        dataclasses.replace(one, learnt=tuple(name for name in one.learnt if name in learnt)) for one in plan.trainings
+    )
+    return dataclasses.replace(plan, trainings=trainings, unlabelled=tuple(unlabelled))
+
+
+def taken_in_words(plan: Plan) -> str:
+    """Of how many cases how many are learnt from; empty where time is enough for all."""
+    there = [
+        (len(plan.final.learnt), plan.counts.get(LEARNABLE, 0), "corrected cases"),
+        (len(plan.unlabelled), plan.counts.get(UNLABELLED, 0), "cases without labels"),
+    ]
+    return " and ".join(f"{taken} of {found} {name}" for taken, found, name in there if taken < found)
+
+
 def scored(plan: Plan, frozen: int) -> int:
     """How often a case is segmented after the trainings; the frozen ones several times, to choose how far to go."""
-    return sum(len(one.judged) for one in plan.trainings) + TRIED_SHARES * frozen
+    return sum(len(one.judged) for one in plan.trainings) + len(STEPS_BACK) * frozen
 
 
 def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: int) -> Schedule:
@@ -211,6 +246,9 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
     labelled = f"{_counted(data.labelled, 'corrected case')} of {_counted(data.patients, 'patient')}"
     without = f"{_counted(data.unlabelled, 'case')} without labels"
     lines = [f"{labelled}, {without}, {_counted(structures, 'structure')}"]
+    held_out = plan.counts.get(HELD_OUT, 0)
+    if held_out:
+        lines.append(f"{held_out} more without labels left out: of held-out patients, nothing is learnt")
     lines.append(
         f"base {plan.base['name']} {plan.base['version']} ({plan.base['sha256'][:12]}) → {plan.name} {plan.version}"
     )
@@ -221,6 +259,8 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
     elif plan.final.judged:
         count = len(plan.final.judged)
         lines.append(f"{len(plan.final.learnt)} cases are learnt from, {count} held-out ones are judged on")
+    elif plan.counts.get(KNOWN):
+        lines.append(f"{known_in_words(plan)}: nothing can be held out, so the evidence will be insufficient")
     else:
         lines.append("one patient alone: nothing can be held out, so the evidence will be insufficient")
     lines.append(
@@ -229,6 +269,13 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
         else "the base has no frozen cases: what is forgotten cannot be measured"
     )
     return lines
+
+
+def known_in_words(plan: Plan) -> str:
+    """Why patients are not judged on, though they have corrected cases."""
+    return (
+        f"the parent has learnt from cases of {plan.counts[KNOWN]} of the corrected patients, who cannot be judged on"
+    )
 
 
 def _counted(things: Sequence[object], name: str) -> str:

@@ -10,8 +10,10 @@ from torch import Tensor
 from CrossModalSegLib.bundle import Bundle, load_bundle
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.finetune_run import Finetuning
-from CrossModalSegLib.frozen_cases import frozen_files
+from CrossModalSegLib.finetune_training import unlabelled_cases
+from CrossModalSegLib.frozen_cases import frozen_files, translated_files
 from CrossModalSegLib.gate import Change, Verdict
+from CrossModalSegLib.learnt_cases import learnt_by_child
 from CrossModalSegLib.trained_bundle import publish_trained
 
 
@@ -24,17 +26,7 @@ def publish_candidate(
         return load_bundle(target)  # it appeared whole, and the run is deterministic
     description = config.description.split(" Fine-tuned ")[0]
     config = dataclasses.replace(config, description=f"{description} Fine-tuned to a site's cases.")
-    facts = {
-        "fine-tuned from": dict(run.plan.base),
-        "corrected cases": len(run.data.labelled),
-        "unlabelled cases": len(run.data.unlabelled),
-        "iterations": config.training.iterations,
-        "share": run.share,
-        "device": run.device.type,
-        "cases": {case: facts["sha256"] for case, facts in run.plan.cases.items()},
-        "label mapping": dict(run.plan.mapping),
-        "fine-tuning": dict(run.plan.config),
-    }
+    facts = training_facts(run, config)
     scores = {"gate": {"decision": verdict.decision, "reasons": list(verdict.reasons), **_numbers(verdict)}}
     return publish_trained(
         target,
@@ -43,14 +35,37 @@ def publish_candidate(
         weights,
         facts,
         [],
-        card=model_card(run, config, verdict),
+        card=model_card(run, config, verdict, facts),
         parent=run.base.sha256,
         scores=scores,
-        more_files=frozen_files(run.base) if run.mapping.is_identity else {},
+        requires_both=run.base.requires_both,
+        more_files=frozen_files(run.base)
+        if run.mapping.is_identity
+        else translated_files(run.frozen, run.mapping.label_map),
     )
 
 
-def model_card(run: Finetuning, config: TrainingConfig, verdict: Verdict) -> str:
+def training_facts(run: Finetuning, config: TrainingConfig) -> dict[str, Any]:
+    """What the candidate was made from; cases that were judged on, and not learnt from, stand apart."""
+    final = run.plan.final
+    unlabelled = [case.id for case in unlabelled_cases(run, final)] if config.semi_supervised.batch else []
+    judged = {name for training in run.plan.trainings for name in training.judged}
+    return {
+        "fine-tuned from": dict(run.plan.base),
+        "corrected cases": len(final.learnt),
+        "unlabelled cases": len(unlabelled),
+        "iterations": config.training.iterations,
+        "share": run.share,
+        "device": run.device.type,
+        "cases": {case: run.plan.cases[case]["sha256"] for case in final.learnt},
+        "judged cases": {case: run.plan.cases[case]["sha256"] for case in sorted(judged)},
+        **learnt_by_child(run.base, final.learnt, unlabelled),
+        "label mapping": dict(run.plan.mapping),
+        "fine-tuning": dict(run.plan.config),
+    }
+
+
+def model_card(run: Finetuning, config: TrainingConfig, verdict: Verdict, facts: Mapping[str, Any]) -> str:
     """Markdown: what it was made from and with, and what the gate found."""
     lines = [
         f"# {config.name} {config.version}",
@@ -60,7 +75,7 @@ def model_card(run: Finetuning, config: TrainingConfig, verdict: Verdict) -> str
         "**Research and education. Not for clinical use.**",
         "",
         f"- Parent: {run.base.name} {run.base.version} (SHA-256 {run.base.sha256}); its card holds for this model too.",
-        f"- Cases: {len(run.data.labelled)} corrected, {len(run.data.unlabelled)} without labels, of one site.",
+        f"- Cases: {facts['corrected cases']} corrected, {facts['unlabelled cases']} without labels, of one site.",
         f"- Structures: {', '.join(one.name for one in run.mapping.label_map.structures)}.",
         *[f"- {words}." for words in run.mapping.in_words()],
         f"- Steps: {config.training.iterations} on {run.device.type}; {run.share:.0%} of the way from the parent's weights to the trained.",

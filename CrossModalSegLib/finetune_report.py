@@ -8,18 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.finetune_candidate import share_name
 from CrossModalSegLib.finetune_pictures import BeforeAfter, bars, draw
-from CrossModalSegLib.finetune_plan import Schedule
+from CrossModalSegLib.finetune_plan import LEARNABLE, UNLABELLED, Schedule
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import Scores, read_prediction
+from CrossModalSegLib.finetune_training import volumes_file
 from CrossModalSegLib.gate import Change, GroupChanges, Verdict
 from CrossModalSegLib.site_data import DataCase
 from CrossModalSegLib.site_runs import REPORT_FILE
@@ -74,38 +73,38 @@ def _verdict(verdict: Verdict) -> str:
 
 def _data(run: Finetuning) -> str:
     rows = [
-        ("corrected cases", len(run.data.labelled)),
-        ("patients with corrected cases", len(run.data.patients)),
-        ("cases without labels", len(run.data.unlabelled)),
-        ("structures", len(run.mapping.label_map.structures)),
-        ("frozen cases", len(run.frozen)),
+        ("corrected cases", str(len(run.data.labelled))),
+        ("patients with corrected cases", str(len(run.data.patients))),
+        ("corrected cases learnt from", _of(len(run.plan.final.learnt), run.plan.counts.get(LEARNABLE))),
+        ("cases without labels learnt from", _of(len(run.data.unlabelled), run.plan.counts.get(UNLABELLED))),
+        ("structures", str(len(run.mapping.label_map.structures))),
+        ("frozen cases", str(len(run.frozen))),
     ]
     voxels = _labelled_volumes(run)
     said = "".join(f"<li>{escape(words)}</li>" for words in (*run.mapping.in_words(), *run.data.notes))
     return (
         "<h2>Data</h2>"
-        + _table(("", "count"), [(name, str(count)) for name, count in rows])
+        + _table(("", "count"), rows)
         + (f"<ul>{said}</ul>" if said else "")
-        + "<p>How many corrected scans show each structure, and its mean volume in them:</p>"
+        + "<p>How many of the corrected scans that were taken up show each structure, and its mean volume in them:</p>"
         + _table(("structure", "scans", "mL"), voxels)
     )
 
 
+def _of(count: int, found: int | None) -> str:
+    return str(count) if found in (None, count) else f"{count} of {found}, for which there was time"
+
+
 def _labelled_volumes(run: Finetuning) -> list[tuple[str, ...]]:
+    """From what was noted when the cases were prepared."""
     volumes: dict[int, list[float]] = {value: [] for value in run.mapping.site.values}
-    for case in run.data.labelled:
-        for labels, grid in case.reference().values():
-            counts = _counts(labels)
-            for value, found in volumes.items():
-                if value in counts:
-                    found.append(counts[value] * grid.voxel_volume_ml)
+    files = [file for case in run.data.labelled if (file := volumes_file(run, case.id)).exists()]
+    for scan in (scan for file in files for scan in json.loads(file.read_text(encoding="utf-8"))):
+        for value, found in volumes.items():
+            if str(value) in scan:
+                found.append(scan[str(value)])
     names = {one.value: one.name for one in run.mapping.site.structures}
     return [(names[value], str(len(of)), f"{sum(of) / len(of):.2f}" if of else "–") for value, of in volumes.items()]
-
-
-def _counts(labels: Any) -> dict[int, int]:
-    values, counts = np.unique(labels, return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _group(title: str, group: GroupChanges, run: Finetuning, none: str) -> str:

@@ -81,9 +81,11 @@ class Finetuning:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it: the verdict, the candidate's bundle, and the place among the site's models if it was promoted."""
+    """What came of it: the verdict, the candidate's bundle, and the place among the site's models if it was promoted;
+    ``taken`` says of how many cases there was time for how many, and nothing where it was enough for all."""
 
     verdict: Verdict
     candidate: Bundle
     promoted: Bundle | None
     report: Path
+    taken: str = ""

@@ -1,8 +1,10 @@
 """How long things take here and now, and what therefore fits into the budget."""
 
+import math
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,12 +15,14 @@ from CrossModalSegLib.finetune_candidate import PARENT, parent_scorer
 from CrossModalSegLib.finetune_plan import Schedule
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import SCORES_FILE
-from CrossModalSegLib.finetune_training import configuration, grown_network, prepared_case, sources
+from CrossModalSegLib.finetune_training import configuration, grown_network, prepared_case, sources, validated
+from CrossModalSegLib.site_data import is_partly_labelled, needs_completion
 from CrossModalSegLib.training import train
 
 TIMED_STEPS = 4
-PREPARING_SHARE = 0.2  # of the budget, after which no more cases without labels are taken up
-FEWEST_UNLABELLED = 8  # that are taken up in any case
+TRIED_CASES = 2  # with labels, and without, that a dry run prepares
+PREPARING_SHARE = 0.15  # of the budget for cases with labels, and as much for those without; the rest is not taken up
+FEWEST_TAKEN = 8  # of each that are taken up in any case
 
 
 def limit_plan(run: Finetuning) -> None:
@@ -31,40 +35,85 @@ def limit_plan(run: Finetuning) -> None:
 
 
 def make_schedule(run: Finetuning) -> Schedule:
-    """Measure a step here and now, and fill what is left of the budget."""
+    """Prepare the cases, measure a step here and now, and fill what is left of the budget."""
     if not run.processes.writes:
         return Schedule(1, 1, 0.0)
-    step_seconds = time_steps(run)
     prepare_all(run)
-    seconds = run.plan.budget_minutes * 60 - run.pace.elapsed
-    try:
-        made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
-    except ConfigError:
-        if not run.plan.folds:
-            raise
-        take_up(run)  # a model without evidence rather than none: the trainings that leave cases out are left out
-        replace(run.plan, trainings=(run.plan.final,)).save(run.folder)
-        take_up(run)
-        made = finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
+    step_seconds = time_steps(run)
+    made = _fill(run, run.plan.budget_minutes * 60 - run.pace.elapsed, step_seconds)
     made.save(run.folder)
     return made
 
 
+def estimate_schedule(run: Finetuning) -> tuple[Schedule, str]:
+    """What `make_schedule` will find, and how many cases there will be time for, in words, from a few cases: no others are
+    prepared, and the parent scores none but the largest."""
+    limit_plan(run)
+    learnt, of_learnt = _estimate(run, run.plan.final.learnt, True)
+    unlabelled, of_unlabelled = _estimate(run, run.plan.unlabelled, False)
+    step_seconds = time_steps(run)
+    scoring = run.plan.case_seconds * (sum(len(one.judged) for one in run.plan.trainings) + len(run.frozen))
+    seconds = run.plan.budget_minutes * 60 - run.pace.elapsed - scoring - of_learnt - of_unlabelled
+    schedule = _fill(run, seconds, step_seconds)
+    plan = finetune_plan.with_taken_up(run.plan, run.plan.final.learnt[:learnt], run.plan.unlabelled[:unlabelled])
+    return schedule, finetune_plan.taken_in_words(plan)
+
+
+def _estimate(run: Finetuning, names: Sequence[str], labelled: bool) -> tuple[int, float]:
+    """How many of the cases will be taken up, and the seconds that preparing these takes, from the first few."""
+    few = names[:TRIED_CASES]
+    if not few:
+        return 0, 0.0
+    started = time.monotonic()
+    _prepare(run, few, labelled)
+    each, most = (time.monotonic() - started) / len(few), PREPARING_SHARE * run.plan.budget_minutes * 60
+    count = min(len(names), max(FEWEST_TAKEN, math.ceil(most / each)))
+    return count, count * each
+
+
+def _fill(run: Finetuning, seconds: float, step_seconds: float) -> Schedule:
+    """The schedule that fills these seconds; where they are few, that of a model without evidence rather than none: the
+    trainings that leave cases out are left out. Raises ConfigError ``budget-too-small``."""
+    try:
+        return finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
+    except ConfigError:
+        if not run.plan.folds:
+            raise
+        replace(run.plan, trainings=(run.plan.final,)).save(run.folder)
+        take_up(run)
+        return finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
+
+
 def prepare_all(run: Finetuning) -> None:
-    """Bring the cases onto their model grids, so that no training waits for them: all that have labels, and as many of
-    the others as there is time for. Ids are random, so the first ones do; the plan is left with these."""
-    for number, case in enumerate(run.data.labelled, start=1):
-        run.pace.update("preparing", 0.0, f"corrected case {number} of {len(run.data.labelled)}")
-        prepared_case(run, case, labelled=True)
-    taken = []
-    for number, case in enumerate(run.data.unlabelled, start=1):
-        if number > FEWEST_UNLABELLED and run.pace.elapsed > PREPARING_SHARE * run.plan.budget_minutes * 60:
+    """Bring the cases onto their model grids, so that no training waits for them: as many with labels, and as many of the
+    others, as there is time for. Ids are random, so the first ones do; the plan is left with these."""
+    learnt = _prepare(run, finetune_plan.learning_order(run.plan), True)
+    unlabelled = _prepare(run, run.plan.unlabelled, False)
+    finetune_plan.with_taken_up(run.plan, learnt, unlabelled).save(run.folder)
+    take_up(run)
+    for name in dict.fromkeys(name for training in run.plan.trainings for name in validated(training)):
+        prepared_case(run, run.cases[name], True)
+
+
+def _prepare(run: Finetuning, names: Sequence[str], labelled: bool) -> list[str]:
+    """Prepare cases until their part of the budget is spent; the ids of those that are. The parent segments those whose
+    labels it completes."""
+    started, taken = time.monotonic(), list[str]()
+    cases = {case.id: case for case in (run.data.labelled if labelled else run.data.unlabelled)}
+    parent = parent_scorer(run, run.folder / PARENT)
+    for number, name in enumerate(names, start=1):
+        spent = time.monotonic() - started
+        if number > FEWEST_TAKEN and spent > PREPARING_SHARE * run.plan.budget_minutes * 60:
             break
-        run.pace.update("preparing", 0.0, f"case without labels {number} of {len(run.data.unlabelled)}")
-        prepared_case(run, case, labelled=False)
-        taken.append(case.id)
-    if len(taken) < len(run.data.unlabelled):
-        replace(run.plan, unlabelled=tuple(taken)).save(run.folder)
+        words = "corrected case" if labelled else "case without labels"
+        run.pace.update("preparing", 0.0, f"{words} {number} of {len(names)}")
+        if labelled and needs_completion(cases[name], run.mapping):
+            parent.score(cases[name])
+        prepared_case(run, cases[name], labelled)
+        if is_partly_labelled(cases[name]):
+            prepared_case(run, cases[name], False)
+        taken.append(name)
+    return taken
 
 
 def take_up(run: Finetuning) -> None:
@@ -94,7 +143,7 @@ def time_steps(run: Finetuning) -> float:
     semi = replace(config.semi_supervised, start=0.0)
     config = replace(config, semi_supervised=semi, training=replace(config.training, checkpoint_minutes=60.0))
     times: list[float] = []
-    labelled, unlabelled, _ = sources(run, run.plan.final, config, most=2)
+    labelled, unlabelled, _ = sources(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
     with tempfile.TemporaryDirectory() as place:
         train(
             config, len(run.mapping.label_map.channels), labelled, None, Path(place), run.device,

@@ -1,14 +1,16 @@
 """One training of a fine-tuning: from the base's weights, on some of the site's cases, to the weights that it ends with."""
 
+import json
 import math
 import statistics
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from CrossModalSegLib import finetune_plan
-from CrossModalSegLib.atomic import output_errors
+from CrossModalSegLib.atomic import output_errors, write_atomically
 from CrossModalSegLib.checkpoint import read_curve
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.early_stop import EarlyStop, best_of
@@ -19,7 +21,7 @@ from CrossModalSegLib.finetune_scoring import read_prediction
 from CrossModalSegLib.forgetting import Anchor
 from CrossModalSegLib.inference import intensity_rules, load_network
 from CrossModalSegLib.network import CrossModalNetwork
-from CrossModalSegLib.site_data import DataCase, needs_completion, prepared
+from CrossModalSegLib.site_data import DataCase, is_partly_labelled, needs_completion, prepared, structure_ml
 from CrossModalSegLib.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training import train
 from CrossModalSegLib.training_case import TrainingCase, load_case, save_case
@@ -31,7 +33,10 @@ STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "p
 
 
 def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tensor]:
-    """The weights after a training: those of its best validation, or the last ones where nothing is held out."""
+    """The averaged weights at the end of a training, which comes early where held-out scores no longer improve.
+
+    Those of its best validation would have been chosen on the cases that the gate judges them on.
+    """
     folder = run.folder / "training" / training.name
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +49,7 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
         config = replace(config, training=replace(config.training, validation_samples=samples))
     network = grown_network(run)
     options = run.config.finetune
-    stop = EarlyStop(folder, options.patience) if training.judged else None
+    stop = EarlyStop(options.patience) if training.judged else None
     anchor = (
         Anchor(network.to(run.device), options.anchor, ["heads."] if run.mapping.new else [])
         if options.anchor
@@ -62,8 +67,7 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
             config, len(run.mapping.label_map.channels), labelled, validation, folder, run.device, report, unlabelled,
             network, log if run.processes.writes else None, run.processes, anchor, stop,
         )  # fmt: skip
-    best = stop.best_weights() if stop else None
-    return {name: tensor.detach().cpu() for name, tensor in (best or average).items()}
+    return {name: tensor.detach().cpu() for name, tensor in average.items()}
 
 
 def final_steps(run: Finetuning, schedule: Schedule) -> int:
@@ -92,14 +96,15 @@ def grown_network(run: Finetuning) -> CrossModalNetwork:
 def sources(
     run: Finetuning, training: Training, config: TrainingConfig, most: int | None = None
 ) -> tuple[CaseSource, UnlabelledSource | None, CaseSource | None]:
-    """Samples to learn from with and without labels, and those of the cases that are judged on, which are not varied."""
-    learnt = [prepared_case(run, run.cases[name], True) for name in training.learnt[:most]]
-    judged = (
-        [prepared_case(run, run.cases[name], True) for name in training.judged[:most]] if run.processes.writes else []
-    )
-    without = (
-        [prepared_case(run, case, False) for case in run.data.unlabelled[:most]] if config.semi_supervised.batch else []
-    )
+    """Samples to learn from with and without labels, and those of the cases that are judged on, which are not varied.
+
+    Where only one scan of a pair is labelled, it is learnt from by itself, and the pair without labels.
+    """
+    cases = [run.cases[name] for name in training.learnt[:most]]
+    learnt = [prepared_case(run, case, True) for case in cases]
+    judged = [prepared_case(run, run.cases[name], True) for name in validated(training)] if run.processes.writes else []
+    pairs = [*unlabelled_cases(run, training)[:most], *(case for case in cases if is_partly_labelled(case))]
+    without = [prepared_case(run, case, False) for case in pairs] if config.semi_supervised.batch else []
     still = replace(config, synthesis=replace(config.synthesis, **STILL))
     return (
         CaseSource(learnt, config),
@@ -108,14 +113,35 @@ def sources(
     )
 
 
+def unlabelled_cases(run: Finetuning, training: Training) -> tuple[DataCase, ...]:
+    """The cases that a training learns from without labels: none of a patient that it is judged on."""
+    judged = {run.cases[name].patient for name in training.judged}
+    return tuple(case for case in run.data.unlabelled if case.patient not in judged)
+
+
+def validated(training: Training) -> tuple[str, ...]:
+    """The cases that patches of a validation come from: no more than it has patches."""
+    return training.judged[: finetune_plan.MOST_SAMPLES]
+
+
 def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCase:
-    """The case ready for patches, from the run's folder, where it is put the first time."""
-    path = run.folder / PREPARED / f"{case.id}.pt"
+    """The case ready for patches, from the run's folder, where it is put the first time, with the volumes of its labels
+    for the report. The parent's labels, where they are needed, are there already."""
+    path = run.folder / PREPARED / f"{case.id}{'' if labelled else '-unlabelled'}.pt"
     if not path.exists():
         with output_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+        reference = case.reference() if labelled else None
+        if reference is not None:
+            volumes = [structure_ml(labels) for labels in reference.values()]
+            write_atomically(volumes_file(run, case.id), json.dumps(volumes))
         completed = labelled and needs_completion(case, run.mapping)
         predicted = read_prediction(run.folder / "parent", case) if completed else None
-        made = prepared(case, run.base, run.mapping, predicted, labelled)
+        made = prepared(case, run.base, run.mapping, reference, predicted)
         save_case(path, made.normalised(intensity_rules(run.base)))
     return load_case(path)
+
+
+def volumes_file(run: Finetuning, case: str) -> Path:
+    """Where the volumes of a prepared case's labels are: mL by value of each labelled scan."""
+    return run.folder / PREPARED / f"{case}.json"

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from CrossModalSegLib.contradictions import AT_LEAST_0, AT_LEAST_2, Contradiction, Range, out_of_range, refuse
+from CrossModalSegLib.contradictions import AT_LEAST_0, AT_LEAST_2, FRACTION, Contradiction, Range, out_of_range, refuse
 
 Decision = Literal["promote", "keep", "insufficient-evidence"]
 ROUNDING = 1e-9  # a fall of exactly the limit is allowed, however it was computed
@@ -24,12 +24,14 @@ ROUNDING = 1e-9  # a fall of exactly the limit is allowed, however it was comput
 class GateRules:
     """``structure_fall``, ``case_fall``: the most that the mean of a structure, or a case, may lose. ``fewest_patients``
     and ``confidence``: how many held-out patients, and how sure the mean gain above 0 must be, to promote. Two patients
-    may do, because Student's interval of two is wide: their gains have to be large and alike."""
+    may do, because Student's interval of two is wide: their gains have to be large and alike. ``new_structure_least``: the
+    least mean Dice of a structure that the parent does not have, to promote."""
 
     structure_fall: float = 0.01
     case_fall: float = 0.10
     fewest_patients: int = 2
     confidence: float = 0.90
+    new_structure_least: float = 0.5
 
     def __post_init__(self) -> None:
         refuse(self.contradictions())
@@ -39,6 +41,7 @@ class GateRules:
         yield from out_of_range(self, ("structure_fall", "case_fall"), AT_LEAST_0)
         yield from out_of_range(self, ("fewest_patients",), AT_LEAST_2)
         yield from out_of_range(self, ("confidence",), Range("between 0 and 1", lambda number: 0 < number < 1))
+        yield from out_of_range(self, ("new_structure_least",), FRACTION)
 
 
 @dataclass(frozen=True)
@@ -96,13 +99,16 @@ def judge(
     frozen: Sequence[PairedCase],
     rules: GateRules = GateRules(),
     contradictions: Sequence[str] = (),
+    doubts: Sequence[str] = (),
+    new: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on a candidate.
 
     ``keep`` where anything speaks against it: ``contradictions`` in the labels it was trained on, a structure or a case
     that falls too far in either group, no gain on the site's cases. ``insufficient-evidence`` where nothing does, but
-    the held-out patients are too few, the interval of the gain reaches 0, or a structure falls in the only patient of a
-    group, whose mean does not: that may be chance. Else ``promote``.
+    there are other ``doubts``, the held-out patients are too few, the interval of the gain reaches 0, a structure falls in
+    the only patient of a group, whose mean does not: that may be chance; or a ``new`` structure, by name, is not found
+    well, or shown by too few patients. Else ``promote``.
     """
     of_site, of_frozen = compare(site, rules), compare(frozen, rules)
     falls = [*_falls("held-out", of_site, rules), *_falls("frozen", of_frozen, rules)]
@@ -111,9 +117,10 @@ def judge(
         against.append(f"no gain on the held-out cases: mean Dice {_arrow(of_site.mean)}")
     if against:
         return Verdict("keep", tuple(against), of_site, of_frozen)
-    doubts = [*(words for words, _is_certain in falls), *_doubts(of_site, rules)]
-    if doubts:
-        return Verdict("insufficient-evidence", tuple(doubts), of_site, of_frozen)
+    chances = [words for words, _is_certain in falls]
+    unsure = [*doubts, *chances, *_doubts(of_site, rules), *_doubts_about_new(site, new, rules)]
+    if unsure:
+        return Verdict("insufficient-evidence", tuple(unsure), of_site, of_frozen)
     assert of_site.mean is not None
     gain = f"mean Dice on {of_site.mean.patients} held-out patients {_arrow(of_site.mean)}; nothing falls too far"
     return Verdict("promote", (gain,), of_site, of_frozen)
@@ -208,6 +215,27 @@ def _doubts(site: GroupChanges, rules: GateRules) -> Iterable[str]:
     elif site.mean and site.mean.low <= 0:
         interval = f"{site.mean.low:+.3f} to {site.mean.high:+.3f}"
         yield f"the gain of {site.mean.difference:+.3f} may be chance: its {rules.confidence:.0%} interval is {interval}"
+
+
+def _doubts_about_new(cases: Sequence[PairedCase], names: Sequence[str], rules: GateRules) -> Iterable[str]:
+    """The parent scores 0 where a structure occurs that it does not have, so that a gain over it says nothing."""
+    for name in names:
+        change = _change(name, cases, partial(_where_it_occurs, name=name), rules)
+        patients = change.patients if change else 0
+        if change is None or patients < rules.fewest_patients:
+            yield f"held-out cases of {patients} patients show the new {name}, {rules.fewest_patients} are needed"
+        elif change.candidate < rules.new_structure_least - ROUNDING:
+            least = rules.new_structure_least
+            yield f"the new {name} is not found well: mean Dice {change.candidate:.3f}, at least {least:g} is needed"
+
+
+def _where_it_occurs(case: PairedCase, name: str) -> Pair | None:
+    """Where the reference does not have the structure either, the parent's Dice is 1."""
+    return _mean_pair(
+        (scores[name], case.candidate[modality][name])
+        for modality, scores in case.parent.items()
+        if scores.get(name) == 0 and name in case.candidate.get(modality, {})
+    )
 
 
 def _arrow(change: Change) -> str:

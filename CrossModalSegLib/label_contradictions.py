@@ -2,7 +2,9 @@
 
 A candidate trained on exchanged labels looks better than its parent on held-out cases with the same mistake, so scores
 alone cannot tell. But a correction begins with the parent's segmentation: where a corrected structure lies on another
-structure of the parent rather than on its own, in half of the scans or more, somebody mixed up the two.
+structure of the parent rather than on its own, in half of the scans or more, somebody may have mixed up the two. Where the
+other one lies on the first in turn, they were exchanged. One way alone is also what it looks like when the model takes one
+structure for another, and the corrections put that right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,6 +56,20 @@ def exchanges(confusions: Mapping[str, np.ndarray], values: Sequence[int]) -> li
             if 2 * len(scans) >= len(there):
                 found.append(Exchange(value, values[column], tuple(scans), len(there)))
     return found
+
+
+def mutual(found: Sequence[Exchange]) -> list[Exchange]:
+    """Those that lead back, at once or in a ring, to the structure that they begin with."""
+    return [one for one in found if one.value in _reached(one.other, found)]
+
+
+def _reached(value: int, found: Sequence[Exchange]) -> set[int]:
+    """The structures that one comes to from ``value``, going from each to the one that it lies on."""
+    reached, new = set[int](), {value}
+    while new:
+        reached |= new
+        new = {one.other for one in found if one.value in reached} - reached
+    return reached
 
 
 def in_words(found: Sequence[Exchange], names: Mapping[int, str]) -> list[str]:

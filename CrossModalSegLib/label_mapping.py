@@ -10,6 +10,7 @@ site's label map does not have are not lost: what the parent sees there takes th
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from CrossModalSegLib.errors import LabelError
 from CrossModalSegLib.labels import LabelMap, Structure
 
 RARE = 2.0  # how much the logit of a new structure lies below the one that it begins as
+SIDES_HINT = 'in the site\'s label map, begin both names with the side: "left hippocampus" and "right hippocampus"'
+_SIDE = re.compile(r"^(left|right)|(?<![a-z0-9])(left|right|lh|rh|l|r)(?![a-z0-9])", re.IGNORECASE)
 HINT = "see docs/site-adaptation.md, or let --propose-mapping write one"
 
 
@@ -100,6 +103,27 @@ class LabelMapping:
                 more = tensor.index_select(axis, torch.tensor(begins))
                 grown[name] = torch.cat([tensor, more if axis else more - RARE], dim=axis)
         return grown
+
+    def require_sides(self) -> None:
+        """For a base that averages its predictions with those for the mirrored scans: left and right must be told by the
+        new names as they are by the base's.
+
+        Raises LabelError ``sides-lost`` where structures of the base would have another mirror image than before, or the
+        name of a new one tells a side that ``LabelMap.mirrored_channels`` does not read.
+        """
+        label_map = self.label_map
+        try:
+            before, after = self.base.mirrored_channels(), label_map.mirrored_channels()
+        except LabelError as error:
+            raise LabelError("sides-lost", f"the bundle mirrors, and there is {error.message}", SIDES_HINT) from error
+        pairs = zip(label_map.structures, before[1:], after[1:], strict=False)  # the new ones come last
+        lost = [one.name for one, old, new in pairs if old != new]
+        lost += [
+            one.name for one in self.new if _SIDE.search(one.name) and not one.name.startswith(("left ", "right "))
+        ]
+        if lost:
+            what = f"the bundle mirrors, and these names do not tell left from right: {', '.join(lost)}"
+            raise LabelError("sides-lost", what, SIDES_HINT)
 
     def in_words(self) -> list[str]:
         """What the mapping does, one sentence per structure that is not simply kept."""

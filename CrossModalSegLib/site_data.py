@@ -209,31 +209,39 @@ def _short(path: Path) -> str:
 
 
 def prepared(
-    case: DataCase, bundle: Bundle, mapping: LabelMapping, predicted: Mapping[str, Labels] | None, labelled: bool
+    case: DataCase,
+    bundle: Bundle,
+    mapping: LabelMapping,
+    reference: Mapping[str, Labels] | None,
+    predicted: Mapping[str, Labels] | None = None,
 ) -> TrainingCase:
-    """The case on its model grid, ready to cut patches from.
+    """The case on its model grid, ready to cut patches from: all scans without labels, or with a ``reference`` (labels by
+    modality) those of its scans that it labels.
 
-    With ``labelled``, what ``predicted`` (the parent's labels by modality, in values of the new model) shows completes
-    the labels, where the site does not label a structure or a scan; without predictions only labelled scans are used.
+    What ``predicted`` (the parent's labels by modality, in values of the new model) shows completes the labels where the
+    site does not label a structure. It never stands in for the labels of a scan: there, it may be wrong altogether.
     """
     slots = {name: bundle.modalities.index(name) for name in case.scans}
-    volumes = {slots[name]: volume for name, volume in case.volumes().items()}
+    shown = case.volumes() if reference is None else {name: read_volume(case.scans[name], name) for name in reference}
     labels: dict[int, Labels] = {}
-    if labelled:
-        reference = case.reference()
-        for name, slot in slots.items():
-            if name in reference and predicted:
-                array, grid = reference[name]
-                labels[slot] = mapping.complete(array, predicted[name][0]), grid
-            elif name in reference:
-                labels[slot] = reference[name]
-            elif predicted:
-                labels[slot] = predicted[name]
-            else:
-                del volumes[slot]
+    for name, (array, grid) in (reference or {}).items():
+        labels[slots[name]] = mapping.complete(array, predicted[name][0]) if predicted else array, grid
+    volumes = {slots[name]: volume for name, volume in shown.items()}
     return training_case(volumes, labels, mapping.label_map.channels, bundle.spacing_mm[0])
 
 
+def structure_ml(labels: Labels) -> dict[int, float]:
+    """Volume in mL of each label value that occurs."""
+    array, grid = labels
+    values, counts = np.unique(array[array > 0], return_counts=True)
+    return {int(value): int(count) * grid.voxel_volume_ml for value, count in zip(values, counts, strict=True)}
+
+
 def needs_completion(case: DataCase, mapping: LabelMapping) -> bool:
-    """Whether the labels leave out a scan, or structures of the model."""
-    return len(case.labels) < len(case.scans) or bool(set(mapping.label_map.values) - set(case.values))
+    """Whether the labels leave out structures of the model."""
+    return bool(set(mapping.label_map.values) - set(case.values))
+
+
+def is_partly_labelled(case: DataCase) -> bool:
+    """Whether one scan of a pair has labels and the other has none."""
+    return 0 < len(case.labels) < len(case.scans)

@@ -27,13 +27,14 @@ def publish_trained(
     parent: str | None = None,
     scores: Mapping[str, Any] | None = None,
     more_files: Mapping[str, bytes] | None = None,
+    requires_both: bool = False,
 ) -> Bundle:
     """Publish ``weights`` as the bundle ``folder``; its training configuration goes into the metadata.
 
     ``facts`` says what it was trained on (cases, iterations, hours, device), ``dice`` is the validation Dice per
     structure in the order of the label map. ``card`` replaces the model card that would be written from them, ``created``
     (ISO 8601) today's date. ``parent`` is the SHA-256 of the bundle that it was fine-tuned from; ``scores`` are written
-    beside the validation Dice, ``more_files`` into the bundle.
+    beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan alone.
     """
     validation = {
         structure.name: round(value, 4)
@@ -51,6 +52,7 @@ def publish_trained(
         modality_aliases=config.modality_aliases,
         single_component=config.single_component,
         mirror=config.mirror,
+        requires_both=requires_both,
         created=created or date.today().isoformat(),
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,

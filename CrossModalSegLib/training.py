@@ -82,8 +82,6 @@ def train(
             with averaged_weights(network, state.average):
                 dice = validate(network, validation, options.validation_samples, classes, device)
             state.curve.append({"step": state.step, "loss": loss, "dice": dice})
-            if early_stop:
-                early_stop.validated(state.curve, state.average)
         over = state.step in (options.iterations, until)
         if due and early_stop:
             over |= processes.any(early_stop.ends(state.curve), device)

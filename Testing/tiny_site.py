@@ -46,7 +46,7 @@ def make_site(
     exchanged: bool = False,
     shift: float = 130.0,
 ) -> CaseStore:
-    """Corrected cases first, each of another patient, then those without labels."""
+    """Corrected cases first, each of another patient, then those without labels, of whom chance holds out none."""
     store = CaseStore(folder)
     for number in range(corrected + unlabelled):
         volumes = {modality: scan(number, modality, shift) for modality in modalities}
@@ -58,5 +58,5 @@ def make_site(
         if known:
             store.save_correction(case, author="ab")
         else:
-            store.add_unlabelled(case)
+            store.set_split(store.add_unlabelled(case).id, "training")
     return store

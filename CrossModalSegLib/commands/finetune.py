@@ -190,18 +190,19 @@ def _propose_mapping(args: argparse.Namespace) -> int:
 
 
 def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display") -> int:
-    """All of it up to the training, in a folder that is removed again."""
-    from CrossModalSegLib.finetune import new_finetuning, score_parent
-    from CrossModalSegLib.finetune_timing import limit_plan, make_schedule
+    """All of it up to the training, with a few of the cases, in a folder that is removed again."""
+    from CrossModalSegLib.finetune import new_finetuning
+    from CrossModalSegLib.finetune_timing import estimate_schedule
 
     base, mapping, plan, data = _new_plan(args)
     with tempfile.TemporaryDirectory() as place:
         run = new_finetuning(args.site, Path(place), base, mapping, plan, data, device, show.status)
         show.plan(run)
-        limit_plan(run)
-        score_parent(run)
-        schedule = make_schedule(run)
-    trainings = [f"{len(plan.folds)} trainings of {schedule.fold_steps} steps"] if plan.folds else []
+        schedule, taken = estimate_schedule(run)
+    if taken:
+        show.line(f"there will be time to learn from about {taken}")
+    folds = len(run.plan.folds)
+    trainings = [f"{folds} trainings of {schedule.fold_steps} steps"] if folds else []
     trainings.append(f"one of {schedule.final_steps}")
     show.line(
         f"{' and '.join(trainings)} at {schedule.step_seconds:.2f} s per step, {run.plan.case_seconds:.1f} s per scored "
@@ -212,12 +213,17 @@ def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display")
 
 def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
     verdict = outcome.verdict
+    taken = f"there was time to learn from {outcome.taken}" if outcome.taken else ""
     if args.events:
         facts = {"decision": verdict.decision, "reasons": verdict.reasons, "report": str(outcome.report)}
         place = outcome.promoted or outcome.candidate
+        if taken:
+            print(json.dumps({"event": "message", "text": taken}), flush=True)
         print(json.dumps({"event": "done", **facts, "bundle": str(place.path)}), flush=True)
         return
     print(f"{verdict.decision}: {'; '.join(verdict.reasons)}")
+    if taken:
+        print(taken)
     print(f"report {outcome.report}")
     if outcome.promoted:
         print(f"new model, also for crossmodalseg segment --bundle: {outcome.promoted.path}")

@@ -1,4 +1,4 @@
-"""Early stopping and the anchor: when a training ends, which weights it keeps, and how far it may go from its start."""
+"""Early stopping and the anchor: when a training ends, with which weights, and how far it may go from its start."""
 
 import math
 from dataclasses import replace
@@ -27,18 +27,9 @@ def test_the_best_validation_is_the_first_of_equals_and_structures_that_do_not_o
     assert best_of([]) == -1
 
 
-def test_a_training_ends_after_so_many_validations_without_a_better_one(tmp_path):
-    stop = EarlyStop(tmp_path, patience=2)
+def test_a_training_ends_after_so_many_validations_without_a_better_one():
+    stop = EarlyStop(patience=2)
     assert [stop.ends(curve(*(0.5, 0.7, 0.7, 0.6)[:n])) for n in range(5)] == [False, False, False, False, True]
-
-
-def test_the_weights_of_the_best_validation_are_kept(tmp_path):
-    stop = EarlyStop(tmp_path, patience=9)
-    assert stop.best_weights() is None
-    values = (0.5, 0.7, 0.6)
-    for number in range(1, 4):
-        stop.validated(curve(*values[:number]), {"w": torch.tensor(float(number))})
-    assert stop.best_weights() == {"w": torch.tensor(2.0)}
 
 
 class _Worse(EarlyStop):
@@ -54,11 +45,19 @@ def trained(folder, config=CONFIG, **more):
 
 
 def test_a_training_that_ended_early_says_so_in_its_curve_and_resuming_it_changes_nothing(tmp_path):
-    weights = trained(tmp_path, early_stop=_Worse(tmp_path, 1))
+    weights = trained(tmp_path, early_stop=_Worse(1))
     assert [entry["step"] for entry in read_curve(tmp_path)] == [2, 4]
-    again = trained(tmp_path, early_stop=_Worse(tmp_path, 1))
+    again = trained(tmp_path, early_stop=_Worse(1))
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert [entry["step"] for entry in read_curve(tmp_path)] == [2, 4]
+
+
+def test_a_training_that_ended_early_gives_the_weights_at_its_end_not_those_of_its_best_validation(tmp_path):
+    best = trained(tmp_path / "best", until=2)
+    at_the_end = trained(tmp_path / "end", until=4)
+    weights = trained(tmp_path / "stopped", early_stop=_Worse(1))
+    assert all(torch.equal(weights[name], at_the_end[name]) for name in weights)
+    assert not all(torch.equal(weights[name], best[name]) for name in weights)
 
 
 def test_the_anchor_draws_weights_a_known_part_of_the_way_back():

@@ -1,24 +1,37 @@
 """``crossmodalseg finetune``, end to end on a tiny site: what it decides, what it writes, and how it goes on."""
 
+import hashlib
 import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from CrossModalSegLib import finetune, finetune_timing
-from CrossModalSegLib.bundle import load_bundle
+from CrossModalSegLib import early_stop, finetune, finetune_timing, finetune_training
+from CrossModalSegLib.bundle import load_bundle, publish_bundle
 from CrossModalSegLib.case_files import CaseFiles
 from CrossModalSegLib.case_store import CaseStore
 from CrossModalSegLib.cli import main
+from CrossModalSegLib.errors import InputError
+from CrossModalSegLib.finetune_scoring import CaseScorer
+from CrossModalSegLib.forgetting import between
+from CrossModalSegLib.frozen_cases import frozen_cases
 from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.label_mapping import same_structures
 from CrossModalSegLib.labels import LabelMap, Structure
+from CrossModalSegLib.learnt_cases import learnt_by
+from CrossModalSegLib.segmentation_io import write_segmentation
+from CrossModalSegLib.site_data import SiteData, structure_ml
 from CrossModalSegLib.site_runs import unfinished_run
-from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, intensity_bundle
+from CrossModalSegLib.volume import write_volume
+from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, intensity_bundle
 from Testing.tiny_site import labels, make_site, scan, site_grid
 
+to_grid, segment = finetune_training.prepared, CaseScorer._segment
 QUICK = """
 finetune = { most_iterations = 4, validations = 1 }
 training = { loss_stride = 2 }
@@ -85,6 +98,7 @@ def test_the_candidate_carries_its_parent_its_cases_by_hash_and_its_configuratio
     assert bundle.version == "0.0.1+site.1"
     cases = {case.id: case.sha256 for case in CaseStore(done / "site").cases() if case.labels}
     assert section["training"]["cases"] == cases
+    assert section["training"]["judged cases"] == cases
     assert section["training"]["fine-tuning"]["finetune"]["most_iterations"] == 4
     assert section["scores"]["gate"]["held-out"]["mean"]["patients"] == 2
 
@@ -104,6 +118,8 @@ def test_the_report_needs_nothing_else_and_shows_curves_tables_and_pictures(done
     assert "http" not in text
     for said in ("left bright ball", "fold-1", "To do it again", "sha256", "corrected cases", "Before and after"):
         assert said in text
+    ball_ml = sum(structure_ml((labels(n), site_grid(n)))[LEFT] for n in range(2)) / 2
+    assert f"<tr><td>left bright ball</td><td>4</td><td>{ball_ml:.2f}</td></tr>" in text
     assert text.count("data:image/png;base64,") >= 3 + 4  # curves of three trainings, two modalities of two cases
 
 
@@ -118,6 +134,19 @@ def test_folds_judge_every_case_by_a_training_that_did_not_learn_from_it(done):
     assert sorted(case for fold in folds for case in fold["judged"]) == sorted(plan["cases"])
     assert all(not set(fold["learnt"]) & set(fold["judged"]) for fold in folds)
     assert sorted(final["learnt"]) == sorted(plan["cases"])
+
+
+@pytest.mark.slow
+def test_the_child_of_a_model_that_needs_both_scans_needs_both_as_well(tmp_path):
+    folder = prepare(tmp_path, 1, 0)
+    plain = load_bundle(folder / "tiny")
+    section = plain.metadata["crossmodalseg"] | {"requires_both": True}
+    metadata = {**plain.metadata, "crossmodalseg": section}
+    publish_bundle(folder / "tiny", metadata, plain.read_weights(), "A card.\n", overwrite=True)
+    assert run(folder) == 0
+    child = load_bundle(run_folder(folder) / "tiny-site-1")
+    with pytest.raises(InputError, match="both"):
+        Segmenter(child, "cpu").segment({"T1w": scan(0, "T1w")})
 
 
 # what the gate decides
@@ -145,6 +174,50 @@ def test_a_model_that_became_better_is_promoted_found_by_name_and_the_next_one_b
     inputs = [part for name, path in case.volumes.items() for part in ("--input", f"{name}={path}")]
     asked = ["segment", *inputs, "--bundle", str(promoted), "--device", "cpu", "--output", str(folder / "out")]
     assert main(asked) == 0
+
+
+@pytest.mark.slow
+def test_what_is_judged_are_the_weights_at_the_end_not_those_that_were_best_on_the_judged_cases(tmp_path, monkeypatch):
+    folder = prepare(tmp_path, 2, 0)
+    (folder / "quick.toml").write_text("finetune = { most_iterations = 24, validations = 2 }\n")
+    store = CaseStore(folder / "site")
+    store.set_split(store.cases()[0].id, "held-out")
+    monkeypatch.setattr(early_stop, "mean_dice", lambda entry: -entry["step"])  # the first validation is the best
+    assert run(folder) == 0
+    state = torch.load(run_folder(folder) / "training" / "final" / "checkpoint.pt", weights_only=True)
+    assert [entry["step"] for entry in state["curve"]] == [12, 24]
+    base = {name: torch.from_numpy(array) for name, array in load_bundle(folder / "tiny").read_weights().items()}
+    half_way = between(base, state["average"], 0.5)
+    assert same(weights_of(folder), {name: tensor.half().float().numpy() for name, tensor in half_way.items()})
+
+
+def test_the_next_generation_is_not_judged_on_patients_whom_its_parent_has_learnt_from(done, tmp_path, capsys):
+    folder = tmp_path / "next"
+    shutil.copytree(done, folder)
+    shutil.rmtree(folder / "site" / "runs")
+    parent = run_folder(done) / "tiny-site-1"
+    assert run(folder, "--base", parent) == 0
+    assert capsys.readouterr().out.startswith(
+        "insufficient-evidence: the parent has learnt from cases of 2 of the corrected patients, who cannot be judged on;"
+    )
+    (case,) = (case for case in CaseStore(folder / "site").cases() if not case.labels)
+    known = learnt_by(load_bundle(parent))
+    assert {kind: len(cases) for kind, cases in known.items()} == {"labelled": 2, "unlabelled": 1}
+    assert known["unlabelled"] == {hashlib.sha256(case.id.encode()).hexdigest()}
+    assert learnt_by(load_bundle(run_folder(folder) / "tiny-site-2")) == known
+
+
+@pytest.mark.slow
+def test_what_was_only_judged_on_is_told_apart_from_what_was_learnt_from(tmp_path):
+    folder = prepare(tmp_path, 2, 0)
+    store = CaseStore(folder / "site")
+    judged, learnt = (case.id for case in store.cases())
+    store.set_split(judged, "held-out")
+    assert run(folder) == 0
+    bundle = load_bundle(run_folder(folder) / "tiny-site-1")
+    facts = bundle.metadata["crossmodalseg"]["training"]
+    assert (set(facts["cases"]), set(facts["judged cases"])) == ({learnt}, {judged})
+    assert learnt_by(bundle) == {"labelled": {hashlib.sha256(learnt.encode()).hexdigest()}, "unlabelled": set()}
 
 
 # stopping and going on
@@ -189,15 +262,22 @@ def test_a_case_that_is_added_meanwhile_does_not_change_the_run_that_goes_on(tmp
 
 
 @pytest.mark.slow
-def test_no_more_cases_without_labels_are_taken_up_than_there_is_time_for(tmp_path, monkeypatch):
-    folder = prepare(tmp_path, 1, 4)
-    monkeypatch.setattr(finetune_timing, "FEWEST_UNLABELLED", 2)
+def test_no_more_cases_are_learnt_from_than_there_is_time_for_and_that_is_said(tmp_path, monkeypatch, capsys):
+    folder = prepare(tmp_path, 4, 4)
+    monkeypatch.setattr(finetune_timing, "FEWEST_TAKEN", 2)
     monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
     assert run(folder) == 0
-    assert len(json.loads((run_folder(folder) / "plan.json").read_text())["unlabelled"]) == 2
-    assert (
-        load_bundle(run_folder(folder) / "tiny-site-1").metadata["crossmodalseg"]["training"]["unlabelled cases"] == 2
+    assert "there was time to learn from 2 of 4 corrected cases and 2 of 4 cases without labels\n" in (
+        capsys.readouterr().out
     )
+    plan = json.loads((run_folder(folder) / "plan.json").read_text())
+    *folds, final = plan["trainings"]
+    assert (len(final["learnt"]), len(plan["unlabelled"])) == (2, 2)
+    assert all(fold["learnt"] and set(fold["learnt"]) <= set(final["learnt"]) for fold in folds)
+    assert sum(len(fold["judged"]) for fold in folds) == 4
+    facts = load_bundle(run_folder(folder) / "tiny-site-1").metadata["crossmodalseg"]["training"]
+    assert (set(facts["cases"]), facts["unlabelled cases"]) == (set(final["learnt"]), 2)
+    assert (run_folder(folder) / "report.html").read_text().count("2 of 4, for which there was time") == 2
 
 
 def _interrupt(*_arguments):
@@ -222,10 +302,43 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, capsys):
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_dry_run_prepares_and_scores_a_few_of_many_cases_and_estimates_the_rest(tmp_path, monkeypatch, capsys):
+    folder = prepare(tmp_path, 5, 4)
+    prepared, scored = [], []
+    monkeypatch.setattr(
+        finetune_training, "prepared", lambda case, *rest: prepared.append(case) or to_grid(case, *rest)
+    )
+    monkeypatch.setattr(
+        CaseScorer, "_segment", lambda self, case, target: scored.append(case) or segment(self, case, target)
+    )
+    monkeypatch.setattr(finetune_timing, "FEWEST_TAKEN", 3)
+    monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
+    assert run(folder, "--dry-run") == 0
+    assert (len(prepared), len(scored)) == (4, 1)
+    said = capsys.readouterr().err
+    assert "there will be time to learn from about 3 of 5 corrected cases and 3 of 4 cases without labels" in said
+
+
 def test_exchanged_structures_keep_the_parent(tmp_path, capsys):
     folder = prepare(tmp_path, 2, 0, exchanged=True)
     assert run(folder) == 0
     assert capsys.readouterr().out.startswith('keep: "left bright ball" and "right bright ball" look exchanged in')
+
+
+def test_exchanged_structures_speak_against_the_labels_and_one_that_lies_on_another_only_makes_one_doubt(monkeypatch):
+    mapping, shown = same_structures(LABEL_MAP, LABEL_MAP), labels(0)
+    monkeypatch.setattr(finetune, "read_prediction", lambda *_: {"T1w": (shown, None)})
+
+    def found(corrected: np.ndarray) -> tuple[list[str], list[str]]:
+        case = SimpleNamespace(id="a", reference=lambda: {"T1w": (corrected, None)})
+        run = SimpleNamespace(mapping=mapping, data=SiteData((case,), ()), folder=Path())
+        return finetune.contradictions(run, {"a": {}})
+
+    assert found(shown) == ([], [])
+    (exchanged,), doubts = found(labels(0, exchanged=True))
+    assert (exchanged.endswith("look exchanged in 1 of 1 corrected scans"), doubts) == (True, [])
+    exchanged, (doubt,) = found(np.where(shown == LEFT, RIGHT, np.where(shown == RIGHT, TISSUE, shown)))
+    assert (exchanged, 'lies on the model\'s "left bright ball"' in doubt) == ([], True)
 
 
 @pytest.mark.slow
@@ -346,7 +459,7 @@ def test_a_plan_that_cannot_be_read_is_one_line(blank, tmp_path, capsys):
 
 def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys):
     folder = tmp_path
-    intensity_bundle(folder / "tiny", (16, 16, 16), 4.0)
+    with_frozen_case(folder / "tiny")
     (folder / "quick.toml").write_text(QUICK)
     spot = LabelMap((Structure(7, "bright spot", (9, 9, 9)),))
     case = CaseFiles(
@@ -374,6 +487,17 @@ def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys)
     assert grown.label_map.values == (2, LEFT, RIGHT, 7)
     assert grown.network["classes"] == 5
     Segmenter(grown, "cpu")
+    (frozen,) = frozen_cases(grown, {value: value for value in grown.label_map.values})
+    assert frozen.values == (2, LEFT, RIGHT)
+
+
+def with_frozen_case(folder: Path) -> None:
+    """The tiny bundle with a frozen T1w."""
+    plain, volume = intensity_bundle(folder.with_name("plain"), (16, 16, 16), 4.0), scan(5, "T1w")
+    write_volume(folder.with_name("T1w.nrrd"), volume.array, volume.grid)
+    write_segmentation(folder.with_name("T1w.seg.nrrd"), labels(5), site_grid(5), LABEL_MAP)
+    files = {f"frozen/one/{name}": folder.with_name(name).read_bytes() for name in ("T1w.nrrd", "T1w.seg.nrrd")}
+    publish_bundle(folder, plain.metadata, plain.read_weights(), "A card.\n", more_files=files)
 
 
 def test_progress_as_events_is_one_line_of_json_each_and_ends_with_the_outcome(tmp_path, capsys):

@@ -7,6 +7,7 @@ import pytest
 from CrossModalSegLib import finetune_candidate
 from CrossModalSegLib.finetune_candidate import choose_share
 from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
+from CrossModalSegLib.finetune_plan import Plan, scored
 from CrossModalSegLib.site_data import DataCase
 
 FROZEN = DataCase("f", "f", {}, {}, (1,))
@@ -33,6 +34,13 @@ def chosen(monkeypatch):
         return choose_share(run, scores(0.9), {})
 
     return choose
+
+
+def test_frozen_cases_are_scored_as_often_as_there_is_time_for_in_the_budget(chosen, monkeypatch):
+    tried = []
+    monkeypatch.setattr(finetune_candidate, "share_name", tried.append)
+    chosen(0.5, other=0.5)
+    assert len(tried) == scored(Plan("", "", {}, (), {}, (), {}, {}, 1.0), frozen=1)
 
 
 def test_all_of_the_share_is_gone_where_nothing_is_forgotten(chosen):

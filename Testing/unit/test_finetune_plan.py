@@ -2,29 +2,46 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from CrossModalSegLib.errors import ConfigError, DataError, OutputError
+from CrossModalSegLib import finetune_timing
+from CrossModalSegLib.errors import ConfigError, DataError, LabelError, OutputError
 from CrossModalSegLib.finetune_base import next_version
-from CrossModalSegLib.finetune_config import FinetuneOptions
+from CrossModalSegLib.finetune_cases import make_plan
+from CrossModalSegLib.finetune_config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.finetune_plan import (
+    LEARNABLE,
     MARGIN,
     REPORT_SECONDS,
-    TRIED_SHARES,
+    UNLABELLED,
     VALIDATION_COST,
     Plan,
     Training,
     choose_trainings,
+    in_words,
+    learning_order,
     read_plan,
     read_schedule,
     schedule,
+    taken_in_words,
     validations,
+    with_taken_up,
     within_budget,
 )
+from CrossModalSegLib.finetune_run import Finetuning, Pace
+from CrossModalSegLib.finetune_training import unlabelled_cases
+from CrossModalSegLib.label_mapping import LabelMapping, same_structures
+from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.site_data import DataCase, SiteData
 from CrossModalSegLib.site_models import next_name
+from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, intensity_bundle
+from Testing.tiny_site import make_site
 
+CPU = torch.device("cpu")
 OPTIONS = FinetuneOptions(validations=2, fold_share=0.5, folds=2)
 
 
@@ -62,6 +79,64 @@ def test_patients_that_a_person_has_set_apart_are_never_learnt_from_however_few(
     assert (final.learnt, final.judged) == (("b1", "c2"), ("a0",))
 
 
+def test_where_a_person_has_set_all_patients_apart_nothing_is_learnt_and_that_is_said():
+    with pytest.raises(DataError, match="all 2 patients with corrected cases are held out") as refused:
+        choose_trainings(data(*"aab", set_apart="ab"), OPTIONS)
+    assert refused.value.code == "site-data"
+
+
+def test_patients_whom_the_parent_has_learnt_from_are_learnt_from_again_but_not_judged_on():
+    known = {"a", "b"}
+    first, second, final = choose_trainings(data(*"abcd"), OPTIONS, known)
+    assert (first.learnt, first.judged) == (("a0", "b1", "d3"), ("c2",))
+    assert (second.learnt, second.judged) == (("a0", "b1", "c2"), ("d3",))
+    assert final.learnt == ("a0", "b1", "c2", "d3")
+    (final,) = choose_trainings(data(*"abcdefg", held_out="abcdefg"), OPTIONS, known)
+    assert (final.learnt, final.judged) == (("a0", "b1"), ("c2", "d3", "e4", "f5", "g6"))
+    for one_new in (known, {*known, "c"}):
+        (final,) = choose_trainings(data(*"abc"), OPTIONS, one_new)
+        assert (final.learnt, final.judged) == (("a0", "b1", "c2"), ())
+
+
+def test_patients_set_apart_after_the_parent_has_learnt_from_them_are_neither_learnt_from_nor_judged_on():
+    (final,) = choose_trainings(data(*"abc", set_apart="ab"), OPTIONS, {"a"})
+    assert (final.learnt, final.judged) == (("c2",), ("b1",))
+    (final,) = choose_trainings(data(*"abc", set_apart="a"), OPTIONS, {"a"})
+    assert (final.learnt, final.judged) == (("b1", "c2"), ())
+
+
+def test_no_training_learns_without_labels_from_a_patient_that_it_is_judged_on():
+    first, second, final = choose_trainings(data(*"abc"), OPTIONS)
+    known = data(*"abc")
+    others = tuple(DataCase(f"{p}-other", p, {}, {}, (1,)) for p in "abcd")
+    run = SimpleNamespace(cases={case.id: case for case in known.labelled}, data=replace(known, unlabelled=others))
+
+    def seen(training: Training) -> str:
+        return "".join(case.patient for case in unlabelled_cases(run, training))
+
+    assert [seen(first), seen(second), seen(final)] == ["bd", "acd", "abcd"]
+
+
+def test_cases_without_labels_of_held_out_patients_are_left_out(tmp_path):
+    base, store = intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0), make_site(tmp_path / "site", 1, 3)
+    first, second, third = (case.id for case in store.cases() if not case.labels)
+    store.set_split(second, "held-out")
+    mapping = same_structures(base.label_map, LABEL_MAP)
+    made, known = make_plan(store.folder, base, mapping, FinetuneConfig(), "new", "1", 10.0)
+    assert made.unlabelled == (first, third)
+    assert [case.id for case in known.unlabelled] == [first, third]
+    assert "1 more without labels left out: of held-out patients, nothing is learnt" in in_words(made, known, [], [])
+
+
+def test_a_base_that_mirrors_refuses_names_without_sides_before_anything_is_computed(tmp_path):
+    base = intensity_bundle(tmp_path / "tiny")
+    names = {LEFT: "Left-Ball", RIGHT: "Right-Ball", TISSUE: "tissue"}
+    renamed = LabelMap(tuple(replace(one, name=names[one.value]) for one in LABEL_MAP.structures))
+    mapping = LabelMapping(LABEL_MAP, renamed, {value: value for value in renamed.values})
+    with pytest.raises(LabelError, match="Left-Ball, Right-Ball"):
+        make_plan(tmp_path / "nowhere", replace(base, mirror=True), mapping, FinetuneConfig(), "new", "1", 10.0)
+
+
 def test_one_patient_is_learnt_from_and_nothing_is_judged():
     (final,) = choose_trainings(data("a", "a"), OPTIONS)
     assert (final.learnt, final.judged) == (("a0", "a1"), ())
@@ -70,7 +145,7 @@ def test_one_patient_is_learnt_from_and_nothing_is_judged():
 def test_the_steps_fill_what_scoring_and_report_leave_of_the_time():
     one = plan(Training("final", ("a",), ()))
     made = schedule(one, OPTIONS, seconds=500.0, step_seconds=2.0, frozen=3)
-    assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - TRIED_SHARES * 3 * 5) / 2)
+    assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - 4 * 3 * 5) / 2)  # each frozen case at four shares
 
 
 def test_folds_share_their_part_and_validation_is_paid_for():
@@ -109,6 +184,34 @@ def test_no_more_cases_are_judged_than_there_is_time_for_and_no_training_goes_wi
     poor = within_budget(plan(*folds), FinetuneOptions(), 1e6, 2)
     assert [len(one.judged) for one in poor.trainings] == [1, 1]
     assert made.case_seconds == 20.0
+
+
+def test_each_training_has_a_case_to_learn_from_however_few_are_taken_up():
+    folds = (Training("fold-1", tuple("cd"), tuple("ab")), Training("fold-2", tuple("ab"), tuple("cd")))
+    made = replace(plan(*folds, Training("final", tuple("abcd"), ())), counts={LEARNABLE: 4, UNLABELLED: 3})
+    order = learning_order(made)
+    assert order == ("c", "a", "b", "d")
+    taken = with_taken_up(made, order[:2], ("x",))
+    assert [(one.learnt, one.judged) for one in taken.trainings] == [
+        (("c",), ("a", "b")),
+        (("a",), ("c", "d")),
+        (("a", "c"), ()),
+    ]
+    assert taken_in_words(taken) == "2 of 4 corrected cases and 1 of 3 cases without labels"
+    assert taken_in_words(with_taken_up(made, order, tuple("xyz"))) == ""
+
+
+def test_the_parent_completes_the_labels_of_those_cases_alone_that_are_taken_up(monkeypatch):
+    completed, ready = [], []
+    monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
+    monkeypatch.setattr(finetune_timing, "FEWEST_TAKEN", 2)
+    monkeypatch.setattr(finetune_timing, "needs_completion", lambda case, _mapping: case.id != "b1")
+    monkeypatch.setattr(finetune_timing, "parent_scorer", lambda *_: SimpleNamespace(score=completed.append))
+    monkeypatch.setattr(finetune_timing, "prepared_case", lambda _run, case, _labelled: ready.append(case.id))
+    run = Finetuning(*[Path(), Path(), *[None] * 3, data(*"abcd"), [], plan(), CPU, Pace(lambda _: None)])
+    assert finetune_timing._prepare(run, ["a0", "b1", "c2", "d3"], True) == ["a0", "b1"]
+    assert [case.id for case in completed] == ["a0"]
+    assert ready == ["a0", "b1"]
 
 
 def test_a_plan_survives_its_file(tmp_path):

@@ -1,10 +1,17 @@
 """Frozen cases: a bundle's own travel with it, hashed; the starter bundle has the sample pair."""
 
+import json
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import torch
 
 from CrossModalSegLib.bundle import bundle_search_path, load_bundle, publish_bundle, read_bundle
 from CrossModalSegLib.errors import BundleError
-from CrossModalSegLib.frozen_cases import SAMPLE_PAIR, frozen_cases, frozen_files
+from CrossModalSegLib.frozen_cases import SAMPLE_PAIR, frozen_cases, frozen_files, translated_files
+from CrossModalSegLib.label_mapping import LabelMapping
+from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.segmentation_io import write_segmentation
 from CrossModalSegLib.volume import write_volume
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, intensity_bundle
@@ -34,6 +41,26 @@ def test_a_bundle_s_own_frozen_cases_are_read_in_values_of_the_new_model(carryin
 
 def test_they_are_handed_on_as_they_are(carrying):
     assert set(frozen_files(carrying)) == {"frozen/one/T1w.nrrd", "frozen/one/T1w.seg.nrrd"}
+
+
+def test_a_bundle_with_other_values_and_a_new_structure_gets_them_in_its_values_and_is_not_scored_on_the_new_one(
+    carrying, tmp_path
+):
+    renumbered = [replace(one, value=5) if one.value == LEFT else one for one in LABEL_MAP.structures]
+    site = LabelMap((*renumbered, Structure(9, "spot", (9, 9, 9))))
+    mapping = LabelMapping(LABEL_MAP, site, {TISSUE: TISSUE, 5: LEFT, RIGHT: RIGHT, 9: None})
+    first = frozen_cases(carrying, mapping.translation)
+    metadata = json.loads(json.dumps(carrying.metadata))
+    metadata["crossmodalseg"] |= {"label_map": site.to_json()}
+    metadata["crossmodalseg"]["network"] |= {"classes": 5}
+    grown = mapping.grow({name: torch.from_numpy(array) for name, array in carrying.read_weights().items()})
+    weights = {name: tensor.numpy() for name, tensor in grown.items()}
+    files = translated_files(first, site)
+    child = publish_bundle(tmp_path / "child", metadata, weights, "A card.\n", more_files=files)
+    (case,) = frozen_cases(child, {value: value for value in site.values})
+    assert (case.id, set(case.scans), case.values) == ("one", {"T1w"}, (TISSUE, 5, RIGHT))
+    assert np.array_equal(case.reference()["T1w"][0], np.where(labels(0) == LEFT, 5, labels(0)))
+    assert case.scans["T1w"].read_bytes() == first[0].scans["T1w"].read_bytes()
 
 
 def test_a_frozen_case_that_was_changed_is_a_damaged_bundle(carrying):

@@ -81,6 +81,13 @@ def test_a_contradiction_keeps_the_parent_whatever_the_scores():
     assert verdict.reasons == ('"left" and "right" look exchanged',)
 
 
+def test_a_doubt_is_no_reason_against_the_candidate_but_none_to_promote_it_either():
+    verdict = judge(BETTER, SAME, doubts=["the parent knows these"])
+    assert verdict.decision == "insufficient-evidence"
+    assert verdict.reasons == ("the parent knows these",)
+    assert judge(BETTER, SAME, contradictions=["exchanged"], doubts=["the parent knows these"]).decision == "keep"
+
+
 def test_a_single_patient_is_insufficient_evidence():
     verdict = judge(BETTER[:1], SAME)
     assert verdict.decision == "insufficient-evidence"
@@ -133,10 +140,31 @@ def test_modalities_are_averaged_and_what_is_not_a_number_does_not_count():
     assert changes.mean.parent == pytest.approx(0.6)
 
 
+def test_a_new_structure_that_is_hardly_found_is_not_promoted_though_the_parent_does_not_find_it_at_all():
+    hardly = cases(*[{"left": (0.8, 0.81), "tumour": (0.0, 0.05)}] * 3)
+    verdict = judge(hardly, SAME, new=["tumour"])
+    assert verdict.decision == "insufficient-evidence"
+    assert verdict.reasons == ("the new tumour is not found well: mean Dice 0.050, at least 0.5 is needed",)
+    assert judge(hardly, SAME, GateRules(new_structure_least=0.05), new=["tumour"]).decision == "promote"
+    well = cases(*[{"left": (0.8, 0.81), "tumour": (0.0, 0.5)}] * 3)
+    assert judge(well, SAME, new=["tumour"]).decision == "promote"
+
+
+def test_where_a_new_structure_does_not_occur_nothing_is_known_of_it():
+    absent = {"left": (0.8, 0.85), "tumour": (1.0, 1.0)}
+    one_shows_it = cases({"left": (0.8, 0.85), "tumour": (0.0, 0.8)}, absent, absent)
+    verdict = judge(one_shows_it, SAME, new=["tumour"])
+    assert verdict.decision == "insufficient-evidence"
+    assert "held-out cases of 1 patients show the new tumour, 2 are needed" in verdict.reasons
+    mostly_absent = cases(*[{"left": (0.8, 0.85), "tumour": (0.0, 0.4)}] * 2, *[absent] * 8)
+    assert judge(mostly_absent, SAME, new=["tumour"]).decision == "insufficient-evidence"
+    assert "held-out cases of 0 patients show the new tumour" in judge(BETTER, SAME, new=["tumour"]).reasons[0]
+
+
 def test_rules_that_make_no_sense_are_refused_all_at_once():
     with pytest.raises(ConfigError) as refused:
-        GateRules(structure_fall=-1, fewest_patients=1, confidence=1.0)
-    for words in ("structure_fall", "fewest_patients", "confidence"):
+        GateRules(structure_fall=-1, fewest_patients=1, confidence=1.0, new_structure_least=1.1)
+    for words in ("structure_fall", "fewest_patients", "confidence", "new_structure_least"):
         assert words in refused.value.message
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from CrossModalSegLib.label_contradictions import confusion, exchanges, in_words
+from CrossModalSegLib.label_contradictions import Exchange, confusion, exchanges, in_words, mutual
 
 VALUES, NAMES = (17, 300), {17: "left", 300: "right"}
 
@@ -33,6 +33,7 @@ def test_structures_that_take_each_other_s_place_are_found_and_named_once():
     exchanged = confusion(two_boxes(300, 17), two_boxes(), VALUES)
     found = exchanges({"a": exchanged, "b": exchanged}, VALUES)
     assert in_words(found, NAMES) == ['"left" and "right" look exchanged in 2 of 2 corrected scans']
+    assert mutual(found) == found
 
 
 def test_labels_that_differ_much_but_lie_at_their_own_place_are_no_exchange():
@@ -50,3 +51,9 @@ def test_a_structure_labelled_by_another_s_name_is_told_one_way():
     both_left[:, :, :10] = 0
     found = exchanges({"a": confusion(both_left, two_boxes(), VALUES)}, VALUES)
     assert in_words(found, NAMES) == ['what is labelled "left" lies on the model\'s "right" in 1 of 1 corrected scans']
+    assert mutual(found) == []
+
+
+def test_a_ring_of_structures_is_an_exchange_and_what_hangs_on_it_is_not():
+    ring = [Exchange(value, other, ("a",), 1) for value, other in ((1, 2), (2, 3), (3, 1))]
+    assert mutual([*ring, Exchange(4, 1, ("a",), 1)]) == ring

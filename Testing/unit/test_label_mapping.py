@@ -92,6 +92,33 @@ def test_a_mapping_that_cannot_be_is_refused(origin, start, said):
         LabelMapping(BASE, label_map(left=17), origin, start)
 
 
+SIDED = label_map(**{"left ball": 17, "right ball": 53, "stem": 16})
+
+
+def test_names_that_keep_their_sides_are_fit_for_a_bundle_that_mirrors():
+    renamed = label_map(**{"left bulb": 1, "right bulb": 2, "left cyst": 3, "right cyst": 4, "L4 root, lower": 5})
+    LabelMapping(SIDED, renamed, {1: 17, 2: 53, 3: None, 4: None, 5: None}).require_sides()
+    same_structures(SIDED, SIDED).require_sides()
+
+
+@pytest.mark.parametrize(
+    ("names", "origin", "said"),
+    [
+        (("Left-Ball", "Right-Ball"), (17, 53), "do not tell left from right: Left-Ball, Right-Ball"),
+        (("ball L", "ball R"), (17, 53), "ball L, ball R"),
+        (("left bulb", "right ball"), (17, 53), "there is no right bulb, left ball in the label map"),
+        (("right ball", "left stem"), (53, None), "there is no right stem"),
+        (("cyst L", "cyst_R"), (None, None), "cyst L, cyst_R"),
+        (("LeftCyst", "rh-cyst"), (None, None), "LeftCyst, rh-cyst"),
+    ],
+)
+def test_names_that_lose_a_side_are_refused_for_a_bundle_that_mirrors(names, origin, said):
+    mapping = LabelMapping(SIDED, label_map(**{names[0]: 1, names[1]: 2}), {1: origin[0], 2: origin[1]})
+    with pytest.raises(LabelError, match=said) as refused:
+        mapping.require_sides()
+    assert refused.value.code == "sides-lost"
+
+
 def test_a_file_that_holds_no_mapping_is_refused(tmp_path):
     (tmp_path / "mapping.json").write_text("[]")
     with pytest.raises(LabelError, match=r"mapping\.json"):
