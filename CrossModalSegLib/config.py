@@ -25,6 +25,7 @@ from CrossModalSegLib.network import FUSIONS
 from CrossModalSegLib.preprocess import IntensityRule
 from CrossModalSegLib.synthesis import ContrastPrior, SynthesisConfig
 
+PSEUDO_LABEL_FORMS = ("hard", "soft")
 CSC_FORMS = ("aligned", "affinity")
 CAC_FROM = ("other", "surer")
 CHANCES = ("extraction", "anywhere", "displacement", "single", "thick_slice", "crop")  # of synthesis
@@ -73,6 +74,7 @@ class SemiSupervisedConfig:
     start: float = 0.3  # first part of the iterations, which is learnt from labels alone
     ramp: float = 0.2  # part of the iterations, after those, over which the weights below rise
     pseudo_label: float = 0.3
+    pseudo_label_form: str = "hard"  # "soft": the teacher's probabilities, with their doubts
     csc: float = 0.1
     csc_form: str = "aligned"  # "affinity": that form for aligned pairs too
     cac: float = 0.3
@@ -202,7 +204,7 @@ def _semi_supervised_problems(options: SemiSupervisedConfig, labelled: int) -> I
     yield from out_of_range(options, ("batch", "pseudo_label", "csc", "cac"), AT_LEAST_0, "semi_supervised.")
     fractions = ("start", "ramp", "confidence", "teacher", "cut_out", "copy_paste")
     yield from out_of_range(options, fractions, FRACTION, "semi_supervised.")
-    for name, known in (("csc_form", CSC_FORMS), ("cac_from", CAC_FROM)):
+    for name, known in (("pseudo_label_form", PSEUDO_LABEL_FORMS), ("csc_form", CSC_FORMS), ("cac_from", CAC_FROM)):
         if getattr(options, name) not in known:
             text = f'must be one of {", ".join(known)}, not "{getattr(options, name)}"'
             yield Contradiction(f"semi_supervised.{name}", text)

@@ -13,24 +13,28 @@ from CrossModalSegLib.losses import (
     channel_semantic_consistency,
     contrastive_anatomical_consistency,
     pseudo_label_loss,
+    soft_pseudo_label_loss,
 )
 from CrossModalSegLib.teacher import Opinions
 
 
 def pseudo_label_term(
-    logits: Sequence[Tensor | None], seen: Opinions, shown: Tensor, trust: float = 1.0
+    logits: Sequence[Tensor | None], seen: Opinions, shown: Tensor, trust: float = 1.0, soft: bool = False
 ) -> Tensor | None:
     """L_pseudo, the mean over modalities: each against what is seen in the same modality.
 
     ``shown`` (R, M) says which modalities the student was given. The teacher's opinion weighs ``trust`` times what an
-    expert's label does.
+    expert's label does; with ``soft`` it is learnt with its doubts.
     """
     losses = []
     for modality, of_m in enumerate(logits):
         target, rows = seen[modality][modality], shown[:, modality]
         if of_m is not None and target is not None and bool(rows.any()):
             weights = torch.where(target.known, 1.0, trust) * target.weights  # (R, ...)
-            losses.append(pseudo_label_loss(of_m[rows], target.labels[rows], weights[rows]))
+            if soft:
+                losses.append(soft_pseudo_label_loss(of_m[rows], target.probabilities[rows], weights[rows]))
+            else:
+                losses.append(pseudo_label_loss(of_m[rows], target.labels[rows], weights[rows]))
     return torch.stack(losses).mean() if losses else None
 
 

@@ -9,6 +9,7 @@ teacher is confident and the modalities cover, 0 elsewhere; t the step. Equation
 3.  L_CSC'    = mean over channels i of |row i of E_a − E_b|²,  E_m = U_m U_mᵀ,  U_m = rows of F_m of length 1
 4.  L_CAC     = mean over m of 1 − mean over samples and foreground classes of 2 Σ w P_m Q_o / Σ w (P_m² + Q_o²), o ≠ m
 5.  L_pseudo  = Dice + cross-entropy of P_m against argmax Q_m where w = 1
+5'. L_pseudo' = Σ w Σ_k Q_m log(Q_m / P_m) / Σ w
 6.  λ(t)      = λ_max · exp(−5 (1 − t / T)²)
 7.  α(t)      = min(1 − 1 / (t + 1), α_max), the decay of the teacher's moving average
 
@@ -115,6 +116,20 @@ def pseudo_label_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor
         dice = 2 * overlap / size.clamp_min(1e-6)
         present = (target * mask).sum(voxels) > 0
     return cross_entropy.sum() / weights.sum().clamp_min(1) + _mean_where(1 - dice, present)
+
+
+def soft_pseudo_label_loss(logits: Tensor, probabilities: Tensor, weights: Tensor) -> Tensor:
+    """L_pseudo' (equation 5'): the divergence of the student's probabilities from the teacher's, voxel by voxel.
+
+    ``logits`` and ``probabilities`` (no gradient goes into them) are (B, K, ...), ``weights`` (B, ...). 0 where both are the
+    same, certain or not, and where nothing counts. Doubt at a border stays doubt: unlike a Dice, it rewards no larger
+    structure.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        log_student, teacher = logits.float().log_softmax(dim=1), probabilities.detach().float()
+        divergence = F.kl_div(log_student, teacher, reduction="none").sum(dim=1)  # (B, ...)
+        weights = weights.float()
+    return (divergence * weights).sum() / weights.sum().clamp_min(1)
 
 
 def ramp(step: float, steps: float, maximum: float) -> float:

@@ -114,10 +114,11 @@ class Objective(nn.Module):
         shown, registered = batch.presence[task.rest], batch.registered[task.rest]
         covered = thinning.voxels(batch.volumes[task.rest, :, 1], self.network.cell)  # (R, M, ...)
         parts: Parts = {}
+        soft = options.pseudo_label_form == "soft"
         if task.labelled:
-            parts["pseudo_label"] = pseudo_label_term(of_rest, seen, shown) if options.pseudo_label else None
+            parts["pseudo_label"] = pseudo_label_term(of_rest, seen, shown, soft=soft) if options.pseudo_label else None
         else:
-            parts["copy_paste"] = pseudo_label_term(of_rest, seen, shown, trust)
+            parts["copy_paste"] = pseudo_label_term(of_rest, seen, shown, trust, soft)
         if options.cac:
             parts["cac"] = anatomical_term(
                 of_rest, seen, shown, registered, covered, options.cac_from == "surer", options.cac_inside

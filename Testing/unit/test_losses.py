@@ -12,6 +12,7 @@ from CrossModalSegLib.losses import (
     ema_decay,
     pseudo_label_loss,
     ramp,
+    soft_pseudo_label_loss,
     supervised_loss,
 )
 
@@ -254,6 +255,32 @@ def test_no_trusted_pseudo_label_gives_zero():
     assert pseudo_label_loss(two_voxels(0.2, 0.5), FIRST_0_SECOND_1, torch.zeros(1, 2, 1, 1)).item() == 0
 
 
+def test_soft_pseudo_labels_by_hand():
+    # First voxel: Q = (1/2, 1/2), P = (3/4, 1/4): 1/2 log(2/3) + 1/2 log 2. Second voxel: equal, 0.
+    teacher = two_voxels(1 / 2, 1 / 2).softmax(1)
+    loss = soft_pseudo_label_loss(two_voxels(1 / 4, 1 / 2), teacher, torch.ones(1, 2, 1, 1))
+    assert loss.item() == pytest.approx((math.log(2 / 3) + math.log(2)) / 4)
+
+
+def test_soft_pseudo_labels_that_are_certain_give_the_cross_entropy_where_they_count():
+    certain = torch.nn.functional.one_hot(FIRST_0_SECOND_1, 2).movedim(-1, 1).float()
+    second = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
+    logits = two_voxels(1 / 4, 1 / 2).requires_grad_()
+    loss = soft_pseudo_label_loss(logits, certain, second)
+    assert loss.item() == pytest.approx(math.log(2))
+    loss.backward()
+    assert (logits.grad[0, :, 0] == 0).all()
+
+
+def test_a_student_that_shares_the_teachers_doubts_is_not_moved_by_soft_pseudo_labels_but_by_hard_ones():
+    doubts, everywhere = two_voxels(0.4, 0.45), torch.ones(1, 2, 1, 1)
+    for loss, moved in ((soft_pseudo_label_loss, False), (pseudo_label_loss, True)):
+        logits = doubts.clone().requires_grad_()
+        opinion = doubts.softmax(1)
+        loss(logits, opinion if loss is soft_pseudo_label_loss else opinion.argmax(1), everywhere).backward()
+        assert bool((logits.grad.abs() > 1e-6).any()) == moved
+
+
 # what all have in common
 
 EVERY_LOSS = {
@@ -262,6 +289,7 @@ EVERY_LOSS = {
     "affinity": channel_affinity_consistency,
     "anatomy": lambda a, b: anatomy((a, b.softmax(1))),
     "pseudo": lambda a, b: pseudo_label_loss(a, b.argmax(1), torch.ones_like(b[:, 0])),
+    "soft pseudo": lambda a, b: soft_pseudo_label_loss(a, b.softmax(1), torch.ones_like(b[:, 0])),
 }
 
 

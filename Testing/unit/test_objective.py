@@ -126,6 +126,17 @@ def test_a_teacher_that_is_the_student_and_sees_the_same_agrees_with_it_in_every
     assert setup(99)[1]["cac"].item() == pytest.approx(0, abs=1e-3)  # bfloat16
 
 
+def test_with_soft_pseudo_labels_a_student_that_sees_what_the_teacher_sees_has_nothing_to_learn():
+    found = {}
+    for form in ("hard", "soft"):
+        setup = Setup(with_semi(pseudo_label_form=form, confidence=0.0))
+        setup.teacher = Teacher(setup.network, 0.9)
+        setup.unlabelled.strong.copy_(setup.unlabelled.weak[:, 0])
+        found[form] = setup(99)[1]["pseudo_label"].item()
+    assert found["soft"] == pytest.approx(0, abs=1e-3)  # bfloat16
+    assert found["hard"] > 0.1
+
+
 def test_the_form_for_displaced_pairs_may_be_asked_for_everywhere():
     aligned, affinity = Setup()(99)[1]["csc"], Setup(with_semi(csc_form="affinity"))(99)[1]["csc"]
     displaced = Setup(labelled=LabelledHalves(aligned=False), unlabelled=UnlabelledHalves(aligned=False))(99)[1]
