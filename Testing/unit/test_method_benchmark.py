@@ -1,6 +1,8 @@
 """The hippocampus benchmark's own parts: the simulated scan, the rows, early fusion, and the arithmetic of the table."""
 
+import argparse
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -14,18 +16,19 @@ from CrossModalSegLib.sources import CaseSource
 from CrossModalSegLib.volume import Volume, write_volume
 from Testing.Benchmarks.method import curves, glioma
 from Testing.Benchmarks.method import run as run_command
-from Testing.Benchmarks.method.campaign import ORDER, refuse_other_settings
+from Testing.Benchmarks.method.campaign import ORDER, plan, refuse_other_settings
 from Testing.Benchmarks.method.curves import mean_curve
 from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
 from Testing.Benchmarks.method.fitting import OneLabelMap
 from Testing.Benchmarks.method.patients import split_of
 from Testing.Benchmarks.method.rows import ROWS, Run
-from Testing.Benchmarks.method.run import beginning_of, best_fusion, chosen, claim
+from Testing.Benchmarks.method.run import REPOSITORY, beginning_of, best_fusion, chosen, claim
 from Testing.Benchmarks.method.simulate import ALIGNED, DISPLACED, contrast, simulate
 from Testing.Benchmarks.method.table import COLUMNS, differences, interval, per_patient, write_table
 from Testing.halves import LabelledHalves
 from Testing.volumes import grid_around, points_of
 
+MEASURED = REPOSITORY / "Testing" / "Benchmarks" / "method" / "measured"
 GRID = grid_around((0, 0, 0), (30, 40, 28), (1, 1, 1))
 
 
@@ -407,3 +410,21 @@ def test_a_curve_is_the_mean_over_the_seeds_as_far_as_all_have_come(tmp_path):
     assert mean == pytest.approx([0.4])
     curves.main(["--output", str(tmp_path), "--picture", str(tmp_path / "picture.png")])
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_tables_in_the_docs_are_those_of_the_scores_that_are_kept(tmp_path):
+    kept = tmp_path / "measured"
+    shutil.copytree(MEASURED, kept)
+    write_table(kept)
+    said = (REPOSITORY / "docs" / "method.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in (kept / "table.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    assert len(rows) > 10
+    assert [line for line in rows if line not in said] == []
+
+
+def test_scores_that_are_kept_are_those_that_the_campaign_would_measure():
+    names = {path.parent.name for path in MEASURED.glob("*/scores.json")}
+    wanted = argparse.Namespace(labelled=14, more_labelled=28, seeds=2, iterations=1500, set=[])
+    runs = list(plan(wanted))
+    assert names <= {run.name for run in runs}
+    refuse_other_settings(runs, MEASURED)

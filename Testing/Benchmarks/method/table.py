@@ -97,8 +97,9 @@ def _order(key: Key) -> tuple[int, str]:
 
 def _title(key: Key, runs: Sequence[dict[str, Any]]) -> str:
     variant = f" ({key[2]})" if key[2] else ""
-    fusion = f", {runs[0]['configuration']['network']['fusion']}" if ROWS[key[0]].network == "cross-modal" else ""
-    return f"{key[0]}. {runs[0]['title']}{variant}{fusion}"
+    fusion = runs[0]["configuration"]["network"]["fusion"]
+    told = ROWS[key[0]].network != "cross-modal" or fusion in runs[0]["title"]
+    return f"{key[0]}. {runs[0]['title']}{variant}{'' if told else f', {fusion}'}"
 
 
 def _cell(values: PerPatient) -> str:
