@@ -287,6 +287,15 @@ def test_the_table_has_rows_in_order_and_differences_between_the_same_patients(t
     assert "+0.100 [+0.100, +0.100]" in lines[-1]
 
 
+def test_the_bound_with_all_patients_labelled_stands_in_each_table(tmp_path):
+    more = scores("9", 0, {"p": 0.8}, labelled=28)
+    write_scores(tmp_path, scores("11", 0, {"p": 0.9}), scores("5", 0, {"p": 0.7}), more)
+    write_table(tmp_path)
+    second = (tmp_path / "table.md").read_text().split("## 28 labelled patients")[1]
+    assert "| 11. " in second
+    assert "| 5. " not in second
+
+
 def test_the_better_fusion_is_chosen_on_validation_patients(tmp_path):
     assert best_fusion(tmp_path, 14) == "gated"
     write_scores(
