@@ -20,6 +20,23 @@ INPUT_CHANNELS = 5  # normalised intensity, coverage, position along k, j, i
 FUSIONS = ("bottleneck", "gated")
 
 
+class Convolution(nn.Conv3d):
+    """Convolution of kernel 3, padded; in float32 where a side of its input has one or two voxels.
+
+    There the gradients of its weights can hold memory that was never written, if computed in bfloat16 on a CPU (torch
+    2.13 with oneDNN).
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1):
+        super().__init__(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if min(input.shape[2:]) > 2:
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype)).to(input.dtype)
+
+
 class ModalityNorm(nn.Module):
     """Instance norm with one scale and shift per modality, so that convolutions may be shared between modalities."""
 
@@ -38,7 +55,7 @@ class ConvBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, modalities: int, kernel: int = 3):
         super().__init__()
-        self.conv = nn.Conv3d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+        self.conv = Convolution(inputs, outputs) if kernel == 3 else nn.Conv3d(inputs, outputs, kernel, bias=False)
         self.norm = ModalityNorm(outputs, modalities)
 
     def forward(self, x: Tensor, modality: int) -> Tensor:
@@ -50,9 +67,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, modalities: int):
         super().__init__()
-        self.conv1 = nn.Conv3d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.conv1 = Convolution(inputs, outputs, stride)
         self.norm1 = ModalityNorm(outputs, modalities)
-        self.conv2 = nn.Conv3d(outputs, outputs, 3, padding=1, bias=False)
+        self.conv2 = Convolution(outputs, outputs)
         self.norm2 = ModalityNorm(outputs, modalities)
         same = inputs == outputs and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv3d(inputs, outputs, stride, stride=stride, bias=False)

@@ -349,7 +349,7 @@ def test_how_unlabelled_patients_are_learnt_from_makes_no_other_supervised_row(t
 def test_a_row_trains_scores_and_is_not_repeated(tmp_path, capsys, row):
     data = write_patients(tmp_path / "data", 10)
     arguments = ["--row", row, "--labelled", "3", "--iterations", "2", "--data", data, "--output", tmp_path / "runs"]
-    arguments += ["--set", "network.channels=[2,4]", "patch=[16,24,16]", "--variant", "tiny"]
+    arguments += ["--set", "network.channels=[2,4]", "patch=[24,24,24]", "--variant", "tiny"]
     run_command.main(list(map(str, arguments)))
     found = json.loads((tmp_path / "runs" / f"{row}-3-0-tiny" / "scores.json").read_text())
     assert set(found["test"]) == {"aligned", "displaced", "T1w alone", "SIM alone"}

@@ -13,6 +13,7 @@ from CrossModalSegLib.network import (
     GatedSkip,
     ModalityIndependentAwareness,
     ModalityNorm,
+    ResidualBlock,
 )
 
 CLASSES = 3
@@ -316,3 +317,21 @@ def test_the_norm_gives_every_channel_of_every_sample_mean_zero_and_deviation_on
     normalised = norm(5 + 7 * torch.randn(2, 3, 6, 6, 6), 1)
     assert torch.allclose(normalised.mean(dim=(2, 3, 4)), torch.zeros(2, 3), atol=1e-5)
     assert torch.allclose(normalised.var(dim=(2, 3, 4), correction=0), torch.ones(2, 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(2, 2, 2), (2, 3, 2), (2, 5, 5)])
+def test_gradients_of_a_grid_two_voxels_deep_hold_nothing_that_lay_in_memory(size):
+    torch.manual_seed(0)
+    block = ResidualBlock(16, 16, stride=1, modalities=1).to(memory_format=torch.channels_last_3d)
+    x = torch.randn(2, 16, *size).contiguous(memory_format=torch.channels_last_3d)
+
+    def gradients(low_precision):
+        block.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=low_precision):
+            block(x, 0).float().square().sum().backward()
+        return torch.cat([parameter.grad.flatten() for parameter in block.parameters()])
+
+    expected = gradients(low_precision=False)
+    for count in torch.randint(100, 100_000, (20,)).tolist():
+        torch.full((count,), math.nan)  # freed at once: what is allocated next finds it
+        assert torch.allclose(gradients(low_precision=True), expected, atol=0.05 * float(expected.abs().max()))
