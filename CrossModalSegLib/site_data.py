@@ -1,7 +1,8 @@
 """Cases of a site as fine-tuning needs them: checked all at once, read one by one, brought onto the model grid."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from CrossModalSegLib.case_files import file_sha256
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.inference import modality_slot
+from CrossModalSegLib.label_displacement import FARTHEST_MM, displacement_mm, structure_centres
 from CrossModalSegLib.label_mapping import LabelMapping
 from CrossModalSegLib.segmentation_io import read_segmentation
 from CrossModalSegLib.site_cases import SiteCase
@@ -23,7 +25,8 @@ Labels = tuple[np.ndarray, Grid]  # label values (K, J, I) and where they lie
 @dataclass(frozen=True)
 class DataCase:
     """One case by its files: ``scans`` and ``labels`` by the bundle's names of the modalities; ``values`` are the label
-    values that its labels would show, ``patient`` a salted hash or the case's own id; ``sha256`` by file."""
+    values that its labels would show, ``patient`` a salted hash or the case's own id; ``sha256`` by file; ``aligned`` says
+    whether its scans are taken to lie on each other."""
 
     id: str
     patient: str
@@ -35,6 +38,7 @@ class DataCase:
     held_out: bool = False
     set_apart: bool = False  # held out by a person's decision, not by chance
     translation: Mapping[int, int] | None = None  # of the values in the files; ``values`` are translated already
+    aligned: bool = True
 
     def volumes(self) -> dict[str, Volume]:
         """The scans. Raises what reading them raises."""
@@ -79,14 +83,21 @@ def site_data(
 ) -> SiteData:
     """The cases, all of them checked; ``splits`` are those that a person has set, by patient.
 
-    Left out are cases that a person has excluded, that do not fit the bundle, or that have no labels and are damaged.
-    Raises DataError ``site-data``, which lists everything that is wrong with the corrected ones.
+    Two scans lie on each other if the centres of what is labelled in both are at most ``FARTHEST_MM`` apart; where that
+    cannot be told of a case itself, the median of those of which it can decides (without any: yes). Left out are cases
+    that a person has excluded, that do not fit the bundle, or that have no labels and are damaged. Raises DataError
+    ``site-data``, which lists everything that is wrong with the corrected ones.
     """
     checked = [_checked(case, bundle, mapping) for case in cases]
-    read = [one.case for one in checked if one.case is not None]
+    known = [one.displacement_mm for one in checked if one.displacement_mm is not None]
+    usual = statistics.median(known) if known else 0.0
+    read = [_placed(one.case, usual, one.displacement_mm) for one in checked if one.case is not None]
     read = [replace(case, set_apart=(splits or {}).get(case.patient) == "held-out") for case in read]
     labelled = tuple(case for case in read if case.labels)
     notes = tuple(words for one in checked for words in one.notes)
+    if usual > FARTHEST_MM:
+        what = "their pairs, and those without labels, are not compared voxel by voxel"
+        notes += (f"the two scans of a corrected case lie {usual:.1f} mm apart (median of {len(known)}): {what}",)
     problems = [words for one in checked for words in one.problems]
     if not any((one.case is not None and one.case.labels) or one.problems for one in checked):
         problems += [f"none of the {len(cases)} cases has corrected labels", *notes]
@@ -99,12 +110,27 @@ def site_data(
 
 @dataclass(frozen=True)
 class _Checked:
-    """What the check found of one case: ``case`` is None where it is left out; ``values`` are those that its labels show."""
+    """What the check found of one case: ``case`` is None where it is left out; ``values`` are those that its labels show,
+    ``displacement_mm`` is how far apart its scans lie by what is labelled in both."""
 
     case: DataCase | None
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     values: frozenset[int] = frozenset()
+    displacement_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class _CheckedLabels:
+    """What is wrong with the labels of one scan, and otherwise the centres of their structures, and their values."""
+
+    problems: tuple[str, ...] = ()
+    values: frozenset[int] = frozenset()
+    centres: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+
+def _placed(case: DataCase, usual_mm: float, displacement: float | None) -> DataCase:
+    return replace(case, aligned=(usual_mm if displacement is None else displacement) <= FARTHEST_MM)
 
 
 def _checked(case: SiteCase, bundle: Bundle, mapping: LabelMapping) -> _Checked:
@@ -115,17 +141,18 @@ def _checked(case: SiteCase, bundle: Bundle, mapping: LabelMapping) -> _Checked:
     damages = [words for modality, path in one.scans.items() for words in _scan_damages(one, modality, path)]
     if damages and not one.labels:
         return _left_out(case, damages)
-    values, notes = set[int](), []
-    for modality, path in one.labels.items():
-        found: set[int] = set()
-        try:
-            damages += _label_problems(one, modality, path, found)
-        except CrossModalSegError as error:
-            damages.append(error.message)
-        values |= found
-        notes += [] if found or damages else [f"case {case.id}: the labels of {modality} show no structure"]
-    problems = tuple(f"case {case.id}: {words}" for words in damages)
-    return _Checked(None if problems else one, tuple(notes), problems, frozenset(values))
+    labels = {modality: _checked_labels(one, modality, path) for modality, path in one.labels.items()}
+    damages += [words for checked in labels.values() for words in checked.problems]
+    silent = [] if damages else [modality for modality, checked in labels.items() if not checked.values]
+    return _Checked(
+        case=None if damages else one,
+        notes=tuple(f"case {case.id}: the labels of {modality} show no structure" for modality in silent),
+        problems=tuple(f"case {case.id}: {words}" for words in damages),
+        values=frozenset().union(*(checked.values for checked in labels.values())),
+        displacement_mm=displacement_mm(*(checked.centres for checked in labels.values()))
+        if len(labels) == 2
+        else None,
+    )
 
 
 def _left_out(case: SiteCase, reasons: Sequence[str]) -> _Checked:
@@ -171,18 +198,22 @@ def _scan_damages(case: DataCase, modality: str, path: Path) -> Iterator[str]:
             yield error.message
 
 
-def _label_problems(case: DataCase, modality: str, path: Path, found: set[int]) -> Iterator[str]:
-    """What is wrong with a label file; the values that it shows are added to ``found``."""
-    damages = list(_file_damages(case, path))
-    yield from damages
+def _checked_labels(case: DataCase, modality: str, path: Path) -> _CheckedLabels:
+    damages = tuple(_file_damages(case, path))
     if damages:
-        return
-    labels, grid = read_labels(path)
-    if case.scans[modality].is_file() and not grid.is_close(read_grid(case.scans[modality])):
-        yield f"the labels of {modality} are not on the grid of its scan"
-    found |= set(np.unique(labels).tolist()) - {0}
-    if found - set(case.values):
-        yield f"the labels of {modality} hold {sorted(found - set(case.values))}, which the label map does not have"
+        return _CheckedLabels(damages)
+    try:
+        labels, grid = read_labels(path)
+        beside = case.scans[modality].is_file() and not grid.is_close(read_grid(case.scans[modality]))
+    except CrossModalSegError as error:
+        return _CheckedLabels((error.message,))
+    centres = structure_centres(labels, grid)
+    values = frozenset(np.unique(labels).tolist()) - {0}
+    unknown = sorted(values - set(case.values))
+    problems = [f"the labels of {modality} are not on the grid of its scan"] if beside else []
+    if unknown:
+        problems.append(f"the labels of {modality} hold {unknown}, which the label map does not have")
+    return _CheckedLabels(tuple(problems), values, centres)
 
 
 def _file_damages(case: DataCase, path: Path) -> Iterator[str]:
@@ -227,7 +258,7 @@ def prepared(
     for name, (array, grid) in (reference or {}).items():
         labels[slots[name]] = mapping.complete(array, predicted[name][0]) if predicted else array, grid
     volumes = {slots[name]: volume for name, volume in shown.items()}
-    return training_case(volumes, labels, mapping.label_map.channels, bundle.spacing_mm[0])
+    return training_case(volumes, labels, mapping.label_map.channels, bundle.spacing_mm[0], case.aligned)
 
 
 def structure_ml(labels: Labels) -> dict[int, float]:

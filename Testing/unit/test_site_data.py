@@ -8,9 +8,10 @@ import pytest
 from CrossModalSegLib import site_data as module
 from CrossModalSegLib.case_files import CaseFiles, file_sha256
 from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.label_mapping import same_structures
-from CrossModalSegLib.site_data import SiteData, site_data
-from CrossModalSegLib.volume import write_volume
+from CrossModalSegLib.site_data import SiteData, prepared, site_data
+from CrossModalSegLib.volume import Volume, write_volume
 from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
 from Testing.tiny_site import labels, make_site, scan, site_grid
 
@@ -147,3 +148,40 @@ def test_excluded_cases_are_left_out_and_where_nothing_is_left_all_reasons_are_t
     assert f"case {second.id} is left out: it is excluded" in refused.value.message
     store.exclude(second.id, False)
     assert len(check(store, bundle).labelled) == 1
+
+
+def moved_case(store, number, distance_mm):
+    """A corrected case whose second scan lies elsewhere, with its labels."""
+    place = site_grid(number)
+    affine = place.ijk_to_ras.copy()
+    affine[1, 3] += distance_mm
+    elsewhere = Grid(place.shape_kji, affine)
+    first, second = (scan(number, name) for name in BOTH)
+    volumes = {"T1w": first, "T2w": Volume(second.array, elsewhere, "T2w")}
+    corrections = {"T1w": (labels(number), place), "T2w": (labels(number), elsewhere)}
+    bundle = {"name": "tiny", "modalities": list(BOTH)}
+    return store.save_correction(CaseFiles(volumes, corrections, LABEL_MAP, bundle, f"patient {number}"))
+
+
+def test_pairs_whose_labels_lie_on_each_other_count_as_aligned(store, bundle):
+    moved_case(store, 7, 1.9)
+    data = check(store, bundle)
+    assert [case.aligned for case in (*data.labelled, *data.unlabelled)] == [True] * 5
+
+
+def test_a_pair_whose_labels_lie_apart_is_not_compared_voxel_by_voxel_and_others_are(store, bundle):
+    moved = moved_case(store, 7, 2.1)
+    data = check(store, bundle)
+    assert {case.id for case in (*data.labelled, *data.unlabelled) if not case.aligned} == {moved.id}
+    assert data.notes == ()
+
+
+def test_what_most_corrected_pairs_show_counts_for_those_without_labels(store, bundle):
+    for number in (7, 8, 9):
+        moved_case(store, number, 6.0)
+    mapping = same_structures(bundle.label_map, store.site().label_map)
+    data = check(store, bundle)
+    assert [case.aligned for case in data.unlabelled] == [False, False]
+    assert sum(case.aligned for case in data.labelled) == 2, "they show that they lie on each other"
+    assert data.notes[0].startswith("the two scans of a corrected case lie 6.0 mm apart (median of 5)")
+    assert not prepared(data.unlabelled[0], bundle, mapping, None).aligned
