@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--tests", type=int, default=40, help="patients that are scored")
     made.add_argument("--seeds", type=int, default=2)
     made.add_argument("--base-steps", type=int, default=1500)
-    made.add_argument("--steps", type=int, default=400, help="of each fine-tuning")
+    made.add_argument("--steps", type=int, default=250, help="of each fine-tuning")
     made.add_argument("--config", type=Path, help="settings of the fine-tuning, as for crossmodalseg finetune")
     made.add_argument("--threads", type=int, default=1)
     made.set_defaults(rows="rows")  # folder of what is done
