@@ -7,6 +7,7 @@ from pathlib import Path
 from CrossModalSegLib.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
 from CrossModalSegLib.bundle_metadata import SECTION
 from CrossModalSegLib.errors import BundleError
+from CrossModalSegLib.learnt_cases import known_patients
 from CrossModalSegLib.site_cases import SiteCase
 from CrossModalSegLib.site_models import MODELS, generation, site_models
 
@@ -26,6 +27,12 @@ def choose_base(site: Path, name: str | None, cases: Sequence[SiteCase]) -> Bund
     known = {bundle.name for bundle in list_bundles(places)}
     named = [bundle for bundle, _count in begun.most_common() if bundle in known]
     return load_bundle(named[0] if named else STARTER, places)
+
+
+def learnt_patients(site: Path, cases: Sequence[SiteCase]) -> set[str]:
+    """The patients of whom the site's newest model has learnt; none where the site has no model of its own."""
+    own = site_models(site)
+    return known_patients(newest(own), cases) if own else set()
 
 
 def newest(models: Sequence[Bundle]) -> Bundle:

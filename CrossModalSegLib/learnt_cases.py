@@ -6,11 +6,14 @@ of their ids at the site, which are random and say nothing elsewhere.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.bundle_metadata import SECTION
-from CrossModalSegLib.site_data import DataCase
+
+if TYPE_CHECKING:
+    from CrossModalSegLib.site_cases import SiteCase
+    from CrossModalSegLib.site_data import DataCase
 
 LEARNT_FROM, LABELLED, UNLABELLED = "learnt from", "labelled", "unlabelled"
 
@@ -37,10 +40,11 @@ def learnt_by_child(
     return {LEARNT_FROM: {kind: sorted(hashes) for kind, hashes in known.items()}}
 
 
-def known_patients(bundle: Bundle, cases: Iterable[DataCase]) -> set[str]:
-    """The patients of whom a model or an ancestor of it has learnt from a case, with labels or without."""
+def known_patients(bundle: Bundle, cases: "Iterable[DataCase | SiteCase]") -> set[str]:
+    """The patients of whom a model or an ancestor of it has learnt from a case, with labels or without. A case that names
+    no patient is a patient of its own."""
     known = set().union(*learnt_by(bundle).values())
-    return {case.patient for case in cases if _hash(case.id) in known}
+    return {case.patient or case.id for case in cases if _hash(case.id) in known}
 
 
 def _hash(case: str) -> str:

@@ -4,12 +4,16 @@ A case promises much where the model is uncertain, where its two modalities disa
 cases that are corrected already or stand before it in the list. The network measures these (`CaseScore`); the order is
 made here, anew each time, from what is corrected by then: greedy, score plus distance to the nearest one chosen
 (k-centre selection; Sener and Savarese, "Active learning for convolutional neural networks: a core-set approach", 2018).
+
+A model that has learnt from all corrected patients leaves nobody to judge its child on. Then patients whom it does not
+know come first, as many as the gate of a fine-tuning needs.
 """
 
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,7 @@ from CrossModalSegLib.site_folder import read_json
 
 RANKING_FILE = "ranking.json"
 _DIVERSITY = 0.5  # weight of the distance (0 to 1) beside the score (0 to 1)
+_JUDGES = 2  # corrected patients whom the model does not know
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,23 @@ class Ranking:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A case to correct. ``gain``: expected gain, comparable within one list only; None where no model has scored it."""
+    """A case to correct. ``gain``: expected gain, comparable within one list only; None where no model has scored it.
+    ``judges``: it comes first because the model does not know its patient."""
 
     case: SiteCase
     gain: float | None
     score: CaseScore | None
+    judges: bool = False
 
     @property
     def reason(self) -> str:
         """Why it stands where it does, in words."""
+        words = ["not known to the model, to judge the next one"] if self.judges else []
         if self.score is None:
-            return "not scored yet"
-        return f"uncertainty {self.score.uncertainty:.3g}, disagreement {self.score.disagreement:.3g}"
+            words.append("not scored yet")
+        else:
+            words.append(f"uncertainty {self.score.uncertainty:.3g}, disagreement {self.score.disagreement:.3g}")
+        return "; ".join(words)
 
 
 def write_ranking(folder: Path, ranking: Ranking) -> None:
@@ -89,16 +99,43 @@ def read_ranking(folder: Path) -> Ranking:
         raise DataError("bad-ranking", f"{file}: {type(error).__name__} {error}", hint) from error
 
 
-def work_list(cases: Iterable[SiteCase], ranking: Ranking, limit: int | None = None) -> list[WorkItem]:
-    """The cases that nobody has corrected yet or taken out, the most promising first; those without scores come last, by id."""
+def work_list(
+    cases: Iterable[SiteCase], ranking: Ranking, limit: int | None = None, learnt: AbstractSet[str] = frozenset()
+) -> list[WorkItem]:
+    """The cases that nobody has corrected yet or taken out, the most promising first; those without scores come last, by
+    id. ``learnt`` are the patients of whom the site's newest model has learnt."""
     cases = list(cases)
     waiting = [case for case in cases if case.trusted is None and not case.is_excluded]
+    done = [case for case in cases if case.trusted is not None]
+    missing = _JUDGES - len(_by_patient(_unknown(done, learnt))) if learnt else 0
+    first = _ordered(_by_patient(_unknown(waiting, learnt)), done, ranking, missing)[:missing] if missing > 0 else []
+    judges = [item.case for item in first]
+    rest = [case for case in waiting if case not in judges]
+    items = [replace(item, judges=True) for item in first]
+    return [*items, *_ordered(rest, [*done, *judges], ranking, limit)][:limit]
+
+
+def _unknown(cases: Iterable[SiteCase], learnt: AbstractSet[str]) -> list[SiteCase]:
+    return [case for case in cases if (case.patient or case.id) not in learnt]
+
+
+def _by_patient(cases: Iterable[SiteCase]) -> list[SiteCase]:
+    """The first case of each patient."""
+    found: dict[str, SiteCase] = {}
+    for case in cases:
+        found.setdefault(case.patient or case.id, case)
+    return list(found.values())
+
+
+def _ordered(
+    waiting: Sequence[SiteCase], done: Sequence[SiteCase], ranking: Ranking, limit: int | None
+) -> list[WorkItem]:
+    """By expected gain, then those without scores."""
     scored = [case for case in waiting if case.id in ranking.scores]
-    done = [ranking.scores[case.id] for case in cases if case.trusted is not None and case.id in ranking.scores]
-    order = greedy_order([ranking.scores[case.id] for case in scored], done, limit)
+    known = [ranking.scores[case.id] for case in done if case.id in ranking.scores]
+    order = greedy_order([ranking.scores[case.id] for case in scored], known, limit)
     items = [WorkItem(scored[index], gain, ranking.scores[scored[index].id]) for index, gain in order]
-    items += [WorkItem(case, None, None) for case in waiting if case.id not in ranking.scores]
-    return items[:limit]
+    return items + [WorkItem(case, None, None) for case in waiting if case.id not in ranking.scores]
 
 
 def greedy_order(

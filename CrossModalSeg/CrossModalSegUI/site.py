@@ -13,6 +13,7 @@ from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.case_files import CaseFiles, SavedCase
 from CrossModalSegLib.case_store import BasedOn
 from CrossModalSegLib.errors import DataError, GeometryError
+from CrossModalSegLib.finetune_base import learnt_patients
 from CrossModalSegLib.grid import Grid
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.segmentation_io import read_segmentation
@@ -63,7 +64,7 @@ def work(store: SiteFolder, limit: int) -> SiteWork:
     """Raises DataError ``not-a-site``, ``damaged-cases`` or ``bad-ranking``."""
     cases = store.cases()
     counts = Counter(case.status for case in cases)
-    items = work_list(cases, read_ranking(store.folder), limit)
+    items = work_list(cases, read_ranking(store.folder), limit, learnt_patients(store.folder, cases))
     return SiteWork({status: counts[status] for status in STATUSES}, items, [case.id for case in cases if case.forks])
 
 

@@ -53,10 +53,11 @@ def show_case(args: argparse.Namespace) -> int:
 
 def next_cases(args: argparse.Namespace) -> int:
     """The work list."""
+    from CrossModalSegLib.finetune_base import learnt_patients
     from CrossModalSegLib.work_list import read_ranking, work_list
 
     cases, ranking = store_of(args).cases(), read_ranking(args.site)
-    items = work_list(cases, ranking, max(args.limit, 0))
+    items = work_list(cases, ranking, max(args.limit, 0), learnt_patients(args.site, cases))
     rows = [
         (str(place), item.case.id, item.case.status, "-" if item.gain is None else f"{item.gain:.2f}", item.reason)
         for place, item in enumerate(items, start=1)

@@ -42,8 +42,8 @@ def test_no_case_or_one_case_is_a_list_too():
     assert greedy_order([CaseScore(0, 0, (1.0,))], []) == [(0, 0.5)]
 
 
-def case(name, trusted=None, is_excluded=False):
-    return SimpleNamespace(id=name, trusted=trusted, is_excluded=is_excluded)
+def case(name, trusted=None, is_excluded=False, patient=""):
+    return SimpleNamespace(id=name, trusted=trusted, is_excluded=is_excluded, patient=patient)
 
 
 def test_corrected_cases_are_not_listed_and_those_without_scores_come_last():
@@ -59,6 +59,35 @@ def test_corrected_cases_are_not_listed_and_those_without_scores_come_last():
         "not scored yet",
     ]
     assert [item.case.id for item in work_list(cases, ranking, 2)] == ["d", "c"]
+
+
+def site_with(others_corrected):
+    """A patient of whom the model has learnt, with a corrected case and a waiting one; corrected ones that it does not
+    know; three waiting cases of two such patients; one whose patient nobody knows."""
+    cases = [case("done", "revision", patient="learnt"), case("a", patient="learnt")]
+    cases += [case(f"judge {n}", "revision", patient=f"other {n}") for n in range(others_corrected)]
+    return [*cases, case("b", patient="x"), case("c", patient="x"), case("d", patient="y"), case("e")]
+
+
+RANKED = Ranking("model", {name: CaseScore(9 - place, 9 - place) for place, name in enumerate("abcde")})
+
+
+@pytest.mark.parametrize(("others_corrected", "expected"), [(0, "bdace"), (1, "bacde"), (2, "abcde"), (3, "abcde")])
+def test_patients_whom_the_model_does_not_know_come_first_until_two_are_corrected(others_corrected, expected):
+    items = work_list(site_with(others_corrected), RANKED, learnt={"learnt"})
+    assert "".join(item.case.id for item in items) == expected
+    judges = [item for item in items if item.judges]
+    assert "".join(item.case.id for item in judges) == expected[: max(0, 2 - others_corrected)]
+    assert all(item.reason.startswith("not known to the model, to judge the next one; uncertainty ") for item in judges)
+
+
+def test_where_no_model_has_learnt_here_all_cases_are_alike():
+    assert [item.case.id for item in work_list(site_with(0), RANKED)] == list("abcde")
+
+
+def test_a_short_list_has_the_unknown_ones_and_no_more():
+    assert [item.case.id for item in work_list(site_with(0), RANKED, 1, {"learnt"})] == ["b"]
+    assert [item.case.id for item in work_list(site_with(0), Ranking("", {}), 3, {"learnt"})] == ["b", "d", "a"]
 
 
 def test_a_ranking_is_read_back_as_it_was_written(tmp_path):
