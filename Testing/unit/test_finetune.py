@@ -28,6 +28,7 @@ from CrossModalSegLib.segmentation_io import write_segmentation
 from CrossModalSegLib.site_data import SiteData, structure_ml
 from CrossModalSegLib.site_runs import unfinished_run
 from CrossModalSegLib.volume import write_volume
+from CrossModalSegLib.work_list import CaseScore, Ranking, write_ranking
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, intensity_bundle
 from Testing.tiny_site import labels, make_site, scan, site_grid
 
@@ -205,6 +206,25 @@ def test_the_next_generation_is_not_judged_on_patients_whom_its_parent_has_learn
     assert {kind: len(cases) for kind, cases in known.items()} == {"labelled": 2, "unlabelled": 1}
     assert known["unlabelled"] == {hashlib.sha256(case.id.encode()).hexdigest()}
     assert learnt_by(load_bundle(run_folder(folder) / "tiny-site-2")) == known
+
+
+def test_the_work_list_begins_with_a_patient_whom_the_newest_model_does_not_know(done, tmp_path, capsys):
+    folder = tmp_path / "next"
+    shutil.copytree(done, folder)
+    store = CaseStore(folder / "site")
+    volumes = {name: scan(9, name) for name in ("T1w", "T2w")}
+    new = store.add_unlabelled(CaseFiles(volumes, {}, LABEL_MAP, {}, "someone else")).id
+    (known,) = (case.id for case in store.cases() if not case.labels and case.id != new)
+    write_ranking(store.folder, Ranking("tiny", {known: CaseScore(2, 2), new: CaseScore(1, 1)}))
+
+    def listed() -> list[str]:
+        assert main(["site", "next", str(store.folder)]) == 0
+        return [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:3]]
+
+    assert listed() == [known, new]
+    assert main(["site", "adopt", str(store.folder)]) == 0
+    capsys.readouterr()
+    assert listed() == [new, known]
 
 
 @pytest.mark.slow
