@@ -26,12 +26,11 @@ from Testing.Benchmarks.method.patients import split_of
 from Testing.Benchmarks.method.scoring import LABELS
 from Testing.Benchmarks.site import new_scanner
 from Testing.Benchmarks.site.files import write_row
-
-KINDS = ("shifted", "unshifted")
+from Testing.Benchmarks.site.table import KINDS, few_cases_lines
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Everything that is missing, then three lines."""
+    """Everything that is missing, then the table."""
     args = parser().parse_args(argv)
     torch.set_num_threads(args.threads)
     split = split_of(args.data, args.output / "scans")
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_row(row, adapt(site, base, tests, args))
     args.steps = read(row)["steps"]
     new_scanner.carry_out(base, split, tests, "supervised", args.corrected, 0, args)
-    show(args.output, row, f"supervised-{args.corrected}-0.json")
+    print("\n".join(few_cases_lines(args.output)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,19 +76,6 @@ def adapt(site: Path, base: Bundle, tests: Mapping[str, list[DataCase]], args: a
     facts = {"decision": run.decision, "reasons": run.reasons, "seconds": metrics["seconds"]}
     steps = candidate.metadata[SECTION]["training"]["iterations"]
     return {**facts, "steps": steps, "share": metrics["share"], "schedule": metrics["schedule"], **found}
-
-
-def show(output: Path, row: Path, supervised: str) -> None:
-    """Mean Dice of the base, and of both ways to adapt it."""
-    base, product = read(output / "rows" / "base.json"), read(row)
-    print(f"{row.stem}: {product['decision']}; {'; '.join(product['reasons'])}")
-    print(f"{product['seconds']} s in all, {product['steps']} steps of the last training, share {product['share']:g}")
-    lines = {"base": base, "crossmodalseg finetune": product, "supervised": read(row.with_name(supervised))}
-    for name, found in lines.items():
-        cells = [
-            f"{kind} {found[kind]['mean']:.3f} ({found[kind]['mean'] - base[kind]['mean']:+.3f})" for kind in KINDS
-        ]
-        print(f"{name}: {', '.join(cells)}")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -39,9 +39,9 @@ from Testing.Benchmarks.method.run import DATA, REPOSITORY
 from Testing.Benchmarks.method.scoring import LABELS
 from Testing.Benchmarks.site.files import data_case, mean_dice, write_case, write_row
 from Testing.Benchmarks.site.shift import on_own_grid, shifted
-from Testing.Benchmarks.site.table import write_table
+from Testing.Benchmarks.site.table import scanner_lines
 
-OUTPUT = REPOSITORY / "runs" / "new-scanner"
+OUTPUT = REPOSITORY / "runs" / "site" / "new-scanner"
 CONFIG = REPOSITORY / "Testing" / "Benchmarks" / "method" / "base.toml"
 MODALITIES = ("T1w", "SIM")
 BASE_PATIENTS, FROZEN = 40, 4
@@ -59,9 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [(m, n, s) for s in range(args.seeds) for n in args.corrected for m in ("supervised", "semi-supervised")]
     for method, corrected, seed in rows:
         carry_out(base, split, tests, method, corrected, seed, args)
-        write_table(args.output)
-    write_table(args.output)
-    print((args.output / "table.md").read_text(encoding="utf-8"))
+    print("\n".join(scanner_lines(args.output)))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -213,13 +211,14 @@ def make_site(split: Split, corrected: int, seed: int, args: argparse.Namespace)
 
 
 def summary(scores: dict[str, Scores]) -> dict:
-    """Mean Dice, and per structure."""
+    """Mean Dice, also per structure and per patient."""
     names = [one.name for one in LABELS.structures]
     structures = {
         name: statistics.mean(of_m[name]["dice"] for case in scores.values() for of_m in case.values())
         for name in names
     }
-    return {"mean": mean_dice(scores), "structures": structures, "cases": len(scores)}
+    patients = {patient: mean_dice({patient: found}) for patient, found in scores.items()}
+    return {"mean": mean_dice(scores), "structures": structures, "patients": patients}
 
 
 def _silent(*_: object) -> None:

@@ -29,8 +29,9 @@ from CrossModalSegLib.labels import LabelMap, Structure
 from Testing.Benchmarks.method.glioma import DATA, GliomaPatient
 from Testing.Benchmarks.method.run import REPOSITORY
 from Testing.Benchmarks.site.files import write_row
+from Testing.Benchmarks.site.table import structure_lines
 
-OUTPUT = REPOSITORY / "runs" / "new-structure"
+OUTPUT = REPOSITORY / "runs" / "site" / "new-structure"
 SLOTS = {"T1w": 1, "T2w": 0}  # the bundle's modalities: T1c is a T1w, FLAIR an alias of T2w
 TUMOUR_VALUE = 500
 TUMOUR = LabelMap((Structure(TUMOUR_VALUE, "whole tumour", (200, 60, 60)),))
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     patients = [GliomaPatient(folder) for folder in sorted(args.data.iterdir()) if folder.is_dir()]
     for left_out in [patient for patient in patients if patient.labelled][: args.patients]:
         carry_out(left_out, [one for one in patients if one is not left_out], args)
-    write_table(args.output)
+    print("\n".join(structure_lines(args.output)))
 
 
 def carry_out(left_out: GliomaPatient, others: Sequence[GliomaPatient], args: argparse.Namespace) -> None:
@@ -106,17 +107,6 @@ def score(patient: GliomaPatient, base: Bundle, candidate: Bundle) -> dict[str, 
         rated = evaluate(after[name].labels, before[name].labels, scan.label_grid, base.label_map, ignored=expert > 0)
         brain += [one.dice for one in rated if one.rule == "in-both"]
     return {"whole tumour": statistics.mean(tumour), "brain structures": statistics.mean(brain)}
-
-
-def write_table(output: Path) -> None:
-    """Print a line per patient."""
-    print(
-        "| patient left out | whole tumour, Dice | brain structures, Dice with the parent's | verdict |\n|---|---|---|---|"
-    )
-    for path in sorted(output.glob("*/row.json")):
-        row = json.loads(path.read_text(encoding="utf-8"))
-        numbers = f"{row['whole tumour']:.3f} | {row['brain structures']:.3f}"
-        print(f"| {path.parent.name} | {numbers} | {row['verdict']} |")
 
 
 if __name__ == "__main__":

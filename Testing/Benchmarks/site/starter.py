@@ -34,8 +34,9 @@ from Testing.Benchmarks.method.glioma import GliomaPatient
 from Testing.Benchmarks.method.patients import Scan
 from Testing.Benchmarks.method.run import REPOSITORY
 from Testing.Benchmarks.method.simulate import ALIGNED, contrast, simulate
-from Testing.Benchmarks.site.files import data_case, mean_dice, write_case, write_row
+from Testing.Benchmarks.site.files import data_case, write_case, write_row
 from Testing.Benchmarks.site.shift import on_own_grid
+from Testing.Benchmarks.site.table import starter_lines
 
 DATA = REPOSITORY.parent / "shared" / "data"
 OUTPUT = REPOSITORY / "runs" / "site" / "starter"
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     after = scores_of(load_bundle(run.candidate), tests, args.output / "scores-of-candidate")
     metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
     write_row(args.output / "row.json", {"base": before, "candidate": after, "metrics": metrics})
-    show(before, after, metrics)
+    print("\n".join([*starter_lines(args.output), changes(before, after)]))
 
 
 def pair_of(folder: Path, label_map: LabelMap) -> dict[str, Scan]:
@@ -125,24 +126,17 @@ def scores_of(bundle: Bundle, cases: Sequence[DataCase], folder: Path) -> dict[s
     return {case.id: scorer.score(case) for case in cases}
 
 
-def show(before: dict[str, Scores], after: dict[str, Scores], metrics: dict) -> None:
-    """The verdict, mean Dice, and the structures that change most."""
-    print(f"{metrics['verdict']['decision']}: {'; '.join(metrics['verdict']['reasons'])}")
-    print(f"{metrics['seconds']} s in all, {metrics['schedule']}, share {metrics['share']:g}")
-    for patient, scores in before.items():
-        one, other = mean_dice({patient: scores}), mean_dice({patient: after[patient]})
-        print(f"patient {patient}: {one:.3f} -> {other:.3f} ({other - one:+.3f})")
-    one, other = mean_dice(before), mean_dice(after)
-    print(f"mean of {len(before)} patients: {one:.3f} -> {other:.3f} ({other - one:+.3f})")
-    changes = {}
+def changes(before: dict[str, Scores], after: dict[str, Scores]) -> str:
+    """The structures that change most."""
+    found = {}
     for name in next(iter(before.values()))["T1w"]:
-        changes[name] = statistics.mean(
-            after[patient][modality][name]["dice"] - found[name]["dice"]
+        found[name] = statistics.mean(
+            after[patient][modality][name]["dice"] - numbers[name]["dice"]
             for patient, scores in before.items()
-            for modality, found in scores.items()
+            for modality, numbers in scores.items()
         )
-    ordered = sorted(changes, key=changes.__getitem__)
-    print("; ".join(f"{name} {changes[name]:+.3f}" for name in [*ordered[:4], *ordered[-4:]]))
+    ordered = sorted(found, key=found.__getitem__)
+    return "; ".join(f"{name} {found[name]:+.3f}" for name in [*ordered[:4], *ordered[-4:]])
 
 
 if __name__ == "__main__":

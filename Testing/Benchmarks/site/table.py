@@ -1,36 +1,165 @@
-"""The table of a site experiment, from the rows that are done."""
+"""The tables of the site experiments, as Markdown, from the rows that are done. Second modality of new-scanner simulated.
 
+    python -m Testing.Benchmarks.site.table [--output FOLDER]
+
+FOLDER has the folders of the experiments: new-scanner (with few-cases), starter, new-structure. A gain is the mean over
+patients of the difference from the base, in brackets its 95 % bootstrap interval over patients: how much other patients
+would change it, not how much other seeds or corrected cases would.
+"""
+
+import argparse
 import json
 import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from CrossModalSegLib.atomic import write_atomically
+from Testing.Benchmarks.method.run import REPOSITORY
+from Testing.Benchmarks.method.table import interval
+from Testing.Benchmarks.site.files import mean_dice
+
+OUTPUT = REPOSITORY / "runs" / "site"
+KINDS = ("shifted", "unshifted")
+METHODS = ("supervised", "semi-supervised")
+Row = Mapping[str, Any]
+PerPatient = dict[str, float]
 
 
-def write_table(output: Path) -> None:
-    """Write ``OUTPUT/table.md``: a line per method and number of corrected cases, means over seeds."""
-    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((output / "rows").glob("*.json"))]
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the tables of all experiments that have rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    print("\n".join(all_lines(parser.parse_args(argv).output)))
+
+
+def all_lines(output: Path) -> list[str]:
+    """All tables, one after another."""
+    scanner, starter, structure = (output / name for name in ("new-scanner", "starter", "new-structure"))
+    return [*few_cases_lines(scanner), *scanner_lines(scanner), *starter_lines(starter), *structure_lines(structure)]
+
+
+def few_cases_lines(folder: Path) -> list[str]:
+    """Base, the command's candidate, and supervised fine-tuning."""
+    lines: list[str] = []
+    for path in sorted((folder / "few-cases").glob("[0-9]*.json")):
+        base = _read(folder / "rows" / "base.json")
+        corrected, unlabelled, budget = path.stem.split("-")
+        product = _read(path)
+        title = f"{corrected} corrected, {unlabelled} without labels, {budget} minutes"
+        lines += [_heading(title, *_columns()), _row("base", *(f"{_mean(base, kind):.3f} | " for kind in KINDS))]
+        rows = {"`crossmodalseg finetune`": product}
+        supervised = path.with_name(f"supervised-{corrected}-0.json")
+        if supervised.exists():
+            rows["supervised fine-tuning, as many steps"] = _read(supervised)
+        lines += [_row(name, *(_gain([row], base, kind) for kind in KINDS)) for name, row in rows.items()]
+        if supervised.exists():
+            lines += ["", _heading(f"{title}: semi-supervised minus supervised", *KINDS)]
+            lines.append(_row("Dice", *(_difference([product], [_read(supervised)], kind) for kind in KINDS)))
+        lines += ["", f"{product['decision']}: {'; '.join(product['reasons'])}"]
+        lines += [f"{product['seconds']} s, {product['steps']} steps, share {product['share']:g}", ""]
+    return lines
+
+
+def scanner_lines(folder: Path) -> list[str]:
+    """Base and both kinds of fine-tuning by the number of corrected cases, then one minus the other."""
+    rows = [_read(path) for path in sorted((folder / "rows").glob("*.json"))]
     base = next((row for row in rows if row["method"] == "base"), None)
-    lines = [
-        "Second modality simulated; mean Dice over patients, both modalities and structures; means over seeds (range).",
-        "",
-        "| corrected | method | shifted | gain | unshifted | change | seeds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for corrected in sorted({row["corrected"] for row in rows}):
-        for method in ("base", "supervised", "semi-supervised"):
-            chosen = [row for row in rows if (row["corrected"], row["method"]) == (corrected, method)]
-            if chosen:
-                cells = [
-                    _cells([row[kind]["mean"] for row in chosen], base and base[kind]["mean"])
-                    for kind in ("shifted", "unshifted")
-                ]
-                lines.append(f"| {corrected} | {method} | {' | '.join(cells)} | {len(chosen)} |")
-    write_atomically(output / "table.md", "\n".join(lines) + "\n")
+    if base is None:
+        return []
+    groups: dict[int, dict[str, list[Row]]] = {}
+    for row in rows:
+        groups.setdefault(row["corrected"], {}).setdefault(row["method"], []).append(row)
+    lines = [_heading("corrected", "method", *_columns(), "seeds")]
+    lines.append(_row("0", "base", *(f"{_mean(base, kind):.3f} | " for kind in KINDS), ""))
+    compared = []
+    for corrected in sorted(groups.keys() - {0}):
+        found = groups[corrected]
+        for method in METHODS:
+            if method in found:
+                cells = (_gain(found[method], base, kind) for kind in KINDS)
+                lines.append(_row(str(corrected), method, *cells, str(len(found[method]))))
+        if found.keys() >= set(METHODS):
+            cells = (_difference(found["semi-supervised"], found["supervised"], kind) for kind in KINDS)
+            compared.append(_row(str(corrected), *cells))
+    return [*lines, "", _heading("corrected: semi-supervised minus supervised", *KINDS), *compared, ""]
 
 
-def _cells(values: list[float], base: float | None) -> str:
-    mean = statistics.mean(values)
-    spread = f" ({min(values):.3f}–{max(values):.3f})" if len(values) > 1 else ""
-    gain = "" if base is None else f"{mean - base:+.3f}"
-    return f"{mean:.3f}{spread} | {gain}"
+def starter_lines(folder: Path) -> list[str]:
+    """A line per patient who was scored."""
+    if not (folder / "row.json").exists():
+        return []
+    row = _read(folder / "row.json")
+    one, other = (_by_patient(row[name]) for name in ("base", "candidate"))
+    lines = [_heading("held-out patient", "starter bundle", "adapted", "gain")]
+    for name, before, after in [
+        *((name, one[name], other[name]) for name in one),
+        ("mean", statistics.mean(one.values()), statistics.mean(other.values())),
+    ]:
+        lines.append(_row(name, f"{before:.3f}", f"{after:.3f}", f"{after - before:+.3f}"))
+    metrics = row["metrics"]
+    verdict = metrics["verdict"]
+    lines += ["", f"{verdict['decision']}: {'; '.join(verdict['reasons'])}"]
+    return [*lines, f"{metrics['seconds']} s, share {metrics['share']:g}", ""]
+
+
+def structure_lines(folder: Path) -> list[str]:
+    """A line per patient left out."""
+    rows = {path.parent.name: _read(path) for path in sorted(folder.glob("*/row.json"))}
+    if not rows:
+        return []
+    lines = [_heading("patient left out", "whole tumour, Dice", "brain structures, Dice with the parent's", "verdict")]
+    for name, row in rows.items():
+        numbers = (f"{row[key]:.3f}" for key in ("whole tumour", "brain structures"))
+        lines.append(_row(name, *numbers, row["verdict"]))
+    return [*lines, ""]
+
+
+def _columns() -> list[str]:
+    return [column for kind, change in zip(KINDS, ("gain", "change"), strict=True) for column in (kind, change)]
+
+
+def _heading(*names: str) -> str:
+    return f"{_row(*names)}\n{'|---' * len(names)}|"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _read(path: Path) -> Row:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _by_patient(scores: Mapping[str, Any]) -> PerPatient:
+    return {patient: mean_dice({patient: found}) for patient, found in scores.items()}
+
+
+def _mean(row: Row, kind: str) -> float:
+    return row[kind]["mean"]
+
+
+def _gain(rows: Sequence[Row], base: Row, kind: str) -> str:
+    """Two cells: the mean over seeds, with their range, and what it is more than the base's."""
+    means = [_mean(row, kind) for row in rows]
+    spread = f" ({min(means):.3f}–{max(means):.3f})" if len(means) > 1 else ""
+    return f"{statistics.mean(means):.3f}{spread} | {_difference(rows, [base], kind)}"
+
+
+def _difference(rows: Sequence[Row], others: Sequence[Row], kind: str) -> str:
+    """By patient, of the means over seeds."""
+    one, other = (_over_seeds(row[kind]["patients"] for row in chosen) for chosen in (rows, others))
+    found = [one[patient] - other[patient] for patient in sorted(one.keys() & other.keys())]
+    low, high = interval(found)
+    return f"{statistics.mean(found):+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _over_seeds(rows: Iterable[PerPatient]) -> PerPatient:
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for patient, dice in row.items():
+            values.setdefault(patient, []).append(dice)
+    return {patient: statistics.mean(found) for patient, found in values.items()}
+
+
+if __name__ == "__main__":
+    main()
