@@ -8,7 +8,6 @@ of a file, ``case.nii.gz#1``. A list whose entries are called ``image`` and ``la
 label maps, or one folder per case with files named like those entries; other layouts are those of ``LAYOUTS``.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from CrossModalSegLib.challenge_layouts import Amos, Chaos, MsCmrSeg
 from CrossModalSegLib.channels import split_channel
 from CrossModalSegLib.common_layouts import Bids, NnunetRaw
 from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.layout import SUFFIXES, Items, Layout, Names
 from CrossModalSegLib.monai_layout import Decathlon, is_monai, monai_items
 
@@ -65,7 +65,9 @@ def read_datalist(
         if layout is None:
             hint += f"; known are a folder per case, a folder of label maps, {', '.join(one.name for one in LAYOUTS)}"
     else:
-        content, base = _read_json(path), root or path.parent
+        if not path.is_file():
+            raise DataError("not-found", f"there is no datalist {path}", "check the path")
+        content, base = read_json(path, "datalist", "correct the file, see docs/training.md"), root or path.parent
         lists = monai_items(content, path, base, names) if is_monai(content, names) else _own_lists(content, path)
     problems: list[str] = []
     read = {
@@ -85,18 +87,6 @@ def read_datalist(
         held = training[::10]
         training = [entry for n, entry in enumerate(training) if n % 10]
     return Datalist(tuple(training), tuple(held), tuple(unlabelled))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError("not-found", f"datalist {path}: {error.strerror}", "check the path") from error
-    except ValueError as error:
-        raise DataError("datalist", f"{path} is not JSON: {error}", "correct the file") from error
-    if not isinstance(content, dict):
-        raise DataError("datalist", f'{path} has no list "training"', "see docs/training.md")
-    return content
 
 
 def _own_lists(content: dict[str, Any], path: Path) -> Items:

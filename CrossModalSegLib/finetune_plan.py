@@ -11,8 +11,8 @@ from typing import Any
 from CrossModalSegLib.atomic import output_errors, write_atomically
 from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.finetune_config import FinetuneOptions
+from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.site_data import DataCase, SiteData
-from CrossModalSegLib.site_folder import read_json
 from CrossModalSegLib.site_runs import PLAN_FILE
 
 FEWEST_STEPS = 10  # of the last training: less teaches nothing

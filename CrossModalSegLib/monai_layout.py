@@ -1,12 +1,12 @@
 """Data as MONAI and the Medical Segmentation Decathlon list them: ``image``, ``label``, and channels that have numbers."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.channels import channel_path
 from CrossModalSegLib.errors import DataError, GeometryError, InputError
+from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.layout import HINT, Items, Names, merged
 from CrossModalSegLib.volume import channel_count
 
@@ -61,16 +61,7 @@ def monai_items(content: Mapping[str, Any], source: Path, base: Path, modalities
 
 def read_dataset_json(folder: Path) -> dict[str, Any]:
     """The content of dataset.json. Raises DataError ``layout``."""
-    path = folder / "dataset.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError("layout", f"{path}: {error.strerror}", "it says which channel is which modality") from error
-    except ValueError as error:
-        raise DataError("layout", f"{path} is not JSON: {error}", "correct the file") from error
-    if not isinstance(content, dict):
-        raise DataError("layout", f"{path} is no JSON object", "correct the file")
-    return content
+    return read_json(folder / "dataset.json", "layout", "it says which channel is which modality")
 
 
 def channel_names(content: Mapping[str, Any], problems: list[str]) -> dict[int, str]:

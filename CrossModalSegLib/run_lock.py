@@ -16,7 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from CrossModalSegLib.atomic import output_errors, write_atomically
 from CrossModalSegLib.errors import DataError, OutputError
-from CrossModalSegLib.site_folder import read_json
+from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.site_runs import METRICS_FILE, RUNS
 
 LOCK_FILE = "lock"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.segmentation_io import SLICER_SUFFIX
 from CrossModalSegLib.site_folder import (
     APPROVAL,
@@ -19,7 +20,6 @@ from CrossModalSegLib.site_folder import (
     SiteFacts,
     Split,
     excluded_ids,
-    read_json,
 )
 from CrossModalSegLib.site_index import SiteIndex
 

@@ -12,6 +12,7 @@ import numpy as np
 from CrossModalSegLib.bundle import read_bundle
 from CrossModalSegLib.case_files import file_sha256, volume_sha256
 from CrossModalSegLib.errors import BundleError, CrossModalSegError, DataError
+from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.segmentation_io import SLICER_SUFFIX, read_segmentation
 from CrossModalSegLib.site_cases import case_ids
 from CrossModalSegLib.site_folder import (
@@ -25,7 +26,6 @@ from CrossModalSegLib.site_folder import (
     STORE_VERSION,
     VOLUMES,
     SiteFacts,
-    read_json,
     read_site,
     read_split,
     split_files,

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.labels import LabelMap
 
 STORE_VERSION = 1
@@ -75,19 +75,6 @@ def read_site(folder: Path) -> SiteFacts:
     if missing:
         raise DataError("not-a-site", f"{file} has no {', '.join(sorted(missing))}", "restore it from a backup")
     return SiteFacts(LabelMap.from_json(content["label_map"]), tuple(content["modalities"]), content["salt"])
-
-
-def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
-    """The JSON object in ``file``. Raises DataError with ``code`` where there is none."""
-    try:
-        with open(file, "rb") as stream:  # noqa: PTH123 - thousands of small files are read: a Path costs as much again
-            content = json.loads(stream.read())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(code, f"{file} cannot be read: {reason}", hint) from error
-    if not isinstance(content, dict):
-        raise DataError(code, f"{file} holds no JSON object", hint)
-    return content
 
 
 def read_splits(folder: Path) -> Mapping[str, Split]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import DataError, OutputError
-from CrossModalSegLib.site_folder import CASES, read_json
+from CrossModalSegLib.json_file import read_json
+from CrossModalSegLib.site_folder import CASES
 
 INDEX_FILE = "index.json"
 _WORTH_WRITING = 200  # files that the index did not have

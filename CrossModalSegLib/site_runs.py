@@ -13,7 +13,7 @@ from typing import Any
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
-from CrossModalSegLib.site_folder import read_json
+from CrossModalSegLib.json_file import read_json
 
 RUNS = "runs"
 PLAN_FILE, METRICS_FILE, REPORT_FILE = "plan.json", "metrics.json", "report.html"

@@ -20,8 +20,8 @@ import numpy as np
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.site_cases import SiteCase
-from CrossModalSegLib.site_folder import read_json
 
 RANKING_FILE = "ranking.json"
 _DIVERSITY = 0.5  # weight of the distance (0 to 1) beside the score (0 to 1)

@@ -1,0 +1,20 @@
+"""Reading a JSON object from a file, with one clear error where there is none."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from CrossModalSegLib.errors import DataError
+
+
+def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
+    """The JSON object in ``file``. Raises DataError with ``code`` where there is none."""
+    try:
+        with open(file, "rb") as stream:  # noqa: PTH123 - thousands of small files are read: a Path costs as much again
+            content = json.loads(stream.read())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(code, f"{file} cannot be read: {reason}", hint) from error
+    if not isinstance(content, dict):
+        raise DataError(code, f"{file} holds no JSON object", hint)
+    return content
