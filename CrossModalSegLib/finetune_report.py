@@ -68,7 +68,8 @@ def write_report(
 def _verdict(verdict: Verdict) -> str:
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.reasons)
     color, words = COLORS[verdict.decision], WORDS[verdict.decision]
-    return f'<div class="verdict" style="background:{color}"><h2>{words}</h2><ul>{reasons}</ul></div>'
+    box = f'<div class="verdict" style="background:{color}"><h2>{words}</h2><ul>{reasons}</ul></div>'
+    return box + "".join(f"<p>{escape(mean)}</p>" for mean in verdict.means)
 
 
 def _data(run: Finetuning) -> str:

@@ -93,6 +93,14 @@ class Verdict:
     site: GroupChanges
     frozen: GroupChanges
 
+    @property
+    def means(self) -> tuple[str, ...]:
+        """In words, what became of the mean Dice of each group that has cases, whatever the reasons are."""
+        groups = (("held-out", self.site.mean), ("frozen", self.frozen.mean))
+        return tuple(
+            f"{name} cases: mean Dice {_arrow(mean)}, patients: {mean.patients}" for name, mean in groups if mean
+        )
+
 
 def judge(
     site: Sequence[PairedCase],

@@ -221,7 +221,7 @@ def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
             print(json.dumps({"event": "message", "text": taken}), flush=True)
         print(json.dumps({"event": "done", **facts, "bundle": str(place.path)}), flush=True)
         return
-    print(f"{verdict.decision}: {'; '.join(verdict.reasons)}")
+    print("\n".join([f"{verdict.decision}: {'; '.join(verdict.reasons)}", *verdict.means]))
     if taken:
         print(taken)
     print(f"report {outcome.report}")

@@ -44,6 +44,14 @@ def test_better_on_the_mean_but_worse_in_one_structure_is_not_promoted():
     assert verdict.reasons == ("right falls on the held-out cases: Dice 0.800 → 0.789 (-0.011), 0.01 is allowed",)
 
 
+def test_the_means_are_told_whatever_the_reasons_are():
+    assert judge(BETTER, SAME, doubts=["anything"]).means == (
+        "held-out cases: mean Dice 0.750 → 0.810 (+0.060), patients: 3",
+        "frozen cases: mean Dice 0.900 → 0.900 (+0.000), patients: 1",
+    )
+    assert judge([], []).means == ()
+
+
 def test_a_structure_may_fall_by_exactly_what_is_allowed():
     assert judge(cases(*[{"left": (0.7, 0.9), "right": (0.8, 0.79)}] * 4), []).decision == "promote"
 

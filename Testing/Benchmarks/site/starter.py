@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = adapt(site, base, args.budget)
     after = scores_of(load_bundle(run.candidate), tests, args.output / "scores-of-candidate")
     metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
-    write_row(args.output / "row.json", {"base": before, "candidate": after, "metrics": metrics})
+    told = {key: metrics[key] for key in ("verdict", "schedule", "share", "seconds")}
+    write_row(args.output / "row.json", {"base": before, "candidate": after, "metrics": told})
     print("\n".join([*starter_lines(args.output), changes(before, after)]))
 
 
