@@ -81,7 +81,9 @@ def scanner_lines(folder: Path) -> list[str]:
         if found.keys() >= set(METHODS):
             cells = (_difference(found["semi-supervised"], found["supervised"], kind) for kind in KINDS)
             compared.append(_row(str(corrected), *cells))
-    return [*lines, "", _heading("corrected: semi-supervised minus supervised", *KINDS), *compared, ""]
+    if compared:
+        lines += ["", _heading("corrected: semi-supervised minus supervised", *KINDS), *compared]
+    return [*lines, ""]
 
 
 def starter_lines(folder: Path) -> list[str]:
