@@ -64,7 +64,7 @@ def scanner_lines(folder: Path) -> list[str]:
     """Base and both kinds of fine-tuning by the number of corrected cases, then one minus the other."""
     rows = [_read(path) for path in sorted((folder / "rows").glob("*.json"))]
     base = next((row for row in rows if row["method"] == "base"), None)
-    if base is None:
+    if base is None or len(rows) == 1:
         return []
     groups: dict[int, dict[str, list[Row]]] = {}
     for row in rows:
