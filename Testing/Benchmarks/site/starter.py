@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--base", default=STARTER)
     parser.add_argument("--budget", type=float, default=15.0, help="minutes")
+    parser.add_argument("--config", type=Path, help="settings of the fine-tuning, as for crossmodalseg finetune")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_case(args.output / "tests" / name, scans[name], label_map)
     tests = [data_case(args.output / "tests" / name, MODALITIES, label_map.values) for name in adults[CORRECTED:]]
     before = scores_of(base, tests, args.output / "scores-of-base")
-    run = adapt(site, base, args.budget)
+    run = adapt(site, base, args)
     after = scores_of(load_bundle(run.candidate), tests, args.output / "scores-of-candidate")
     metrics = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
     told = {key: metrics[key] for key in ("verdict", "schedule", "share", "seconds")}
@@ -112,10 +113,11 @@ def unlabelled_pairs(data: Path) -> dict[str, dict[str, Volume]]:
     return pairs
 
 
-def adapt(site: Path, base: Bundle, budget: float) -> FinishedRun:
+def adapt(site: Path, base: Bundle, args: argparse.Namespace) -> FinishedRun:
     """The command's run, begun or gone on with."""
     if not finished_runs(site):
-        more = ["--resume"] if any(site.glob("runs/*/plan.json")) else ["--budget", f"{budget:g}"]
+        fresh = ["--budget", f"{args.budget:g}", *(["--config", str(args.config)] if args.config else [])]
+        more = ["--resume"] if any(site.glob("runs/*/plan.json")) else fresh
         if crossmodalseg(["finetune", str(site), "--base", str(base.path), "--device", "cpu", *more]) != 0:
             raise SystemExit(f"fine-tuning {site} failed")
     return finished_runs(site)[-1]
