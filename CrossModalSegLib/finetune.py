@@ -98,9 +98,9 @@ def judge_all(
     run.share = choose_share(run, parent, trained[final])
     candidate: dict[str, Scores] = {}
     for training in run.plan.trainings:
-        weights = weights_at(run, trained[training.name], run.share)
+        weights = weights_at(run, training.name, trained[training.name], run.share)
         candidate |= score_candidate(run, training.name, weights, [run.cases[name] for name in training.judged])
-    weights = weights_at(run, trained[final], run.share)
+    weights = weights_at(run, final, trained[final], run.share)
     candidate |= score_candidate(run, share_name(run.share), weights, run.frozen)
     return conclude(run, schedule, parent, candidate, weights)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from CrossModalSegLib.finetune_plan import STEPS_BACK
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import CaseScorer, Scores, paired
-from CrossModalSegLib.finetune_training import grown_network
+from CrossModalSegLib.finetune_training import grown_network, start_weights
 from CrossModalSegLib.forgetting import between
 from CrossModalSegLib.gate import falls_too_far
 from CrossModalSegLib.inference import Segmenter
@@ -23,16 +23,16 @@ def choose_share(run: Finetuning, parent: Mapping[str, Scores], trained: Mapping
     the largest with which none does so for certain, else the smallest.
 
     ``trained`` are the weights of the last training. The site's held-out cases are not looked at: they have told when that
-    training ended, and nothing else before the gate. 1 where structures are new; where there are no frozen cases, the share asked for.
+    training ended, and nothing else before the gate. Where there are no frozen cases, the share asked for.
     """
-    if run.mapping.new:
-        return 1.0
     asked, tolerable = run.config.finetune.share, None
     if not run.frozen:
         return asked
     for share in [round(asked * back, 4) for back in STEPS_BACK]:
         scores = paired(
-            run.frozen, parent, score_candidate(run, share_name(share), weights_at(run, trained, share), run.frozen)
+            run.frozen,
+            parent,
+            score_candidate(run, share_name(share), weights_at(run, run.plan.final.name, trained, share), run.frozen),
         )
         if not falls_too_far(scores, run.config.gate):
             return share
@@ -46,11 +46,10 @@ def share_name(share: float) -> str:
     return f"share-{share:g}"
 
 
-def weights_at(run: Finetuning, trained: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """The weights at this share of the way, as they are published: rounded to half precision."""
-    return {
-        name: tensor.half().float() for name, tensor in between(grown_network(run).state_dict(), trained, share).items()
-    }
+def weights_at(run: Finetuning, training: str, trained: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The weights at this share of the way of a ``training``, as they are published: rounded to half precision."""
+    there = between(start_weights(run, training), trained, share)
+    return {name: tensor.half().float() for name, tensor in there.items()}
 
 
 def parent_scorer(run: Finetuning, folder: Path) -> CaseScorer:

@@ -16,6 +16,7 @@ from CrossModalSegLib.finetune_plan import Schedule
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import SCORES_FILE
 from CrossModalSegLib.finetune_training import configuration, grown_network, prepared_case, sources, validated
+from CrossModalSegLib.head_probe import probe_heads
 from CrossModalSegLib.site_data import is_partly_labelled, needs_completion
 from CrossModalSegLib.training import train
 
@@ -39,8 +40,8 @@ def make_schedule(run: Finetuning) -> Schedule:
     if not run.processes.writes:
         return Schedule(1, 1, 0.0)
     prepare_all(run)
-    step_seconds = time_steps(run)
-    made = _fill(run, run.plan.budget_minutes * 60 - run.pace.elapsed, step_seconds)
+    step_seconds, probes = time_steps(run), time_probes(run)
+    made = _fill(run, run.plan.budget_minutes * 60 - run.pace.elapsed - probes, step_seconds)
     made.save(run.folder)
     return made
 
@@ -51,9 +52,9 @@ def estimate_schedule(run: Finetuning) -> tuple[Schedule, str]:
     limit_plan(run)
     learnt, of_learnt = _estimate(run, run.plan.final.learnt, True)
     unlabelled, of_unlabelled = _estimate(run, run.plan.unlabelled, False)
-    step_seconds = time_steps(run)
+    step_seconds, probes = time_steps(run), time_probes(run)
     scoring = run.plan.case_seconds * (sum(len(one.judged) for one in run.plan.trainings) + len(run.frozen))
-    seconds = run.plan.budget_minutes * 60 - run.pace.elapsed - scoring - of_learnt - of_unlabelled
+    seconds = run.plan.budget_minutes * 60 - run.pace.elapsed - scoring - of_learnt - of_unlabelled - probes
     schedule = _fill(run, seconds, step_seconds)
     plan = finetune_plan.with_taken_up(run.plan, run.plan.final.learnt[:learnt], run.plan.unlabelled[:unlabelled])
     return schedule, finetune_plan.taken_in_words(plan)
@@ -150,6 +151,17 @@ def time_steps(run: Finetuning) -> float:
             lambda _progress: times.append(time.monotonic()), unlabelled, grown_network(run),
         )  # fmt: skip
     return statistics.median(after - before for before, after in pairwise(times))
+
+
+def time_probes(run: Finetuning) -> float:
+    """Seconds that fitting the heads of new structures takes, in all trainings."""
+    if not run.mapping.new:
+        return 0.0
+    config = configuration(run, TIMED_STEPS)
+    labelled, _, _ = sources(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
+    started = time.monotonic()
+    probe_heads(grown_network(run).to(run.device), len(run.mapping.new), labelled, run.device)
+    return (time.monotonic() - started) * len(run.plan.trainings)
 
 
 def stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from CrossModalSegLib import finetune_plan
@@ -19,6 +20,7 @@ from CrossModalSegLib.finetune_plan import Schedule, Training
 from CrossModalSegLib.finetune_run import Finetuning
 from CrossModalSegLib.finetune_scoring import read_prediction
 from CrossModalSegLib.forgetting import Anchor
+from CrossModalSegLib.head_probe import probe_heads
 from CrossModalSegLib.inference import intensity_rules, load_network
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.site_data import DataCase, is_partly_labelled, needs_completion, prepared, structure_ml
@@ -28,6 +30,7 @@ from CrossModalSegLib.training_case import TrainingCase, load_case, save_case
 from CrossModalSegLib.training_log import Progress, TrainingLog
 
 PREPARED = "prepared"  # folder of the run, removed at its end
+START_FILE = "start.safetensors"  # of a training with new structures
 STILL: dict[str, Any] = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "elastic": 0.0, "displacement_probability": 0.0}
 STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "position_error": 0.0}
 
@@ -48,13 +51,12 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
         samples = finetune_plan.validation_samples(len(training.judged))
         config = replace(config, training=replace(config.training, validation_samples=samples))
     network = grown_network(run)
+    if run.mapping.new:
+        _probe(run, network, labelled, folder)
+        network.load_state_dict(start_weights(run, training.name))
     options = run.config.finetune
     stop = EarlyStop(options.patience) if training.judged else None
-    anchor = (
-        Anchor(network.to(run.device), options.anchor, ["heads."] if run.mapping.new else [])
-        if options.anchor
-        else None
-    )
+    anchor = Anchor(network.to(run.device), options.anchor) if options.anchor else None
 
     def report(progress: Progress) -> None:
         words = f"step {progress.step} of {progress.iterations}, loss {progress.loss:.3f}"
@@ -83,6 +85,21 @@ def final_steps(run: Finetuning, schedule: Schedule) -> int:
 
 def configuration(run: Finetuning, steps: int) -> TrainingConfig:
     return training_config(run.base, run.plan.name, run.plan.version, run.config, steps)
+
+
+def _probe(run: Finetuning, network: CrossModalNetwork, labelled: CaseSource, folder: Path) -> None:
+    """Fit the heads of new structures once, and keep the weights that the training begins with."""
+    if run.processes.writes and not (folder / START_FILE).exists():
+        probe_heads(network.to(run.device), len(run.mapping.new), labelled, run.device)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+        write_atomically(folder / START_FILE, save(weights))
+    run.processes.wait()
+
+
+def start_weights(run: Finetuning, training: str) -> dict[str, Tensor]:
+    """What a training begins with: the base's weights, with heads for all structures."""
+    path = run.folder / "training" / training / START_FILE
+    return load_file(path) if run.mapping.new else grown_network(run).state_dict()
 
 
 def grown_network(run: Finetuning) -> CrossModalNetwork:

@@ -1,7 +1,7 @@
 """Protection against forgetting: the weights of a fine-tuning are drawn towards those that it started from, and what is
 published lies between the two."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,16 +11,12 @@ class Anchor:
     """L2-SP (Li, Grandvalet and Davoine, ICML 2018), decoupled from the gradient as AdamW's weight decay is.
 
     w ← w − η λ (w − w₀) after each step, with the learning rate η, the ``strength`` λ and the starting weights w₀ of
-    ``network`` as it is now. Parameters whose names begin with one of ``free`` are left alone, such as heads that are new.
+    ``network`` as it is now.
     """
 
-    def __init__(self, network: nn.Module, strength: float, free: Iterable[str] = ()):
-        self.strength, prefixes = strength, tuple(free)
-        self.start: dict[str, Tensor] = {
-            name: weight.detach().clone()
-            for name, weight in network.named_parameters()
-            if not name.startswith(prefixes or ("\0",))
-        }
+    def __init__(self, network: nn.Module, strength: float):
+        self.strength = strength
+        self.start: dict[str, Tensor] = {name: one.detach().clone() for name, one in network.named_parameters()}
 
     @torch.no_grad()
     def pull(self, network: nn.Module, learning_rate: float) -> None:

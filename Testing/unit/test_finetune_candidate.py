@@ -22,10 +22,11 @@ def chosen(monkeypatch):
     """The share that is chosen when a structure of the frozen case loses ``loss`` Dice at the trained weights, another one
     ``other``, and both less on the way."""
 
-    def choose(loss: float, other: float = 0.0, asked: float = 1.0, frozen: bool = True, new: tuple = ()) -> float:
+    def choose(loss: float, other: float = 0.0, asked: float = 1.0, frozen: bool = True) -> float:
         config = FinetuneConfig(FinetuneOptions(share=asked))
-        run = SimpleNamespace(config=config, frozen=[FROZEN] if frozen else [], mapping=SimpleNamespace(new=new))
-        monkeypatch.setattr(finetune_candidate, "weights_at", lambda _run, _trained, share: share)
+        plan = SimpleNamespace(final=SimpleNamespace(name="final"))
+        run = SimpleNamespace(config=config, frozen=[FROZEN] if frozen else [], plan=plan)
+        monkeypatch.setattr(finetune_candidate, "weights_at", lambda _run, _name, _trained, share: share)
         monkeypatch.setattr(
             finetune_candidate,
             "score_candidate",
@@ -61,6 +62,5 @@ def test_where_even_the_smallest_share_forgets_too_much_it_is_taken_and_the_gate
     assert chosen(0.5, other=0.5) == 0.35
 
 
-def test_without_frozen_cases_the_share_is_the_one_asked_for_and_with_new_structures_all_of_the_way(chosen):
+def test_without_frozen_cases_the_share_is_the_one_asked_for(chosen):
     assert chosen(0.5, asked=0.5, frozen=False) == 0.5
-    assert chosen(0.5, asked=0.5, new=("tumour",)) == 1.0

@@ -169,7 +169,7 @@ def carry_out(
     started = time.monotonic()
     trained = train_one(run, plan.final, args.steps)
     seconds = time.monotonic() - started
-    weights = weights_at(run, trained, choose_share(run, score_parent(run), trained))
+    weights = weights_at(run, plan.final.name, trained, choose_share(run, score_parent(run), trained))
     found = {kind: summary(score_candidate(run, kind, weights, cases)) for kind, cases in tests.items()}
     facts = {"method": method, "corrected": corrected, "seed": seed, "steps": args.steps, "seconds": round(seconds)}
     write_row(target, {**facts, "configuration": config.to_tables(), **found})
