@@ -39,7 +39,7 @@ class FinetuneOptions:
 
     supervised: float = 0.2  # first part of each training, which is learnt from labels alone
     anchor: float = 1.0  # strength that draws the weights back to the base's (L2-SP); 0: none
-    share: float = 0.5  # of the way from the base's weights to the trained ones (WiSE-FT); 1 where structures are new
+    share: float = 0.5  # of the way from the base's weights to the trained ones (WiSE-FT)
     held_out_patients: int = 5  # from this many on, held-out patients are scored and never trained on; below: folds
     folds: int = 3  # trainings that each leave out a part of the corrected cases, where these are few
     fold_share: float = 0.35  # of the training time, for all folds together
