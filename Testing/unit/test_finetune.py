@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from CrossModalSegLib import early_stop, finetune, finetune_timing, finetune_training
 from CrossModalSegLib.bundle import load_bundle, publish_bundle
@@ -503,6 +504,10 @@ def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys)
     assert run(folder, "--mapping", folder / "mapping.json") == 0
     said = capsys.readouterr().err
     assert "taken from the parent's segmentation: tissue, left bright ball, right bright ball" in said
+    start = load_file(run_folder(folder) / "training" / "final" / "start.safetensors")["heads.0.weight"]
+    base = torch.from_numpy(load_bundle(folder / "tiny").read_weights()["heads.0.weight"]).float()
+    assert torch.equal(start[:, :4], base), "what the parent knows stays"
+    assert not torch.allclose(start[:, 4], base[:, 2], atol=0.1), "no longer a copy of the left ball"
     grown = load_bundle(run_folder(folder) / "tiny-site-1")
     assert grown.label_map.values == (2, LEFT, RIGHT, 7)
     assert grown.network["classes"] == 5
