@@ -40,8 +40,8 @@ def make_schedule(run: Finetuning) -> Schedule:
     if not run.processes.writes:
         return Schedule(1, 1, 0.0)
     prepare_all(run)
-    step_seconds, probes = time_steps(run), time_probes(run)
-    made = _fill(run, run.plan.budget_minutes * 60 - run.pace.elapsed - probes, step_seconds)
+    step_seconds, probe_seconds = time_steps(run), time_probe(run)
+    made = _fill(run, run.plan.budget_minutes * 60 - run.pace.elapsed, step_seconds, probe_seconds)
     made.save(run.folder)
     return made
 
@@ -52,10 +52,10 @@ def estimate_schedule(run: Finetuning) -> tuple[Schedule, str]:
     limit_plan(run)
     learnt, of_learnt = _estimate(run, run.plan.final.learnt, True)
     unlabelled, of_unlabelled = _estimate(run, run.plan.unlabelled, False)
-    step_seconds, probes = time_steps(run), time_probes(run)
+    step_seconds, probe_seconds = time_steps(run), time_probe(run)
     scoring = run.plan.case_seconds * (sum(len(one.judged) for one in run.plan.trainings) + len(run.frozen))
-    seconds = run.plan.budget_minutes * 60 - run.pace.elapsed - scoring - of_learnt - of_unlabelled - probes
-    schedule = _fill(run, seconds, step_seconds)
+    seconds = run.plan.budget_minutes * 60 - run.pace.elapsed - scoring - of_learnt - of_unlabelled
+    schedule = _fill(run, seconds, step_seconds, probe_seconds)
     plan = finetune_plan.with_taken_up(run.plan, run.plan.final.learnt[:learnt], run.plan.unlabelled[:unlabelled])
     return schedule, finetune_plan.taken_in_words(plan)
 
@@ -72,17 +72,23 @@ def _estimate(run: Finetuning, names: Sequence[str], labelled: bool) -> tuple[in
     return count, count * each
 
 
-def _fill(run: Finetuning, seconds: float, step_seconds: float) -> Schedule:
+def _fill(run: Finetuning, seconds: float, step_seconds: float, probe_seconds: float) -> Schedule:
     """The schedule that fills these seconds; where they are few, that of a model without evidence rather than none: the
     trainings that leave cases out are left out. Raises ConfigError ``budget-too-small``."""
     try:
-        return finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
+        return _schedule(run, seconds, step_seconds, probe_seconds)
     except ConfigError:
         if not run.plan.folds:
             raise
         replace(run.plan, trainings=(run.plan.final,)).save(run.folder)
         take_up(run)
-        return finetune_plan.schedule(run.plan, run.config.finetune, seconds, step_seconds, len(run.frozen))
+        return _schedule(run, seconds, step_seconds, probe_seconds)
+
+
+def _schedule(run: Finetuning, seconds: float, step_seconds: float, probe_seconds: float) -> Schedule:
+    """Each training begins with a probe."""
+    rest = seconds - probe_seconds * len(run.plan.trainings)
+    return finetune_plan.schedule(run.plan, run.config.finetune, rest, step_seconds, len(run.frozen))
 
 
 def prepare_all(run: Finetuning) -> None:
@@ -153,15 +159,15 @@ def time_steps(run: Finetuning) -> float:
     return statistics.median(after - before for before, after in pairwise(times))
 
 
-def time_probes(run: Finetuning) -> float:
-    """Seconds that fitting the heads of new structures takes, in all trainings."""
+def time_probe(run: Finetuning) -> float:
+    """Seconds that fitting the heads of new structures takes, before each training."""
     if not run.mapping.new:
         return 0.0
     config = configuration(run, TIMED_STEPS)
     labelled, _, _ = sources(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
     started = time.monotonic()
     probe_heads(grown_network(run).to(run.device), len(run.mapping.new), labelled, run.device)
-    return (time.monotonic() - started) * len(run.plan.trainings)
+    return time.monotonic() - started
 
 
 def stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:

@@ -10,11 +10,12 @@ from typing import Any
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from CrossModalSegLib import finetune_plan
+from CrossModalSegLib import checkpoint, finetune_plan
 from CrossModalSegLib.atomic import output_errors, write_atomically
 from CrossModalSegLib.checkpoint import read_curve
 from CrossModalSegLib.config import TrainingConfig
 from CrossModalSegLib.early_stop import EarlyStop, best_of
+from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.finetune_config import training_config
 from CrossModalSegLib.finetune_plan import Schedule, Training
 from CrossModalSegLib.finetune_run import Finetuning
@@ -88,8 +89,14 @@ def configuration(run: Finetuning, steps: int) -> TrainingConfig:
 
 
 def _probe(run: Finetuning, network: CrossModalNetwork, labelled: CaseSource, folder: Path) -> None:
-    """Fit the heads of new structures once, and keep the weights that the training begins with."""
+    """Fit the heads of new structures once, and keep the weights that the training begins with.
+
+    Raises DataError ``bad-run`` for a training that has begun without them, as an earlier version did.
+    """
     if run.processes.writes and not (folder / START_FILE).exists():
+        if (folder / checkpoint.NAME).exists():
+            raise DataError("bad-run", f"{folder} has no {START_FILE}", finetune_plan.START_ANEW)
+        run.pace.update(f"training {folder.name}", 0.0, "fitting the heads of new structures")
         probe_heads(network.to(run.device), len(run.mapping.new), labelled, run.device)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
         write_atomically(folder / START_FILE, save(weights))

@@ -19,6 +19,7 @@ from CrossModalSegLib.teacher import autocast
 from CrossModalSegLib.thinning import Thinning
 
 SAMPLES = 16
+DRAWN = 128  # at most; those that show nothing new are passed over once there are a few of them
 CELLS = 20_000  # feature cells of a sample that are looked at, about
 STEPS = 200
 LEARNING_RATE = 0.1  # falls linearly to 0
@@ -37,12 +38,15 @@ class _Example:
 def probe_heads(network: CrossModalNetwork, new: int, source: SampleSource, device: torch.device) -> None:
     """Fit the last ``new`` outputs of each head, in place, to labelled samples; all other weights stay what they are.
 
-    The network is on ``device``. A head in whose modality no sample shows a new structure is left alone. The same
+    The network is on ``device``. An output whose structure no sample shows in its modality is left alone, too. The same
     samples give the same weights.
     """
+    head = network.heads[0]
+    assert isinstance(head, nn.ConvTranspose3d)
+    known = head.out_channels - new
     examples: list[list[_Example]] = [[] for _ in range(MODALITIES)]
-    for number in range(SAMPLES):
-        sample = Sample.stack([source.sample(number)]).to(device)
+    for number, drawn in enumerate(_telling(source, known)):
+        sample = Sample.stack([drawn]).to(device)
         with torch.no_grad(), autocast(device):
             for modality, features in enumerate(network.features(sample.volumes, sample.position, sample.presence)):
                 if features is not None:
@@ -51,6 +55,22 @@ def probe_heads(network: CrossModalNetwork, new: int, source: SampleSource, devi
     for modality, seen in enumerate(examples):
         if any(bool(one.labels.any()) for one in seen):
             _fit(network, modality, seen, new)
+
+
+def _telling(source: SampleSource, known: int) -> list[Sample]:
+    """Samples that show a channel from ``known`` on, and a few others."""
+    chosen: list[Sample] = []
+    others = 0
+    for number in range(DRAWN):
+        sample = source.sample(number)
+        if not bool((sample.labels >= known).any()):
+            others += 1
+            if others > SAMPLES // 4:
+                continue
+        chosen.append(sample)
+        if len(chosen) == SAMPLES:
+            break
+    return chosen
 
 
 def _example(
@@ -82,5 +102,8 @@ def _fit(network: CrossModalNetwork, modality: int, examples: list[_Example], ne
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+    shown = {number for example in examples for number in example.labels.unique().tolist() if number}
     with torch.no_grad():
-        head.weight[:, -new:], head.bias[-new:] = weight, bias
+        for number in shown:  # from 1 on
+            head.weight[:, number - 1 - new] = weight[:, number - 1]
+            head.bias[number - 1 - new] = bias[number - 1]

@@ -26,6 +26,7 @@ from CrossModalSegLib.site_cases import SiteCase
 RANKING_FILE = "ranking.json"
 _DIVERSITY = 0.5  # weight of the distance (0 to 1) beside the score (0 to 1)
 _JUDGES = 2  # corrected patients whom the model does not know
+_LOOKED_AT = 50  # cases, to find so many patients
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,15 @@ def work_list(
 ) -> list[WorkItem]:
     """The cases that nobody has corrected yet or taken out, the most promising first; those without scores come last, by
     id. ``learnt`` are the patients of whom the site's newest model has learnt."""
-    cases = list(cases)
-    waiting = [case for case in cases if case.trusted is None and not case.is_excluded]
+    cases = [case for case in cases if not case.is_excluded]
+    waiting = [case for case in cases if case.trusted is None]
     done = [case for case in cases if case.trusted is not None]
     missing = _JUDGES - len(_by_patient(_unknown(done, learnt))) if learnt else 0
-    first = _ordered(_by_patient(_unknown(waiting, learnt)), done, ranking, missing)[:missing] if missing > 0 else []
-    judges = [item.case for item in first]
+    promising = _ordered(_unknown(waiting, learnt), done, ranking, _LOOKED_AT) if missing > 0 else []
+    judges = _by_patient(item.case for item in promising[:_LOOKED_AT])[: max(0, missing)]
+    first = [replace(item, judges=True) for item in promising if item.case in judges]
     rest = [case for case in waiting if case not in judges]
-    items = [replace(item, judges=True) for item in first]
-    return [*items, *_ordered(rest, [*done, *judges], ranking, limit)][:limit]
+    return [*first, *_ordered(rest, [*done, *judges], ranking, limit)][:limit]
 
 
 def _unknown(cases: Iterable[SiteCase], learnt: AbstractSet[str]) -> list[SiteCase]:

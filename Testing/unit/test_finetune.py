@@ -508,6 +508,11 @@ def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys)
     base = torch.from_numpy(load_bundle(folder / "tiny").read_weights()["heads.0.weight"]).float()
     assert torch.equal(start[:, :4], base), "what the parent knows stays"
     assert not torch.allclose(start[:, 4], base[:, 2], atol=0.1), "no longer a copy of the left ball"
+    final = run_folder(folder) / "training" / "final"
+    state = torch.load(final / "checkpoint.pt", weights_only=True)
+    share = json.loads((run_folder(folder) / "metrics.json").read_text())["share"]
+    there = between(load_file(final / "start.safetensors"), state["average"], share)
+    assert same(weights_of(folder), {name: tensor.half().float().numpy() for name, tensor in there.items()})
     grown = load_bundle(run_folder(folder) / "tiny-site-1")
     assert grown.label_map.values == (2, LEFT, RIGHT, 7)
     assert grown.network["classes"] == 5

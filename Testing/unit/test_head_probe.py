@@ -1,5 +1,7 @@
 """Heads of new structures: found from what the network sees already, and nothing else changes."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -91,6 +93,33 @@ def test_a_head_in_whose_modality_nothing_new_is_labelled_is_left_alone():
     assert torch.equal(made.heads[1].weight, begun)
     assert min(dice(made, KNOWN)) == 0
     assert max(dice(made, KNOWN)) > 0.8
+
+
+def test_a_structure_that_no_sample_shows_is_left_alone_beside_one_that_is_shown():
+    class One(Blobs):
+        def sample(self, seed: int) -> Sample:
+            sample = super().sample(seed)
+            return dataclasses.replace(sample, labels=sample.labels * (sample.labels == KNOWN))
+
+    made = network(1)
+    begun = [head.bias.detach().clone() for head in made.heads]
+    probe_heads(made, NEW, One(), CPU)
+    assert min(dice(made, KNOWN)) > 0.8
+    for head, before in zip(made.heads, begun, strict=True):
+        assert head.bias[-1] == before[-1]
+        assert head.bias[-2] != before[-2]
+        assert not head.weight[:, -1].any()
+
+
+def test_a_structure_that_few_samples_show_is_found():
+    class Rare(Blobs):
+        def sample(self, seed: int) -> Sample:
+            sample = super().sample(seed)
+            return sample if seed % 40 == 39 else dataclasses.replace(sample, labels=0 * sample.labels)
+
+    made = network(1)
+    probe_heads(made, NEW, Rare(), CPU)
+    assert made.heads[0].bias[-1] != -3.0
 
 
 def test_the_same_samples_give_the_same_weights():

@@ -81,6 +81,23 @@ def test_patients_whom_the_model_does_not_know_come_first_until_two_are_correcte
     assert all(item.reason.startswith("not known to the model, to judge the next one; uncertainty ") for item in judges)
 
 
+def test_of_an_unknown_patient_the_most_promising_case_comes_first():
+    scores = {
+        "a": CaseScore(9, 9),
+        "b": CaseScore(1, 1),
+        "c": CaseScore(8, 8),
+        "d": CaseScore(2, 2),
+        "e": CaseScore(0, 0),
+    }
+    items = work_list(site_with(1), Ranking("model", scores), learnt={"learnt"})
+    assert [item.case.id for item in items] == ["c", "a", "d", "b", "e"]
+
+
+def test_a_corrected_case_that_is_excluded_judges_nothing():
+    cases = [*site_with(1), case("out", "revision", is_excluded=True, patient="another")]
+    assert [item.case.id for item in work_list(cases, RANKED, learnt={"learnt"})] == ["b", "a", "c", "d", "e"]
+
+
 def test_where_no_model_has_learnt_here_all_cases_are_alike():
     assert [item.case.id for item in work_list(site_with(0), RANKED)] == list("abcde")
 

@@ -169,9 +169,11 @@ def carry_out(
     started = time.monotonic()
     trained = train_one(run, plan.final, args.steps)
     seconds = time.monotonic() - started
-    weights = weights_at(run, plan.final.name, trained, choose_share(run, score_parent(run), trained))
+    share = choose_share(run, score_parent(run), trained)
+    weights = weights_at(run, plan.final.name, trained, share)
     found = {kind: summary(score_candidate(run, kind, weights, cases)) for kind, cases in tests.items()}
     facts = {"method": method, "corrected": corrected, "seed": seed, "steps": args.steps, "seconds": round(seconds)}
+    facts |= {"share": share, "unlabelled": len(data.unlabelled)}
     write_row(target, {**facts, "configuration": config.to_tables(), **found})
     print(
         f"{name}: shifted {found['shifted']['mean']:.3f}, unshifted {found['unshifted']['mean']:.3f}, {seconds:.0f} s"

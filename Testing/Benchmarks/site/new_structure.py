@@ -12,8 +12,9 @@ rank no methods: this shows that structures can be added without losing others.
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,7 +74,18 @@ def carry_out(left_out: GliomaPatient, others: Sequence[GliomaPatient], args: ar
     content = json.loads(metrics.read_text(encoding="utf-8"))
     candidate = load_bundle(metrics.parent / content["candidate"]["name"])
     row = score(left_out, load_bundle(args.base), candidate)
-    write_row(folder / "row.json", {"verdict": content["verdict"]["decision"], "minutes": args.budget, **row})
+    told = {key: content[key] for key in ("schedule", "share", "seconds")}
+    told |= {"reasons": content["verdict"]["reasons"], "held out": held_out(content)}
+    write_row(
+        folder / "row.json", {"verdict": content["verdict"]["decision"], "minutes": args.budget, **row, "told": told}
+    )
+
+
+def held_out(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The tumour's Dice by the site's cases and modalities, as the trainings that left them out find it."""
+    name = TUMOUR.structures[0].name
+    cases = {case: found for case, found in metrics["scores"]["candidate"].items() if name in found.get("T2w", {})}
+    return {case: {m: numbers[name]["dice"] for m, numbers in found.items()} for case, found in cases.items()}
 
 
 def make_site(folder: Path, patients: Sequence[GliomaPatient]) -> CaseStore:

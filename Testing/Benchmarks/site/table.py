@@ -41,8 +41,10 @@ def all_lines(output: Path) -> list[str]:
 def few_cases_lines(folder: Path) -> list[str]:
     """Base, the command's candidate, and supervised fine-tuning."""
     lines: list[str] = []
+    if not (folder / "rows" / "base.json").exists():
+        return lines
+    base = _read(folder / "rows" / "base.json")
     for path in sorted((folder / "few-cases").glob("[0-9]*.json")):
-        base = _read(folder / "rows" / "base.json")
         corrected, unlabelled, budget = path.stem.split("-")
         product = _read(path)
         title = f"{corrected} corrected, {unlabelled} without labels, {budget} minutes"
