@@ -6,16 +6,22 @@ of their ids at the site, which are random and say nothing elsewhere.
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from CrossModalSegLib.bundle import Bundle
 from CrossModalSegLib.bundle_metadata import SECTION
 
-if TYPE_CHECKING:
-    from CrossModalSegLib.site_cases import SiteCase
-    from CrossModalSegLib.site_data import DataCase
-
 LEARNT_FROM, LABELLED, UNLABELLED = "learnt from", "labelled", "unlabelled"
+
+
+class KnownCase(Protocol):
+    """Any case of a site."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def patient(self) -> str: ...
 
 
 def learnt_by(bundle: Bundle) -> dict[str, set[str]]:
@@ -40,7 +46,7 @@ def learnt_by_child(
     return {LEARNT_FROM: {kind: sorted(hashes) for kind, hashes in known.items()}}
 
 
-def known_patients(bundle: Bundle, cases: "Iterable[DataCase | SiteCase]") -> set[str]:
+def known_patients(bundle: Bundle, cases: Iterable[KnownCase]) -> set[str]:
     """The patients of whom a model or an ancestor of it has learnt from a case, with labels or without. A case that names
     no patient is a patient of its own."""
     known = set().union(*learnt_by(bundle).values())

@@ -12,7 +12,7 @@ import CrossModalSegLib
 
 LIBRARY = Path(CrossModalSegLib.__file__).parent
 
-FOUNDATION = {"errors", "atomic", "labels", "progress", "protocol"}
+FOUNDATION = {"errors", "atomic", "json_file", "labels", "progress", "protocol"}
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
 WITHOUT_TORCH = {
     "bundle",
@@ -22,10 +22,12 @@ WITHOUT_TORCH = {
     "case_store",
     "channels",
     "dicom",
+    "finetune_base",
     "geometry",
     "grid",
     "label_translation",
     "layout",
+    "learnt_cases",
     "modality_guess",
     "preflight",
     "registration",
