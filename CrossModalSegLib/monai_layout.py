@@ -61,7 +61,9 @@ def monai_items(content: Mapping[str, Any], source: Path, base: Path, modalities
 
 def read_dataset_json(folder: Path) -> dict[str, Any]:
     """The content of dataset.json. Raises DataError ``layout``."""
-    return read_json(folder / "dataset.json", "layout", "it says which channel is which modality")
+    return read_json(
+        folder / "dataset.json", "layout", "restore or correct it: it says which channel is which modality"
+    )
 
 
 def channel_names(content: Mapping[str, Any], problems: list[str]) -> dict[int, str]:

@@ -96,7 +96,7 @@ def site_data(
     labelled = tuple(case for case in read if case.labels)
     notes = tuple(words for one in checked for words in one.notes)
     if usual > FARTHEST_MM:
-        what = "their pairs, and those without labels, are not compared voxel by voxel"
+        what = "such pairs, and those without labels, are not compared voxel by voxel"
         notes += (f"the two scans of a corrected case lie {usual:.1f} mm apart (median of {len(known)}): {what}",)
     problems = [words for one in checked for words in one.problems]
     if not any((one.case is not None and one.case.labels) or one.problems for one in checked):

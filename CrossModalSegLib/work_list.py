@@ -58,8 +58,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A case to correct. ``gain``: expected gain, comparable within one list only; None where no model has scored it.
-    ``judges``: it comes first because the model does not know its patient."""
+    """A case to correct. ``gain``: expected gain, None where no model has scored it; comparable within one list only, and
+    there among those that judge, and among the others. ``judges``: it comes first because the model does not know its
+    patient."""
 
     case: SiteCase
     gain: float | None

@@ -520,6 +520,22 @@ def test_structures_that_the_base_does_not_have_need_a_mapping(tmp_path, capsys)
     (frozen,) = frozen_cases(grown, {value: value for value in grown.label_map.values})
     assert frozen.values == (2, LEFT, RIGHT)
 
+    wanted = weights_of(folder)
+    stop_at_the_end(folder)
+    assert run(folder, "--resume", new=False) == 0
+    assert same(weights_of(folder), wanted)
+    stop_at_the_end(folder)
+    (final / "start.safetensors").unlink()
+    capsys.readouterr()
+    assert run(folder, "--resume", new=False) == 2
+    assert re.search(r"error\[bad-run\]: .*no start.safetensors", capsys.readouterr().err)
+
+
+def stop_at_the_end(folder: Path) -> None:
+    """As if the run had been killed before it published."""
+    shutil.rmtree(run_folder(folder) / "tiny-site-1")
+    (run_folder(folder) / "metrics.json").unlink()
+
 
 def with_frozen_case(folder: Path) -> None:
     """The tiny bundle with a frozen T1w."""
