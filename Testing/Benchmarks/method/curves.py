@@ -1,4 +1,4 @@
-"""Validation Dice over the iterations, one line per row of the table. Second modality simulated.
+"""Validation Dice over the iterations, one line per row of the table that is asked for. Second modality simulated.
 
     python -m Testing.Benchmarks.method.curves --picture docs/method-curves.png
 
