@@ -73,11 +73,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rows", nargs="*", choices=list(TITLES), default=list(TITLES), help="only these rows")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     patients = [GliomaPatient(folder) for folder in sorted(args.data.iterdir()) if folder.is_dir()]
     output = args.output / str(args.iterations)
-    for row in TITLES:
+    for row in args.rows:
         for left_out in (patient for patient in patients if patient.labelled):
             carry_out(row, left_out, [one for one in patients if one is not left_out], output, args.iterations)
     write_atomically(output / "table.md", table(output).encode())
