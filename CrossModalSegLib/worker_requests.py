@@ -13,7 +13,7 @@ from CrossModalSegLib.progress import RunProgress
 from CrossModalSegLib.protocol import Done, Event, Failed, Request, encode
 
 if TYPE_CHECKING:
-    from CrossModalSegLib.inference import Segmenter
+    from CrossModalSegLib.inference.inference import Segmenter
 
 DEVICES = ("auto", "cpu", "cuda")
 # After these the process is of no use any more: a new one finds the packages, or a GPU that works again.
@@ -70,8 +70,8 @@ class RequestHandler:
     def _register(self, request: Request) -> dict[str, Any]:
         _only(request.arguments, "fixed", "moving")
         paths = [Path(_text(request.arguments, name)) for name in ("fixed", "moving")]
-        from CrossModalSegLib.registration import rigid_refine
-        from CrossModalSegLib.volume import read_volume
+        from CrossModalSegLib.imaging.registration import rigid_refine
+        from CrossModalSegLib.imaging.volume import read_volume
 
         report = self._reporter(RunProgress(request.id, _REGISTERING, clock=self._clock))
         report("reading", 0.0)
@@ -95,7 +95,7 @@ class RequestHandler:
     def _write_case(
         self, segmenter: "Segmenter", inputs: Mapping[str, Path], output: Path, report: Report
     ) -> dict[str, Any]:
-        from CrossModalSegLib.case_output import OutputOptions, segment_case
+        from CrossModalSegLib.inference.case_output import OutputOptions, segment_case
 
         self.output = output
         try:
@@ -108,8 +108,8 @@ class RequestHandler:
         report(_LOADING, 0.0)
         _import_engine()
         report(_LOADING, 0.7)
-        from CrossModalSegLib.bundle import load_bundle
-        from CrossModalSegLib.inference import Segmenter, choose_device
+        from CrossModalSegLib.bundles.bundle import load_bundle
+        from CrossModalSegLib.inference.inference import Segmenter, choose_device
 
         bundle, device = load_bundle(bundle_name), choose_device(device_name)
         warm, self._segmenter = self._segmenter, None
@@ -147,7 +147,7 @@ def _import_engine() -> None:
     """Load torch and all that a segmentation needs. Raises ImportError that names the package."""
     importlib.invalidate_caches()  # packages may have been installed since this process started
     try:
-        importlib.import_module("CrossModalSegLib.case_output")
+        importlib.import_module("CrossModalSegLib.inference.case_output")
     except OSError as error:  # torch is there, but a library that it brings cannot be loaded
         raise ImportError(str(error), name="torch") from error
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from CrossModalSegLib.grid import LPS_TO_RAS, Grid
+from CrossModalSegLib.imaging.grid import LPS_TO_RAS, Grid
 
 
 def write_series(

@@ -2,7 +2,7 @@
 
 import torch
 
-from CrossModalSegLib.samples import Sample, UnlabelledSample
+from CrossModalSegLib.synthesis.samples import Sample, UnlabelledSample
 
 PATCH = (8, 8, 8)
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from CrossModalSegLib.case_store import CaseFiles
+from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.labels import LabelMap, Structure
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.site.case_store import CaseFiles
 from Testing.volumes import grid_around
 
 LABELS = LabelMap((Structure(2, "tissue", (0, 0, 255)), Structure(17, "ball", (0, 255, 0))))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from CrossModalSegLib.bundle import Bundle, publish_bundle
-from CrossModalSegLib.bundle_metadata import bundle_metadata
+from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
+from CrossModalSegLib.bundles.bundle_metadata import bundle_metadata
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.network import CrossModalNetwork
 

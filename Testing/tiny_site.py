@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from CrossModalSegLib.case_files import CaseFiles
-from CrossModalSegLib.case_store import CaseStore
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.site.case_files import CaseFiles
+from CrossModalSegLib.site.case_store import CaseStore
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, true_labels, two_balls
 from Testing.volumes import grid_around, points_of
 

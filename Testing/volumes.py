@@ -5,8 +5,8 @@ from itertools import permutations, product
 
 import numpy as np
 
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.volume import Volume
 
 Field = Callable[[np.ndarray], np.ndarray]  # RAS points (..., 3) in mm -> intensities (...)
 

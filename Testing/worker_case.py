@@ -5,8 +5,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.protocol import Request
-from CrossModalSegLib.volume import write_volume
 from Testing.tiny_bundle import intensity_bundle, two_balls
 from Testing.volumes import grid_around, sampled
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from CrossModalSegLib.config import TrainingConfig, read_config
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, read_label_map
-from CrossModalSegLib.trained_bundle import publish_trained
+from CrossModalSegLib.training.config import TrainingConfig, read_config
+from CrossModalSegLib.training.trained_bundle import publish_trained
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "configs" / "brain-mr-pair.toml"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.site_runs import finished_runs, unfinished_run
+from CrossModalSegLib.site.runs import finished_runs, unfinished_run
 from CrossModalSegUI.background_command import BackgroundCommand, Launcher
 
 

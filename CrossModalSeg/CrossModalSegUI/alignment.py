@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError
+from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegLib.protocol import Done, Event, Failed, Request
-from CrossModalSegLib.registration import RigidRefinement
 from CrossModalSegUI.scene_io import export_volume, parent_transform_kind
 from CrossModalSegUI.temporary import new_temporary_folder
 from CrossModalSegUI.worker_client import WorkerClient

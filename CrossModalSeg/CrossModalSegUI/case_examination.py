@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.registration import RigidRefinement
+from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegUI.alignment import AlignmentPreview
 from CrossModalSegUI.inputs import Check, Remedy
 from CrossModalSegUI.logic import SegmentationLogic

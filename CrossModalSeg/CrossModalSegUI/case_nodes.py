@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegUI.review import ReviewList
 from CrossModalSegUI.scene_nodes import nodes_of_class

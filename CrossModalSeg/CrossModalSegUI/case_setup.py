@@ -7,7 +7,7 @@ import qt
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegUI.case_examination import CaseExamination
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.modality_guess import ScanDescription, assign, contradicts
-from CrossModalSegLib.preflight import Preflight, examine
-from CrossModalSegLib.registration import RigidRefinement
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign, contradicts
+from CrossModalSegLib.imaging.preflight import Preflight, examine
+from CrossModalSegLib.imaging.registration import RigidRefinement
+from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegUI.result_nodes import ROLE_ATTRIBUTE
 from CrossModalSegUI.scene_io import parent_transform_kind, world_volume
 from CrossModalSegUI.scene_nodes import nodes_of_class

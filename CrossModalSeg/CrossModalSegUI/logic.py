@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
-from CrossModalSegLib.bundle_library import import_bundle, is_removable, remove_bundle
-from CrossModalSegLib.bundle_metadata import SECTION
-from CrossModalSegLib.case_store import CaseStore, SavedCase
+from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
+from CrossModalSegLib.bundles.bundle_library import import_bundle, is_removable, remove_bundle
+from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import CrossModalSegError, InputError
-from CrossModalSegLib.registration import RigidRefinement
-from CrossModalSegLib.site_cases import SiteCase
-from CrossModalSegLib.site_models import MODELS, adopt
+from CrossModalSegLib.imaging.registration import RigidRefinement
+from CrossModalSegLib.site.case_store import CaseStore, SavedCase
+from CrossModalSegLib.site.cases import SiteCase
+from CrossModalSegLib.site.models import MODELS, adopt
 from CrossModalSegUI import inputs, site
 from CrossModalSegUI.adaptation import Adaptation, AdaptationResult
 from CrossModalSegUI.alignment import AlignmentEstimator, AlignmentPreview, Answer, preview

@@ -6,8 +6,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.bundle_metadata import MODEL_CARD_FILE
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.bundles.bundle_metadata import MODEL_CARD_FILE
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic

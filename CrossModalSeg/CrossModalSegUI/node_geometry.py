@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from CrossModalSegLib.errors import InputError
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
 
 TransformKind = Literal["none", "linear", "sheared", "non-linear"]
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.site_cases import Revision, SiteCase
-from CrossModalSegLib.volume import read_image
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.volume import read_image
+from CrossModalSegLib.site.cases import Revision, SiteCase
 from CrossModalSegUI.case_nodes import About, CaseNodes, mark
 from CrossModalSegUI.scene_io import add_volume
 from CrossModalSegUI.segmentation_nodes import add_segmentation

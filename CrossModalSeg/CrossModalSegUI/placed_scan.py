@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegLib.errors import GeometryError
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegUI.scene_io import export_volume, local_grid, parent_transform_kind, to_world
 
 _MOVED_MM = 0.01

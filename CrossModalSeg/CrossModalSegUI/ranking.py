@@ -5,7 +5,7 @@ The process is ``crossmodalseg site rank SITE --events``; the scores are kept as
 
 from pathlib import Path
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegUI.background_command import BackgroundCommand, Launcher
 
 

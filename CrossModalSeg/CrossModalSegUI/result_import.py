@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.segmentation_io import SLICER_SUFFIX, read_segmentation
-from CrossModalSegLib.volume import read_image
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, read_segmentation
+from CrossModalSegLib.imaging.volume import read_image
 from CrossModalSegUI.placed_scan import PlacedScan
 from CrossModalSegUI.result_nodes import CaseBuilder, CaseNodes
 from CrossModalSegUI.scene_io import labels_on_node, samples_on_node

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import GeometryError
 from CrossModalSegUI.case_nodes import ROLE_ATTRIBUTE, About, CaseNodes, find_cases, mark
 from CrossModalSegUI.node_geometry import local_grid

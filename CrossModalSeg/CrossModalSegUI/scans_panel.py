@@ -7,7 +7,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegUI.inputs import Check, Note, Remedy
 from CrossModalSegUI.wording import SIGNS, overlap_words, remedy_words, scan_facts, sentence
 

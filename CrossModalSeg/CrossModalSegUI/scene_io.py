@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegLib.errors import GeometryError, InputError, OutputError
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.resampling import labels_at, samples_at
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.resampling import labels_at, samples_at
+from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegUI.node_geometry import (
     TransformKind,
     from_world,

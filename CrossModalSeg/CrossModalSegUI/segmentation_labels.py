@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegLib.errors import LabelError
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.resampling import labels_at
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.resampling import labels_at
 from CrossModalSegUI.node_geometry import local_grid, transform_from_world, transform_to_world
 from CrossModalSegUI.segmentation_nodes import BINARY_LABELMAP, VALUE_TAG
 from CrossModalSegUI.voxel_map import VoxelMap

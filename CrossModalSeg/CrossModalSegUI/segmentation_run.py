@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.bundle import Bundle
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError, WorkerError
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Request
 from CrossModalSegUI.placed_scan import PlacedScan, place

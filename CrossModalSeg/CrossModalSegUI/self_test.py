@@ -16,8 +16,8 @@ def segment_the_phantom(logic: Any) -> None:
 
     Raises AssertionError where a structure is not found where it is.
     """
+    from CrossModalSegLib.imaging.volume import read_image
     from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
-    from CrossModalSegLib.volume import read_image
 
     first, second = (slicer.util.loadVolume(str(_SAMPLES / f"phantom_{name}.nrrd")) for name in ("T1w", "T2w"))
     case = logic.segment(first, second)

@@ -9,16 +9,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.case_files import CaseFiles, SavedCase
-from CrossModalSegLib.case_store import BasedOn
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import DataError, GeometryError
-from CrossModalSegLib.finetune_base import learnt_patients
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.site_cases import STATUSES, SiteCase
-from CrossModalSegLib.work_list import WorkItem, read_ranking, work_list
+from CrossModalSegLib.site.case_files import CaseFiles, SavedCase
+from CrossModalSegLib.site.case_store import BasedOn
+from CrossModalSegLib.site.cases import STATUSES, SiteCase
+from CrossModalSegLib.site.finetune_base import learnt_patients
+from CrossModalSegLib.site.work_list import WorkItem, read_ranking, work_list
 from CrossModalSegUI.result_nodes import CaseNodes, segment_labels
 from CrossModalSegUI.scene_io import parent_transform_kind, world_volume
 
@@ -26,7 +26,7 @@ ORIGIN_ATTRIBUTE = "CrossModalSeg.site"  # on scans and segmentations: JSON of `
 
 
 class SiteFolder(Protocol):
-    """Where cases go; `CrossModalSegLib.case_store.CaseStore` is one."""
+    """Where cases go; `CrossModalSegLib.site.case_store.CaseStore` is one."""
 
     folder: Path
 

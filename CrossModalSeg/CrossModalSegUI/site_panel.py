@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import qt
 from slicer.i18n import tr as _
 
-from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.case_files import SavedCase
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.site_folder import SITE_FILE
+from CrossModalSegLib.site.case_files import SavedCase
+from CrossModalSegLib.site.folder import SITE_FILE
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegUI.node_geometry import transformed
 
 _PITCHES_MM = (4.0, 2.0)  # of the lattice, before every voxel is evaluated

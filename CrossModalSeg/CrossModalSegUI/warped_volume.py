@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegLib.errors import GeometryError
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegUI.node_geometry import from_world, local_grid, to_world, transform_from_world, transform_to_world
 from CrossModalSegUI.voxel_map import VoxelMap
 

@@ -11,7 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from CrossModalSegLib.bundle_metadata import INTENDED_USE, SECTION
+from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, SECTION
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegUI.adaptation_panel import AdaptationPanel
 from CrossModalSegUI.case_nodes import CaseNodes

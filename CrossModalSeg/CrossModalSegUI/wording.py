@@ -3,10 +3,10 @@
 from html import escape
 from typing import Any
 
-from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.bundle_metadata import SECTION
-from CrossModalSegLib.case_files import SavedCase
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.site.case_files import SavedCase
 from CrossModalSegUI.adaptation import AdaptationResult
 from CrossModalSegUI.background_command import CommandStatus
 from CrossModalSegUI.inputs import Check, Remedy

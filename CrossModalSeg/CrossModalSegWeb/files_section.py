@@ -6,9 +6,9 @@ from pathlib import Path
 
 from trame_server import Server
 
+from CrossModalSegLib.datasets.scan_files import ScanFile, scans_in
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.scan_files import ScanFile, scans_in
-from CrossModalSegLib.volume import Volume, read_volume
+from CrossModalSegLib.imaging.volume import Volume, read_volume
 from CrossModalSegUI.inputs import candidates
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.run_state import RunState

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trame_server import Server
 
-from CrossModalSegLib.segmentation_io import write_segmentation
+from CrossModalSegLib.imaging.segmentation_io import write_segmentation
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.node_geometry import local_grid

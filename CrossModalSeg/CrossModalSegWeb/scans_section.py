@@ -6,8 +6,8 @@ from typing import Any
 
 from trame_server import Server
 
-from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.bundle_metadata import INTENDED_USE, SECTION
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, SECTION
 from CrossModalSegUI.case_examination import CaseExamination
 from CrossModalSegUI.inputs import Check, candidates
 from CrossModalSegUI.logic import STARTER_BUNDLE, SegmentationLogic

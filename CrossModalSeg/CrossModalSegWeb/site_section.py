@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from trame_server import Server
 
-from CrossModalSegLib.case_files import SavedCase
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.site_folder import SITE_FILE
+from CrossModalSegLib.site.case_files import SavedCase
+from CrossModalSegLib.site.folder import SITE_FILE
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase

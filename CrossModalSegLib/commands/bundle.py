@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Callable, Iterable, Sequence
 
-from CrossModalSegLib.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
-from CrossModalSegLib.bundle_metadata import MODEL_CARD_FILE, SECTION
+from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
+from CrossModalSegLib.bundles.bundle_metadata import MODEL_CARD_FILE, SECTION
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

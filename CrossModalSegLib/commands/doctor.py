@@ -103,7 +103,7 @@ def _disk() -> Iterator[str]:
 
 
 def _bundles() -> Iterator[str]:
-    from CrossModalSegLib.bundle import bundle_search_path
+    from CrossModalSegLib.bundles.bundle import bundle_search_path
 
     for place in bundle_search_path():
         folders = sorted(folder for folder in place.glob("[!.]*") if folder.is_dir())
@@ -112,7 +112,7 @@ def _bundles() -> Iterator[str]:
 
 
 def _bundle(folder: Path) -> str:
-    from CrossModalSegLib.bundle import load_bundle
+    from CrossModalSegLib.bundles.bundle import load_bundle
     from CrossModalSegLib.errors import CrossModalSegError
 
     try:

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from CrossModalSegLib.atomic import write_atomically
-    from CrossModalSegLib.evaluation import score_files, to_json, to_table
+    from CrossModalSegLib.inference.evaluation import score_files, to_json, to_table
     from CrossModalSegLib.label_translation import read_labels
 
     labels = read_labels(args.labels) if args.labels else None

@@ -16,12 +16,12 @@ from CrossModalSegLib.errors import ConfigError, CrossModalSegError, InputError,
 if TYPE_CHECKING:
     import torch
 
-    from CrossModalSegLib.bundle import Bundle
-    from CrossModalSegLib.finetune_plan import Plan
-    from CrossModalSegLib.finetune_run import Finetuning, Outcome, Status
-    from CrossModalSegLib.label_mapping import LabelMapping
-    from CrossModalSegLib.processes import Processes
-    from CrossModalSegLib.site_data import SiteData
+    from CrossModalSegLib.adaptation.label_mapping import LabelMapping
+    from CrossModalSegLib.adaptation.plan import Plan
+    from CrossModalSegLib.adaptation.run import Finetuning, Outcome, Status
+    from CrossModalSegLib.adaptation.site_data import SiteData
+    from CrossModalSegLib.bundles.bundle import Bundle
+    from CrossModalSegLib.training.processes import Processes
 
 DEFAULT_MINUTES = 30.0
 EXAMPLES = """examples:
@@ -77,10 +77,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.finetune import carry_out
-    from CrossModalSegLib.inference import choose_device
-    from CrossModalSegLib.processes import processes_of_torchrun
-    from CrossModalSegLib.run_lock import only_process
+    from CrossModalSegLib.adaptation.finetune import carry_out
+    from CrossModalSegLib.adaptation.run_lock import only_process
+    from CrossModalSegLib.inference.inference import choose_device
+    from CrossModalSegLib.training.processes import processes_of_torchrun
 
     _refuse_contradicting(args)
     if args.propose_mapping:
@@ -113,13 +113,13 @@ def _prepare(
     args: argparse.Namespace, device: "torch.device", show: "_Display", processes: "Processes"
 ) -> "Finetuning":
     """What is needed to carry out a plan that is made now, or was made by the run that is resumed."""
-    from CrossModalSegLib.finetune import new_finetuning
-    from CrossModalSegLib.finetune_base import base_of_plan
-    from CrossModalSegLib.finetune_cases import planned_data
-    from CrossModalSegLib.finetune_plan import read_plan
-    from CrossModalSegLib.finetune_training import PREPARED
-    from CrossModalSegLib.run_lock import remove_from_idle_runs
-    from CrossModalSegLib.site_runs import new_run, unfinished_run
+    from CrossModalSegLib.adaptation.cases import planned_data
+    from CrossModalSegLib.adaptation.finetune import new_finetuning
+    from CrossModalSegLib.adaptation.plan import read_plan
+    from CrossModalSegLib.adaptation.run_lock import remove_from_idle_runs
+    from CrossModalSegLib.adaptation.training import PREPARED
+    from CrossModalSegLib.site.finetune_base import base_of_plan
+    from CrossModalSegLib.site.runs import new_run, unfinished_run
 
     began = time.monotonic()  # checking the data is a part of the budget
     if processes.writes and not args.resume:
@@ -140,13 +140,13 @@ def _prepare(
 
 
 def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, SiteData]":
-    from CrossModalSegLib.case_store import CaseStore
-    from CrossModalSegLib.finetune_base import choose_base, next_version
-    from CrossModalSegLib.finetune_cases import make_plan
-    from CrossModalSegLib.finetune_config import read_finetune_config
-    from CrossModalSegLib.label_mapping import read_mapping, same_structures
-    from CrossModalSegLib.site_models import MODELS, next_name
-    from CrossModalSegLib.site_runs import require_free_name
+    from CrossModalSegLib.adaptation.cases import make_plan
+    from CrossModalSegLib.adaptation.config import read_finetune_config
+    from CrossModalSegLib.adaptation.label_mapping import read_mapping, same_structures
+    from CrossModalSegLib.site.case_store import CaseStore
+    from CrossModalSegLib.site.finetune_base import choose_base, next_version
+    from CrossModalSegLib.site.models import MODELS, next_name
+    from CrossModalSegLib.site.runs import require_free_name
 
     config = read_finetune_config(args.config)
     store = CaseStore(args.site)
@@ -167,17 +167,17 @@ def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, Si
 
 def mapping_of_plan(site: Path, base: "Bundle", plan: "Plan") -> "LabelMapping":
     """The mapping that a run began with."""
-    from CrossModalSegLib.case_store import CaseStore
-    from CrossModalSegLib.label_mapping import mapping_from_json
+    from CrossModalSegLib.adaptation.label_mapping import mapping_from_json
+    from CrossModalSegLib.site.case_store import CaseStore
 
     return mapping_from_json(plan.mapping, base.label_map, CaseStore(site).site().label_map)
 
 
 def _propose_mapping(args: argparse.Namespace) -> int:
+    from CrossModalSegLib.adaptation.label_mapping import propose_mapping
     from CrossModalSegLib.atomic import write_atomically
-    from CrossModalSegLib.case_store import CaseStore
-    from CrossModalSegLib.finetune_base import choose_base
-    from CrossModalSegLib.label_mapping import propose_mapping
+    from CrossModalSegLib.site.case_store import CaseStore
+    from CrossModalSegLib.site.finetune_base import choose_base
 
     store = CaseStore(args.site)
     base = choose_base(args.site, args.base, store.cases())
@@ -191,8 +191,8 @@ def _propose_mapping(args: argparse.Namespace) -> int:
 
 def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display") -> int:
     """All of it up to the training, with a few of the cases, in a folder that is removed again."""
-    from CrossModalSegLib.finetune import new_finetuning
-    from CrossModalSegLib.finetune_timing import estimate_schedule
+    from CrossModalSegLib.adaptation.finetune import new_finetuning
+    from CrossModalSegLib.adaptation.timing import estimate_schedule
 
     base, mapping, plan, data = _new_plan(args)
     with tempfile.TemporaryDirectory() as place:
@@ -250,7 +250,7 @@ class _Display:
 
     def plan(self, run: "Finetuning") -> None:
         """What was found and will be done, before it begins."""
-        from CrossModalSegLib.finetune_plan import in_words
+        from CrossModalSegLib.adaptation.plan import in_words
 
         names = [one.name for one in run.mapping.label_map.structures]
         for words in [*in_words(run.plan, run.data, names, run.frozen), *run.data.notes, *run.mapping.in_words()]:

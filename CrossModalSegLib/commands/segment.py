@@ -14,8 +14,8 @@ from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from CrossModalSegLib.case_output import OutputOptions
-    from CrossModalSegLib.inference import Segmenter
+    from CrossModalSegLib.inference.case_output import OutputOptions
+    from CrossModalSegLib.inference.inference import Segmenter
 
 WIDTH_OF_FILES = 140  # of tables that do not go to a terminal
 FORMATS = ("seg.nrrd", "nii.gz")
@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
     cases = _read_cases(args.cases) if args.cases else {}
     inputs = _parse_inputs(args.input)
 
-    from CrossModalSegLib.bundle import load_bundle
-    from CrossModalSegLib.case_output import OutputOptions
-    from CrossModalSegLib.inference import Segmenter
+    from CrossModalSegLib.bundles.bundle import load_bundle
+    from CrossModalSegLib.inference.case_output import OutputOptions
+    from CrossModalSegLib.inference.inference import Segmenter
 
     segmenter = Segmenter(load_bundle(args.bundle), args.device)
     options = OutputOptions(args.format, args.save_probabilities, args.overwrite)
@@ -118,7 +118,7 @@ def _segment(segmenter: "Segmenter", inputs: dict[str, Path], output: Path, opti
     """Segment one case with a progress bar on stderr, where that is a terminal: elsewhere it would smear log files."""
     from tqdm import tqdm
 
-    from CrossModalSegLib.case_output import segment_case
+    from CrossModalSegLib.inference.case_output import segment_case
 
     layout = "{desc:<12}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
     with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=None) as bar:

@@ -24,9 +24,9 @@ from CrossModalSegLib.commands.site_ranking import rank_cases
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
 
 if TYPE_CHECKING:
-    from CrossModalSegLib.case_store import SavedCase
     from CrossModalSegLib.labels import LabelMap
-    from CrossModalSegLib.site_sources import FoundCase
+    from CrossModalSegLib.site.case_store import SavedCase
+    from CrossModalSegLib.site.sources import FoundCase
 
 EXAMPLES = """examples:
   crossmodalseg site create our-site --bundle brain-mr-pair
@@ -146,7 +146,7 @@ def _create(args: argparse.Namespace) -> int:
 
 
 def _kind_of_site(args: argparse.Namespace) -> "tuple[LabelMap, tuple[str, ...]]":
-    from CrossModalSegLib.bundle import load_bundle
+    from CrossModalSegLib.bundles.bundle import load_bundle
     from CrossModalSegLib.labels import read_label_map
 
     if args.bundle:
@@ -158,7 +158,7 @@ def _kind_of_site(args: argparse.Namespace) -> "tuple[LabelMap, tuple[str, ...]]
 
 
 def _add(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.site_sources import PATIENT_PATTERN, FoundCase, find_cases
+    from CrossModalSegLib.site.sources import PATIENT_PATTERN, FoundCase, find_cases
 
     if bool(args.input) == bool(args.source):
         raise InputError("usage", "give either --input or --from", "see crossmodalseg site add --help")
@@ -256,7 +256,7 @@ def _exclude(args: argparse.Namespace) -> int:
 
 
 def _repair(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.site_repair import repair_site
+    from CrossModalSegLib.site.repair import repair_site
 
     done = repair_site(args.site, args.nobody_is_saving)
     print("\n".join(done) if done else "nothing to repair")

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from CrossModalSegLib.case_store import CaseStore
-    from CrossModalSegLib.site_cases import SiteCase
+    from CrossModalSegLib.site.case_store import CaseStore
+    from CrossModalSegLib.site.cases import SiteCase
 
 
 def list_cases(args: argparse.Namespace) -> int:
     """All cases, then how many there are of each status; returns 1 where some are damaged."""
-    from CrossModalSegLib.site_cases import STATUSES, read_cases
-    from CrossModalSegLib.site_folder import read_site, read_splits
+    from CrossModalSegLib.site.cases import STATUSES, read_cases
+    from CrossModalSegLib.site.folder import read_site, read_splits
 
     cases, damaged = read_cases(args.site, read_site(args.site), read_splits(args.site))
     shown = [case for case in cases if args.status in (None, case.status)]
@@ -53,8 +53,8 @@ def show_case(args: argparse.Namespace) -> int:
 
 def next_cases(args: argparse.Namespace) -> int:
     """The work list."""
-    from CrossModalSegLib.finetune_base import learnt_patients
-    from CrossModalSegLib.work_list import read_ranking, work_list
+    from CrossModalSegLib.site.finetune_base import learnt_patients
+    from CrossModalSegLib.site.work_list import read_ranking, work_list
 
     cases, ranking = store_of(args).cases(), read_ranking(args.site)
     items = work_list(cases, ranking, max(args.limit, 0), learnt_patients(args.site, cases))
@@ -72,7 +72,7 @@ def next_cases(args: argparse.Namespace) -> int:
 
 def export_cases(args: argparse.Namespace) -> int:
     """Write a datalist."""
-    from CrossModalSegLib.site_datalist import export_datalist
+    from CrossModalSegLib.site.datalist import export_datalist
 
     lists = export_datalist(store_of(args).cases(), args.output, args.approved_only)
     print(f"{args.output}: {', '.join(f'{len(entries)} {name}' for name, entries in lists.items())}")
@@ -83,7 +83,7 @@ def verify(args: argparse.Namespace) -> int:
     """Check every file; returns 1 where anything is damaged."""
     from tqdm import tqdm
 
-    from CrossModalSegLib.site_check import verify_site
+    from CrossModalSegLib.site.check import verify_site
 
     with tqdm(total=1.0, file=sys.stderr, leave=False, disable=None, bar_format="{percentage:3.0f}%|{bar}|") as bar:
 
@@ -101,7 +101,7 @@ def verify(args: argparse.Namespace) -> int:
 
 def store_of(args: argparse.Namespace) -> "CaseStore":
     """The store of the site that was named."""
-    from CrossModalSegLib.case_store import CaseStore
+    from CrossModalSegLib.site.case_store import CaseStore
 
     return CaseStore(args.site)
 

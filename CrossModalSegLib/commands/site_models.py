@@ -2,12 +2,12 @@
 
 import argparse
 
-from CrossModalSegLib.bundle import Bundle
-from CrossModalSegLib.bundle_metadata import SECTION
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.site_folder import read_site
-from CrossModalSegLib.site_models import adopt, site_models
-from CrossModalSegLib.site_runs import finished_run, finished_runs
+from CrossModalSegLib.site.folder import read_site
+from CrossModalSegLib.site.models import adopt, site_models
+from CrossModalSegLib.site.runs import finished_run, finished_runs
 
 
 def list_models(args: argparse.Namespace) -> int:

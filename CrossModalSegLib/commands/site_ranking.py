@@ -10,7 +10,7 @@ from CrossModalSegLib.commands.site_listing import store_of
 from CrossModalSegLib.errors import CrossModalSegError
 
 if TYPE_CHECKING:
-    from CrossModalSegLib.site_cases import SiteCase
+    from CrossModalSegLib.site.cases import SiteCase
 
 
 def rank_cases(args: argparse.Namespace) -> int:
@@ -24,9 +24,9 @@ def rank_cases(args: argparse.Namespace) -> int:
 
 
 def _rank(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.case_ranking import rank_site
-    from CrossModalSegLib.finetune_base import choose_base
-    from CrossModalSegLib.inference import Segmenter
+    from CrossModalSegLib.adaptation.case_ranking import rank_site
+    from CrossModalSegLib.inference.inference import Segmenter
+    from CrossModalSegLib.site.finetune_base import choose_base
 
     store = store_of(args)
     segmenter = Segmenter(choose_base(args.site, args.bundle, store.cases()), args.device)

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from CrossModalSegLib.bundle import Bundle
-    from CrossModalSegLib.config import TrainingConfig
-    from CrossModalSegLib.datalist import Datalist
+    from CrossModalSegLib.bundles.bundle import Bundle
+    from CrossModalSegLib.datasets.datalist import Datalist
     from CrossModalSegLib.labels import LabelMap
-    from CrossModalSegLib.processes import Processes
-    from CrossModalSegLib.sources import SampleSource, UnlabelledSource
-    from CrossModalSegLib.training_log import Progress
+    from CrossModalSegLib.training.config import TrainingConfig
+    from CrossModalSegLib.training.processes import Processes
+    from CrossModalSegLib.training.sources import SampleSource, UnlabelledSource
+    from CrossModalSegLib.training.training_log import Progress
 
 EXAMPLES = """examples:
   crossmodalseg train --data cases.json --output run --config my-model.toml
@@ -63,9 +63,9 @@ class _Data:
 
 def run(args: argparse.Namespace) -> int:
     """Train and publish; returns 0. Raises CrossModalSegError for bad input."""
-    from CrossModalSegLib.config import TrainingConfig, read_config
-    from CrossModalSegLib.inference import choose_device
-    from CrossModalSegLib.processes import processes_of_torchrun
+    from CrossModalSegLib.inference.inference import choose_device
+    from CrossModalSegLib.training.config import TrainingConfig, read_config
+    from CrossModalSegLib.training.processes import processes_of_torchrun
 
     config = read_config(args.config) if args.config else TrainingConfig()
     with processes_of_torchrun(choose_device(args.device)) as (processes, device):
@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.device", processes: "Processes") -> _Data:
     """Read all cases; say what was found."""
-    from CrossModalSegLib.datalist import read_datalist
-    from CrossModalSegLib.training_data import build_source, build_unlabelled_source, choose_label_map
+    from CrossModalSegLib.datasets.datalist import read_datalist
+    from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
 
     datalist = read_datalist(args.data, config.modalities, args.root, config.modality_aliases)
     label_map = choose_label_map(config, datalist.training)
@@ -112,8 +112,8 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
 def _train(
     folder: Path, config: "TrainingConfig", data: _Data, device: "torch.device", processes: "Processes"
 ) -> "dict[str, Tensor]":
-    from CrossModalSegLib.training import train
-    from CrossModalSegLib.training_log import TrainingLog
+    from CrossModalSegLib.training.training import train
+    from CrossModalSegLib.training.training_log import TrainingLog
 
     with _ProgressBar(config.training.iterations, processes.writes) as bar, ExitStack() as opened:
         log = None
@@ -138,8 +138,8 @@ def _train(
 def _publish(
     folder: Path, config: "TrainingConfig", data: _Data, weights: "dict[str, Tensor]", run_facts: dict[str, object]
 ) -> "Bundle":
-    from CrossModalSegLib.checkpoint import read_curve
-    from CrossModalSegLib.trained_bundle import publish_trained
+    from CrossModalSegLib.training.checkpoint import read_curve
+    from CrossModalSegLib.training.trained_bundle import publish_trained
 
     curve = read_curve(folder)
     facts = {

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from CrossModalSegLib.bundle import Bundle, publish_bundle
-from CrossModalSegLib.bundle_metadata import bundle_metadata
-from CrossModalSegLib.case_output import OutputOptions, segment_case
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
+from CrossModalSegLib.bundles.bundle_metadata import bundle_metadata
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.volume import write_volume
+from CrossModalSegLib.inference.case_output import OutputOptions, segment_case
+from CrossModalSegLib.inference.inference import Segmenter
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
 from CrossModalSegLib.network import CrossModalNetwork
-from CrossModalSegLib.volume import write_volume
 
 LIMIT_GB = 6.0
 

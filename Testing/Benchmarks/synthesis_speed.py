@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from CrossModalSegLib.batches import StepBatch
-from CrossModalSegLib.checkpoint import TrainingState
-from CrossModalSegLib.config import read_config
-from CrossModalSegLib.objective import Objective
-from CrossModalSegLib.samples import Sample
-from CrossModalSegLib.synthesis import PairSynthesizer
-from CrossModalSegLib.training import build_network, train_step
+from CrossModalSegLib.synthesis.samples import Sample
+from CrossModalSegLib.synthesis.synthesis import PairSynthesizer
+from CrossModalSegLib.training.batches import StepBatch
+from CrossModalSegLib.training.checkpoint import TrainingState
+from CrossModalSegLib.training.config import read_config
+from CrossModalSegLib.training.objective import Objective
+from CrossModalSegLib.training.training import build_network, train_step
 
 CONFIG = Path(__file__).resolve().parents[2] / "training_cli" / "configs" / "brain-mr-pair.toml"
 CLASSES = 33

@@ -145,7 +145,7 @@ def test_the_installed_library_and_the_module_s_qt_free_files_import(installed, 
 def test_the_installed_code_finds_its_bundle_label_maps_and_resources(installed, tmp_path):
     code = """
 import json
-from CrossModalSegLib.bundle import list_bundles, load_bundle
+from CrossModalSegLib.bundles.bundle import list_bundles, load_bundle
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
 from CrossModalSegUI import dependencies, sample_data
 bundle = load_bundle(list_bundles()[0].path)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scene_volumes import TRANSFORMS, add_volume, put_under
 
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
 from Testing.tiny_bundle import BALL_RADIUS, BALLS, HEAD_CENTRE, true_labels, two_balls
 from Testing.volumes import grid_around, points_of, rotation, sampled
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegUI.node_geometry import to_world
 from Testing.volumes import points_of, rotation
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from CrossModalSegLib.atomic import write_atomically
-from CrossModalSegLib.bundle import load_bundle
-from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.errors import InputError
+from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegUI.adaptation import can_resume, latest_result
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.run_state import Outcome

@@ -6,8 +6,8 @@ import pytest
 from test_adaptation import add_run, stub
 from test_panel import Panel
 
-from CrossModalSegLib.case_store import CaseStore
-from CrossModalSegLib.work_list import read_ranking
+from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.site.work_list import read_ranking
 from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
 from Testing.tiny_site import make_site
 

@@ -13,8 +13,8 @@ from scans_in_scene import ELSEWHERE, FIRST_GRID, SECOND_GRID, add_head, add_hea
 from scene_volumes import TRANSFORMS, node_ids, segment_at
 
 from CrossModalSegLib.errors import CrossModalSegError, InputError
+from CrossModalSegLib.imaging.volume import read_image, read_volume
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
-from CrossModalSegLib.volume import read_image, read_volume
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.run_state import Outcome, RunState
 from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess
@@ -204,7 +204,7 @@ def test_the_grids_of_the_tests_are_what_they_are_said_to_be():
 
 
 def refinement(matrix):
-    from CrossModalSegLib.registration import RigidRefinement
+    from CrossModalSegLib.imaging.registration import RigidRefinement
 
     return RigidRefinement(matrix, 5.0, 5.0, 4.0, 0.5, 0.8)
 

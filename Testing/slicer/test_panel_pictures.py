@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from scene_volumes import add_volume
 
-from CrossModalSegLib.bundle import load_bundle
-from CrossModalSegLib.case_files import CaseFiles
-from CrossModalSegLib.case_store import CaseStore
-from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.volume import Volume, read_volume
-from CrossModalSegLib.work_list import CaseScore, Ranking, write_ranking
+from CrossModalSegLib.bundles.bundle import load_bundle
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.volume import Volume, read_volume
+from CrossModalSegLib.site.case_files import CaseFiles
+from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.site.work_list import CaseScore, Ranking, write_ranking
 from Testing.slicer.test_panel import MODULE, Panel
 from Testing.tiny_bundle import intensity_bundle
 

@@ -20,7 +20,7 @@ from scene_volumes import (
 )
 
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, LabelError, OutputError
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 from CrossModalSegUI import segmentation_nodes
 from CrossModalSegUI.result_nodes import (

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from CrossModalSegLib.volume import read_volume
+from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegUI import sample_data
 
 

@@ -19,9 +19,9 @@ from scene_volumes import (
 )
 
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, OutputError
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
-from CrossModalSegLib.volume import read_volume
 from CrossModalSegUI.scene_io import (
     export_volume,
     from_world,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from CrossModalSegLib.errors import LabelError
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation, write_segmentation
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
-from CrossModalSegLib.segmentation_io import read_segmentation, write_segmentation
 
 BRAIN = read_label_map(LABEL_MAP_FOLDER / "brain_mr_pair.json")
 

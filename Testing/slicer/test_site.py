@@ -7,10 +7,10 @@ import pytest
 from mrml_scene import save_and_reload
 from scene_volumes import node_ids
 
-from CrossModalSegLib.bundle import load_bundle
-from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.errors import DataError, LabelError
 from CrossModalSegLib.labels import LabelMap, Structure
+from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.segmentation_nodes import add_segmentation
 from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess

@@ -11,8 +11,8 @@ from CrossModalSegLib import __version__
 from CrossModalSegLib.cli import COMMANDS, main
 from CrossModalSegLib.commands import doctor
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.volume import write_volume
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.volume import write_volume
 
 
 def exit_code(*arguments: object) -> int:

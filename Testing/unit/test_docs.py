@@ -9,10 +9,10 @@ import pytest
 
 import CrossModalSegLib
 from CrossModalSegLib.cli import COMMANDS
-from CrossModalSegLib.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
-from CrossModalSegLib.preflight import Finding, Preflight, VolumeFacts
+from CrossModalSegLib.imaging.preflight import Finding, Preflight, VolumeFacts
 from CrossModalSegLib.preprocess import IntensityRule
-from CrossModalSegLib.synthesis import ContrastPrior, SynthesisConfig
+from CrossModalSegLib.synthesis.synthesis import ContrastPrior, SynthesisConfig
+from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 
 LIBRARY = Path(CrossModalSegLib.__file__).parent
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -109,13 +109,13 @@ def test_every_error_and_warning_code_in_the_readme_is_one_that_the_library_give
 
 
 def test_every_finding_of_the_preflight_is_explained_in_the_readme():
-    codes = set(re.findall(r'Finding\(\s*"\w+", "([a-z-]+)"', text_of(LIBRARY / "preflight.py")))
+    codes = set(re.findall(r'Finding\(\s*"\w+", "([a-z-]+)"', text_of(LIBRARY / "imaging" / "preflight.py")))
     assert "low-overlap" in codes
     assert {code for code in codes if f"`{code}`" not in text_of(README)} == set()
 
 
 def test_every_field_of_the_report_is_explained_in_the_readme():
-    tree = ast.parse(text_of(LIBRARY / "case_output.py"))
+    tree = ast.parse(text_of(LIBRARY / "inference" / "case_output.py"))
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "case_report")
     report = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(report, ast.Dict)

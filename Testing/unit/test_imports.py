@@ -12,45 +12,24 @@ import CrossModalSegLib
 
 LIBRARY = Path(CrossModalSegLib.__file__).parent
 
-FOUNDATION = {"errors", "atomic", "json_file", "labels", "progress", "protocol"}
+FOUNDATION = {"errors", "atomic", "contradictions", "json_file", "label_translation", "labels", "progress", "protocol"}
+MATHEMATICS = {"network", "losses", "preprocess"}  # torch alone; know no files
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
-WITHOUT_TORCH = {
-    "bundle",
-    "bundle_library",
-    "bundle_metadata",
-    "case_files",
-    "case_store",
-    "channels",
-    "dicom",
-    "finetune_base",
-    "geometry",
-    "grid",
-    "label_translation",
-    "layout",
-    "learnt_cases",
-    "modality_guess",
-    "preflight",
-    "registration",
-    "resampling",
-    "scan_files",
-    "segmentation_io",
-    "site_cases",
-    "site_check",
-    "site_folder",
-    "site_index",
-    "site_models",
-    "site_repair",
-    "site_runs",
-    "volume",
-    "work_list",
-    "zip_files",
-}
-MATHEMATICS = {"network", "losses"}  # torch alone; know no files
-TOP = {
-    "cli",
-    "worker",
-    "worker_requests",
-    *(f"commands.{path.stem}" for path in (LIBRARY / "commands").glob("[!_]*.py")),
+WITHOUT_TORCH = ("imaging", "bundles", "datasets", "site")
+# Who may import whom: a package imports itself and these. All may import the foundation.
+BELOW: dict[str, set[str]] = {
+    "foundation": set(),
+    "mathematics": set(),
+    "imaging": set(),
+    "bundles": {"imaging"},
+    "datasets": {"imaging"},
+    "site": {"imaging", "bundles", "datasets"},
+    "synthesis": {"mathematics"},
+    "training": {"mathematics", "imaging", "bundles", "datasets", "synthesis"},
+    "inference": {"mathematics", "imaging", "bundles"},
+    "adaptation": {"mathematics", "imaging", "bundles", "site", "synthesis", "training", "inference"},
+    "commands": {"imaging", "bundles", "datasets", "site", "training", "inference", "adaptation"},
+    "top": {"imaging", "bundles", "inference", "commands"},
 }
 
 SLICER = {"PythonQt", "ctk", "qt", "slicer", "trame", "trame_slicer", "vtk", "vtkmodules"}
@@ -62,6 +41,7 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in LIBRARY.rglob("*.py") if path.name != "__init__.py"}
+LIGHT = sorted(FOUNDATION) + sorted(name for name in MODULES if name.split(".")[0] in WITHOUT_TORCH and "." in name)
 
 
 def imported_names(path: Path) -> set[str]:
@@ -84,20 +64,28 @@ def imported_modules(name: str) -> set[str]:
     return (ours & set(MODULES)) - {name}
 
 
-def allowed_for(name: str) -> set[str]:
-    """The modules that ``name`` may import: those of its own layer and of the layers below."""
-    if name in FOUNDATION:
-        return FOUNDATION
-    if name in WITHOUT_TORCH:
-        return FOUNDATION | WITHOUT_TORCH
-    if name in MATHEMATICS:
-        return {"errors"} | MATHEMATICS
-    return set(MODULES) if name in TOP else set(MODULES) - TOP  # the rest computes: preprocess, training and the like
+def package_of(name: str) -> str:
+    """The package of a module; those that are in none are the foundation, mathematics or the top."""
+    if "." in name:
+        return name.split(".", maxsplit=1)[0]
+    return "foundation" if name in FOUNDATION else "mathematics" if name in MATHEMATICS else "top"
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_point_downwards(name):
-    assert imported_modules(name) <= allowed_for(name)
+    own = package_of(name)
+    packages = {package_of(imported) for imported in imported_modules(name)}
+    assert packages <= {own, "foundation", *BELOW[own]}
+
+
+def test_packages_form_layers():
+    graphlib.TopologicalSorter(BELOW).prepare()
+    assert {package_of(name) for name in MODULES} == set(BELOW)
+
+
+def test_mathematics_takes_of_the_foundation_only_its_errors():
+    imported = set().union(*map(imported_modules, MATHEMATICS))
+    assert imported <= MATHEMATICS | {"errors", "contradictions"}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
@@ -105,7 +93,7 @@ def test_the_library_imports_nothing_of_slicer(name):
     assert not {full.split(".")[0] for full in imported_names(MODULES[name])} & SLICER
 
 
-@pytest.mark.parametrize("name", sorted(FOUNDATION | WITHOUT_TORCH))
+@pytest.mark.parametrize("name", LIGHT)
 def test_what_the_graphical_process_imports_never_imports_torch(name):
     assert not {full.split(".")[0] for full in imported_names(MODULES[name])} & {"torch", "monai"}
 
@@ -120,7 +108,7 @@ def test_no_module_imports_itself_by_a_detour():
 
 
 def test_what_the_graphical_process_imports_loads_neither_torch_nor_slicer():
-    names = [f"CrossModalSegLib.{name}" for name in sorted(FOUNDATION | WITHOUT_TORCH)]
+    names = [f"CrossModalSegLib.{name}" for name in LIGHT]
     code = f"import sys, {', '.join(names)}; print(*{{name.split('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "monai", "matplotlib", *SLICER} & set(loaded)
@@ -138,8 +126,10 @@ sys.meta_path.insert(0, Missing())
 
 
 def test_the_graphical_process_lists_bundles_before_any_package_is_installed():
-    names = [f"CrossModalSegLib.{name}" for name in sorted(FOUNDATION | WITHOUT_TORCH)]
-    listing = "from CrossModalSegLib.bundle import list_bundles; print(*(bundle.name for bundle in list_bundles()))"
+    names = [f"CrossModalSegLib.{name}" for name in LIGHT]
+    listing = (
+        "from CrossModalSegLib.bundles.bundle import list_bundles; print(*(bundle.name for bundle in list_bundles()))"
+    )
     code = f"{SLICERS_OWN_PYTHON}\nimport {', '.join(names)}\n{listing}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -147,4 +137,11 @@ def test_the_graphical_process_lists_bundles_before_any_package_is_installed():
 
 
 def test_every_module_named_here_exists():
-    assert not (FOUNDATION | WITHOUT_TORCH | MATHEMATICS) - set(MODULES)
+    assert not (FOUNDATION | MATHEMATICS) - set(MODULES)
+
+
+def test_the_picture_shows_every_package():
+    picture = (LIBRARY.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    packages = [path.parent.name for path in LIBRARY.glob("*/__init__.py")]
+    assert len(packages) > 5
+    assert [name for name in packages if f">{name}</text>" not in picture] == []

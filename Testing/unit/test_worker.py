@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from CrossModalSegLib import case_output, inference, worker_requests
+from CrossModalSegLib import worker_requests
 from CrossModalSegLib.atomic import remove_staging, staged_folder
 from CrossModalSegLib.errors import InputError
+from CrossModalSegLib.imaging.registration import RigidRefinement, rigid_refine
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.volume import read_volume
+from CrossModalSegLib.inference import case_output, inference
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Ready, Request, decode_event, encode
-from CrossModalSegLib.registration import RigidRefinement, rigid_refine
-from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.volume import read_volume
 from CrossModalSegLib.worker_requests import RequestHandler, failure
 from Testing.tiny_bundle import dice, true_labels
 from Testing.volumes import points_of

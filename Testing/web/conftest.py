@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from CrossModalSegLib.volume import write_volume
+from CrossModalSegLib.imaging.volume import write_volume
 from Testing.tiny_bundle import BALL_RADIUS, BALLS, LEFT, intensity_bundle, two_balls
 from Testing.volumes import grid_around, rotation, sampled
 from Testing.web_page import Page, start_chromium

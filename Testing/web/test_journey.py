@@ -8,8 +8,8 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from CrossModalSegLib.case_store import CaseStore
-from CrossModalSegLib.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.site.case_store import CaseStore
 from Testing.dicom_files import write_series
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, dice, true_labels
 from Testing.volumes import grid_around, points_of

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from CrossModalSegLib.config import SemiSupervisedConfig, TrainingConfig, config_from_tables
+from CrossModalSegLib.training.config import SemiSupervisedConfig, TrainingConfig, config_from_tables
 from Testing.Benchmarks.method.rows import ROWS, Run
 from Testing.Benchmarks.method.run import REPOSITORY, add_common, changes_of, claim
 from Testing.Benchmarks.method.table import write_table

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import nn
 
-from CrossModalSegLib.config import TrainingConfig
-from CrossModalSegLib.samples import Sample
-from CrossModalSegLib.sources import CaseSource, SampleSource, UnlabelledSource
-from CrossModalSegLib.training import build_network, train
-from CrossModalSegLib.training_case import TrainingCase
-from CrossModalSegLib.training_log import Progress, TrainingLog
+from CrossModalSegLib.synthesis.samples import Sample
+from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.sources import CaseSource, SampleSource, UnlabelledSource
+from CrossModalSegLib.training.training import build_network, train
+from CrossModalSegLib.training.training_case import TrainingCase
+from CrossModalSegLib.training.training_log import Progress, TrainingLog
 from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
 from Testing.Benchmarks.method.rows import Row
 from Testing.Benchmarks.method.scoring import CPU

@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from CrossModalSegLib.atomic import write_atomically
-from CrossModalSegLib.config import TrainingConfig
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LabelMap, Structure
-from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.training_case import TrainingCase, training_case
-from CrossModalSegLib.volume import read_volume
+from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.training_case import TrainingCase, training_case
 from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
 from Testing.Benchmarks.method.patients import Scan
 from Testing.Benchmarks.method.rows import ROWS, Run

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.training_case import TrainingCase, training_case
-from CrossModalSegLib.volume import Volume, read_volume, write_volume
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.volume import Volume, read_volume, write_volume
+from CrossModalSegLib.training.training_case import TrainingCase, training_case
 from Testing.Benchmarks.method.simulate import ALIGNED, DISPLACED, contrast, simulate
 
 CHANNELS = (0, 1, 2)  # background, anterior, posterior hippocampus

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.config import TrainingConfig, config_from_tables, config_to_tables, read_config
+from CrossModalSegLib.training.config import TrainingConfig, config_from_tables, config_to_tables, read_config
 
 BASE = Path(__file__).with_name("base.toml")
 BEST = "best"  # of rows 4 and 5, by their scores on the validation patients

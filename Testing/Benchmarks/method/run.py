@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 from CrossModalSegLib.atomic import write_atomically
-from CrossModalSegLib.checkpoint import read_curve
-from CrossModalSegLib.config import TrainingConfig, config_to_tables
-from CrossModalSegLib.sources import SampleSource
-from CrossModalSegLib.training import train
-from CrossModalSegLib.training_log import Progress
+from CrossModalSegLib.training.checkpoint import read_curve
+from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
+from CrossModalSegLib.training.sources import SampleSource
+from CrossModalSegLib.training.training import train
+from CrossModalSegLib.training.training_log import Progress
 from Testing.Benchmarks.method.early_fusion import count
 from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
 from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, fingerprint, split_of

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from CrossModalSegLib.evaluation import evaluate
-from CrossModalSegLib.inference import Attempt, predict, prepare
+from CrossModalSegLib.inference.evaluation import evaluate
+from CrossModalSegLib.inference.inference import Attempt, predict, prepare
+from CrossModalSegLib.inference.native_grid import restore
 from CrossModalSegLib.labels import LabelMap, Structure
-from CrossModalSegLib.native_grid import restore
 from CrossModalSegLib.preprocess import IntensityRule
 from Testing.Benchmarks.method.patients import Patient, Scan
 

@@ -22,9 +22,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from CrossModalSegLib.geometry import resample_to
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.imaging.geometry import resample_to
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.volume import Volume
 
 KNOTS = np.linspace(0, 1, 5)
 PADDING = 14  # voxels of replicated border, so that a moved grid finds something everywhere

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
-from CrossModalSegLib.bundle import Bundle, load_bundle
-from CrossModalSegLib.bundle_metadata import SECTION
+from CrossModalSegLib.adaptation.scoring import CaseScorer
+from CrossModalSegLib.adaptation.site_data import DataCase
+from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
+from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.cli import main as crossmodalseg
-from CrossModalSegLib.finetune_scoring import CaseScorer
-from CrossModalSegLib.inference import Segmenter
-from CrossModalSegLib.site_data import DataCase
-from CrossModalSegLib.site_runs import finished_runs
+from CrossModalSegLib.inference.inference import Segmenter
+from CrossModalSegLib.site.runs import finished_runs
 from Testing.Benchmarks.method.patients import split_of
 from Testing.Benchmarks.method.scoring import LABELS
 from Testing.Benchmarks.site import new_scanner

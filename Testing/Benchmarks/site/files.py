@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from CrossModalSegLib.adaptation.site_data import DataCase
 from CrossModalSegLib.atomic import staged_folder, write_atomically
+from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, write_segmentation
+from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.segmentation_io import SLICER_SUFFIX, write_segmentation
-from CrossModalSegLib.site_data import DataCase
-from CrossModalSegLib.volume import write_volume
 from Testing.Benchmarks.method.patients import Scan
 
 

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from CrossModalSegLib.bundle import load_bundle
-from CrossModalSegLib.case_store import CaseStore
-from CrossModalSegLib.site_check import verify_site
-from CrossModalSegLib.site_runs import METRICS_FILE, PLAN_FILE, RUNS
+from CrossModalSegLib.bundles.bundle import load_bundle
+from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.site.check import verify_site
+from CrossModalSegLib.site.runs import METRICS_FILE, PLAN_FILE, RUNS
 from Testing.tiny_bundle import intensity_bundle
 from Testing.tiny_site import make_site
 
@@ -46,7 +46,7 @@ STAGES = (
 SAVE = """
 import sys
 from pathlib import Path
-from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.site.case_store import CaseStore
 from Testing.site_case import small_case
 store, case = CaseStore(Path(sys.argv[1])), small_case(1, "p")
 while True:

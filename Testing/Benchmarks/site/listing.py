@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from CrossModalSegLib.case_store import CaseFiles, CaseStore
-from CrossModalSegLib.grid import Grid
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.labels import LabelMap, Structure
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.site.case_store import CaseFiles, CaseStore
 
 LABELS = LabelMap((Structure(1, "ball", (0, 255, 0)),))
 

@@ -17,23 +17,23 @@ from pathlib import Path
 
 import torch
 
-from CrossModalSegLib.bundle import Bundle, load_bundle
-from CrossModalSegLib.case_files import CaseFiles
-from CrossModalSegLib.case_store import CaseStore
-from CrossModalSegLib.config import read_config
-from CrossModalSegLib.finetune import new_finetuning, score_parent
-from CrossModalSegLib.finetune_candidate import choose_share, score_candidate, weights_at
-from CrossModalSegLib.finetune_cases import make_plan
-from CrossModalSegLib.finetune_config import FinetuneConfig, read_finetune_config
-from CrossModalSegLib.finetune_plan import Training
-from CrossModalSegLib.finetune_scoring import CaseScorer, Scores
-from CrossModalSegLib.finetune_training import train_one
-from CrossModalSegLib.inference import Segmenter
-from CrossModalSegLib.label_mapping import same_structures
-from CrossModalSegLib.site_data import DataCase
-from CrossModalSegLib.sources import CaseSource
-from CrossModalSegLib.trained_bundle import publish_trained
-from CrossModalSegLib.training import build_network, train
+from CrossModalSegLib.adaptation.candidate import choose_share, score_candidate, weights_at
+from CrossModalSegLib.adaptation.cases import make_plan
+from CrossModalSegLib.adaptation.config import FinetuneConfig, read_finetune_config
+from CrossModalSegLib.adaptation.finetune import new_finetuning, score_parent
+from CrossModalSegLib.adaptation.label_mapping import same_structures
+from CrossModalSegLib.adaptation.plan import Training
+from CrossModalSegLib.adaptation.scoring import CaseScorer, Scores
+from CrossModalSegLib.adaptation.site_data import DataCase
+from CrossModalSegLib.adaptation.training import train_one
+from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
+from CrossModalSegLib.inference.inference import Segmenter
+from CrossModalSegLib.site.case_files import CaseFiles
+from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.training.config import read_config
+from CrossModalSegLib.training.sources import CaseSource
+from CrossModalSegLib.training.trained_bundle import publish_trained
+from CrossModalSegLib.training.training import build_network, train
 from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, split_of
 from Testing.Benchmarks.method.run import DATA, REPOSITORY
 from Testing.Benchmarks.method.scoring import LABELS

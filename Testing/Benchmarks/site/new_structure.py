@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from CrossModalSegLib.bundle import Bundle, load_bundle
-from CrossModalSegLib.case_files import CaseFiles
-from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
 from CrossModalSegLib.cli import main as crossmodalseg
-from CrossModalSegLib.evaluation import evaluate
-from CrossModalSegLib.finetune_base import STARTER
-from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.inference.evaluation import evaluate
+from CrossModalSegLib.inference.inference import Segmenter
 from CrossModalSegLib.labels import LabelMap, Structure
+from CrossModalSegLib.site.case_files import CaseFiles
+from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.site.finetune_base import STARTER
 from Testing.Benchmarks.method.glioma import DATA, GliomaPatient
 from Testing.Benchmarks.method.run import REPOSITORY
 from Testing.Benchmarks.site.files import write_row

@@ -19,10 +19,10 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from CrossModalSegLib.geometry import resample_to
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.resampling import even_labels
-from CrossModalSegLib.volume import Volume
+from CrossModalSegLib.imaging.geometry import resample_to
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.resampling import even_labels
+from CrossModalSegLib.imaging.volume import Volume
 from Testing.Benchmarks.method.patients import Scan
 
 

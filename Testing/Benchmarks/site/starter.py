@@ -17,19 +17,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from CrossModalSegLib.bundle import Bundle, load_bundle
-from CrossModalSegLib.case_files import CaseFiles
-from CrossModalSegLib.case_store import CaseStore
+from CrossModalSegLib.adaptation.scoring import CaseScorer, Scores
+from CrossModalSegLib.adaptation.site_data import DataCase
+from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
 from CrossModalSegLib.cli import main as crossmodalseg
-from CrossModalSegLib.finetune_base import STARTER
-from CrossModalSegLib.finetune_scoring import CaseScorer, Scores
-from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.volume import Volume, read_volume
+from CrossModalSegLib.inference.inference import Segmenter
 from CrossModalSegLib.label_translation import read_labels
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.segmentation_io import read_segmentation
-from CrossModalSegLib.site_data import DataCase
-from CrossModalSegLib.site_runs import FinishedRun, finished_runs
-from CrossModalSegLib.volume import Volume, read_volume
+from CrossModalSegLib.site.case_files import CaseFiles
+from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.site.finetune_base import STARTER
+from CrossModalSegLib.site.runs import FinishedRun, finished_runs
 from Testing.Benchmarks.method.glioma import GliomaPatient
 from Testing.Benchmarks.method.patients import Scan
 from Testing.Benchmarks.method.run import REPOSITORY

@@ -25,19 +25,19 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from CrossModalSegLib.bundle import load_bundle
-from CrossModalSegLib.case_output import agreement
-from CrossModalSegLib.config import config_from_tables
-from CrossModalSegLib.evaluation import evaluate, mean_scores
-from CrossModalSegLib.grid import Grid
-from CrossModalSegLib.inference import Segmenter
+from CrossModalSegLib.bundles.bundle import load_bundle
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.resampling import resample_labels
+from CrossModalSegLib.imaging.volume import Volume, read_image, read_volume
+from CrossModalSegLib.inference.case_output import agreement
+from CrossModalSegLib.inference.evaluation import evaluate, mean_scores
+from CrossModalSegLib.inference.inference import Segmenter
+from CrossModalSegLib.inference.native_grid import restore
 from CrossModalSegLib.label_translation import LabelTranslation, read_labels
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.native_grid import restore
-from CrossModalSegLib.resampling import resample_labels
-from CrossModalSegLib.synthesis import PairSynthesizer
-from CrossModalSegLib.training_data import world_aligned
-from CrossModalSegLib.volume import Volume, read_image, read_volume
+from CrossModalSegLib.synthesis.synthesis import PairSynthesizer
+from CrossModalSegLib.training.config import config_from_tables
+from CrossModalSegLib.training.training_data import world_aligned
 
 Scores = dict[str, object]
 UNSEEN_MAPS = (18, 19, 20)

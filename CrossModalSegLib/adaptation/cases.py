@@ -1,0 +1,74 @@
+"""Which cases a fine-tuning takes: those of the site now, or those that an earlier plan names."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from CrossModalSegLib.adaptation import plan as finetune_plan
+from CrossModalSegLib.adaptation.config import FinetuneConfig, training_config
+from CrossModalSegLib.adaptation.label_mapping import LabelMapping
+from CrossModalSegLib.adaptation.plan import HELD_OUT, KNOWN, LEARNABLE, UNLABELLED, Plan
+from CrossModalSegLib.adaptation.site_data import SiteData, site_data
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.site.folder import read_splits
+from CrossModalSegLib.site.learnt_cases import known_patients
+
+RESTART = "start anew, without --resume"
+
+
+def make_plan(
+    site: Path, base: Bundle, mapping: LabelMapping, config: FinetuneConfig, name: str, version: str, minutes: float
+) -> tuple[Plan, SiteData]:
+    """Check all data and decide what will be done.
+
+    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on. Raises
+    DataError ``site-data`` with all problems, ConfigError, LabelError ``sides-lost``.
+    """
+    if base.mirror:
+        mapping.require_sides()
+    training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
+    data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site))
+    known = known_patients(base, (*data.labelled, *data.unlabelled))
+    free = tuple(case for case in data.unlabelled if not case.held_out)
+    counts = {HELD_OUT: len(data.unlabelled) - len(free), KNOWN: len(known & set(data.patients))}
+    data = replace(data, unlabelled=free)
+    trainings = finetune_plan.choose_trainings(data, config.finetune, known)
+    counts |= {LEARNABLE: len(trainings[-1].learnt), UNLABELLED: len(free)}
+    plan = Plan(
+        name=name,
+        version=version,
+        base={"name": base.name, "version": base.version, "sha256": base.sha256},
+        trainings=trainings,
+        cases={case.id: {"revision": case.revision, "sha256": dict(case.sha256 or {})} for case in data.labelled},
+        unlabelled=tuple(case.id for case in data.unlabelled),
+        config=config.to_tables(),
+        mapping=mapping.to_json(),
+        budget_minutes=minutes,
+        counts=counts,
+    )
+    return plan, data
+
+
+def planned_data(site: Path, base: Bundle, mapping: LabelMapping, plan: Plan) -> SiteData:
+    """The data of a run that is resumed: the cases and revisions that it began with, whatever was added since.
+
+    Raises DataError ``data-changed``.
+    """
+    store = {case.id: case for case in CaseStore(site).cases()}
+    missing = [case for case in (*plan.cases, *plan.unlabelled) if case not in store]
+    if missing:
+        raise DataError("data-changed", f"cases {', '.join(missing)} are gone", RESTART)
+    chosen = []
+    for case_id, facts in plan.cases.items():
+        case = store[case_id]
+        revision = next((one for one in case.revisions if one.number == facts["revision"]), None)
+        if revision is None:
+            what = f"revision {facts['revision']} of case {case_id} is gone"
+            raise DataError("data-changed", what, RESTART)
+        chosen.append(replace(case, trusted=revision, is_excluded=False))
+    changed = [case.id for case in chosen if case.sha256 != plan.cases[case.id]["sha256"]]
+    if changed:
+        raise DataError("data-changed", f"the files of {', '.join(changed)} are not those of the plan", RESTART)
+    rest = [replace(store[case_id], trusted=None, is_excluded=False) for case_id in plan.unlabelled]
+    return site_data([*chosen, *rest], base, mapping)

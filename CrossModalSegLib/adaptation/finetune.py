@@ -1,0 +1,185 @@
+"""Fine-tuning of a bundle to a site, read from top to bottom: score the parent, train, judge, publish.
+
+Everything that is found out is written into the run's folder as it is done, so that a run which was stopped at any
+moment goes on from there and ends with the same weights.
+"""
+
+import dataclasses
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from CrossModalSegLib.adaptation import plan as finetune_plan
+from CrossModalSegLib.adaptation.candidate import (
+    PARENT,
+    choose_share,
+    parent_scorer,
+    score_candidate,
+    score_cases,
+    share_name,
+    weights_at,
+)
+from CrossModalSegLib.adaptation.config import finetune_config_from
+from CrossModalSegLib.adaptation.frozen_cases import frozen_cases
+from CrossModalSegLib.adaptation.gate import PairedCase, judge
+from CrossModalSegLib.adaptation.label_contradictions import confusion, exchanges, in_words, mutual
+from CrossModalSegLib.adaptation.label_mapping import LabelMapping
+from CrossModalSegLib.adaptation.plan import KNOWN, Plan, Schedule, known_in_words, taken_in_words
+from CrossModalSegLib.adaptation.publish import publish_candidate
+from CrossModalSegLib.adaptation.report import write_report
+from CrossModalSegLib.adaptation.run import Finetuning, Outcome, Pace, Tell
+from CrossModalSegLib.adaptation.scoring import Scores, paired, read_prediction
+from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
+from CrossModalSegLib.adaptation.timing import limit_plan, make_schedule, stages, take_up
+from CrossModalSegLib.adaptation.training import PREPARED, configuration, final_steps, train_one
+from CrossModalSegLib.atomic import write_atomically
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.site.models import adopt
+from CrossModalSegLib.site.runs import METRICS_FILE, give_up
+from CrossModalSegLib.training.processes import ALONE, Processes
+
+MOST_CHECKED = 4  # corrected cases whose labels are compared with the parent's where none are judged on
+
+
+def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping, plan: Plan, data: SiteData,
+                   device: torch.device, tell: Tell, processes: Processes = ALONE,
+                   began: float | None = None) -> Finetuning:  # fmt: skip
+    """What ``carry_out`` needs, from a plan that was made or read; ``began``: on the monotonic clock, now if None."""
+    config = finetune_config_from(plan.config)
+    frozen = frozen_cases(base, mapping.translation)
+    return Finetuning(site, folder, base, mapping, config, data, frozen, plan, device, Pace(tell, began), processes)
+
+
+def carry_out(run: Finetuning) -> Outcome | None:
+    """Everything after the plan; of several processes the first one writes, and it alone knows what came of it."""
+    limit_plan(run)
+    parent = score_parent(run) if run.processes.writes else {}
+    schedule = finetune_plan.read_schedule(run.folder) or _scheduled(run)
+    run.processes.wait()
+    schedule = finetune_plan.read_schedule(run.folder) or schedule
+    take_up(run)
+    run.pace.expect(stages(run, schedule))
+    trained = train_all(run, schedule)
+    outcome = judge_all(run, schedule, parent, trained) if run.processes.writes else None
+    run.processes.wait()
+    return outcome
+
+
+def _scheduled(run: Finetuning) -> Schedule:
+    """The schedule, made here and now. A run whose budget is too small is given up: its budget stays what it is."""
+    try:
+        return make_schedule(run)
+    except ConfigError as error:
+        give_up(run.folder, error)
+        shutil.rmtree(run.folder / PREPARED, ignore_errors=True)
+        raise
+
+
+def train_all(run: Finetuning, schedule: Schedule) -> dict[str, dict[str, Tensor]]:
+    """The weights after each training, by its name."""
+    trained = {fold.name: train_one(run, fold, schedule.fold_steps) for fold in run.plan.folds}
+    run.processes.wait()  # the first process has written what the length of the last training follows from
+    trained[run.plan.final.name] = train_one(run, run.plan.final, final_steps(run, schedule))
+    return trained
+
+
+def judge_all(
+    run: Finetuning, schedule: Schedule, parent: Mapping[str, Scores], trained: Mapping[str, Mapping[str, Tensor]]
+) -> Outcome:
+    """Choose how far to go, and score that: each training on what it did not learn from, the last on the frozen cases."""
+    final = run.plan.final.name
+    run.share = choose_share(run, parent, trained[final])
+    candidate: dict[str, Scores] = {}
+    for training in run.plan.trainings:
+        weights = weights_at(run, training.name, trained[training.name], run.share)
+        candidate |= score_candidate(run, training.name, weights, [run.cases[name] for name in training.judged])
+    weights = weights_at(run, final, trained[final], run.share)
+    candidate |= score_candidate(run, share_name(run.share), weights, run.frozen)
+    return conclude(run, schedule, parent, candidate, weights)
+
+
+# --- the parent
+
+
+def score_parent(run: Finetuning) -> dict[str, Scores]:
+    """The parent's scores of all cases that are judged on, and of some others where none are."""
+    scorer = parent_scorer(run, run.folder / PARENT)
+    return score_cases(run, scorer, [*checked_cases(run), *run.frozen], "scoring the base")
+
+
+def checked_cases(run: Finetuning) -> list[DataCase]:
+    """The cases whose labels are compared with the parent's: those that are judged on, else some of the others."""
+    judged = {name for training in run.plan.trainings for name in training.judged}
+    return [case for case in run.data.labelled if case.id in judged] or list(run.data.labelled[:MOST_CHECKED])
+
+
+def contradictions(run: Finetuning, parent: Mapping[str, Scores]) -> tuple[list[str], list[str]]:
+    """What speaks against the corrected labels themselves, and what makes one doubt them or the parent, both in words; see
+    ``label_contradictions``."""
+    values = [value for value in run.mapping.site.values if run.mapping.origin[value] is not None]
+    matrices = {}
+    for case in (one for one in run.data.labelled if values and one.id in parent):
+        predicted, reference = read_prediction(run.folder / PARENT, case), case.reference()
+        for modality, (labels, _grid) in reference.items():
+            matrices[f"{case.id} {modality}"] = confusion(labels, predicted[modality][0], values)
+    names = {one.value: one.name for one in run.mapping.site.structures}
+    found = exchanges(matrices, values)
+    exchanged = mutual(found)
+    return in_words(exchanged, names), in_words([one for one in found if one not in exchanged], names)
+
+
+def doubts(run: Finetuning, judged: Sequence[PairedCase]) -> list[str]:
+    """Why the evidence is thin, beyond what the scores show."""
+    too_few = len({case.patient for case in judged}) < run.config.gate.fewest_patients
+    return [known_in_words(run.plan)] if too_few and run.plan.counts.get(KNOWN) else []
+
+
+# --- the candidate
+
+
+def conclude(
+    run: Finetuning,
+    schedule: Schedule,
+    parent: Mapping[str, Scores],
+    candidate: Mapping[str, Scores],
+    weights: Mapping[str, Tensor],
+) -> Outcome:
+    """The verdict, the candidate's bundle, the report, and last the file that marks the run as done."""
+    run.pace.update("report", 0.0)
+    site = paired(run.data.labelled, parent, candidate)
+    frozen = paired(run.frozen, parent, candidate)
+    new = [one.name for one in run.mapping.new]
+    exchanged, doubtful = contradictions(run, parent)
+    verdict = judge(site, frozen, run.config.gate, exchanged, [*doubtful, *doubts(run, site)], new)
+    steps = final_steps(run, schedule)
+    bundle = publish_candidate(run, configuration(run, steps), weights, verdict)
+    metrics = {
+        "verdict": dataclasses.asdict(verdict),
+        "candidate": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
+        "parent": dict(run.plan.base),
+        "schedule": dataclasses.asdict(schedule),
+        "share": run.share,
+        "seconds": round(run.pace.elapsed),
+        "scores": {"parent": parent, "candidate": candidate},
+    }
+    report = write_report(run, schedule, verdict, parent, candidate, bundle)
+    promoted = adopt(run.site, bundle.path) if verdict.decision == "promote" else None
+    write_atomically(run.folder / METRICS_FILE, json.dumps(_without_infinity(metrics), indent=1, allow_nan=False))
+    shutil.rmtree(run.folder / PREPARED, ignore_errors=True)  # only spares time: what cannot be removed does no harm
+    return Outcome(verdict, bundle, promoted, report, taken_in_words(run.plan))
+
+
+def _without_infinity(content: Any) -> Any:
+    """JSON knows neither NaN nor infinity: null."""
+    if isinstance(content, Mapping):
+        return {str(key): _without_infinity(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_infinity(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,0 +1,91 @@
+"""Where a fine-tuning stands: its folder below the site, what it works with, and how far it is."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from CrossModalSegLib.adaptation.config import FinetuneConfig
+from CrossModalSegLib.adaptation.gate import Verdict
+from CrossModalSegLib.adaptation.label_mapping import LabelMapping
+from CrossModalSegLib.adaptation.plan import Plan
+from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.training.processes import ALONE, Processes
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is done now, which part of everything is done, and the seconds that are left (None: not known yet)."""
+
+    stage: str
+    fraction: float
+    seconds_left: float | None
+    words: str = ""
+
+
+Tell = Callable[[Status], None]
+
+
+class Pace:
+    """Turns "this stage, this part of it" into how far the whole run is, which ``began`` (monotonic clock) or begins now."""
+
+    def __init__(self, tell: Tell, began: float | None = None):
+        self._tell, self._seconds = tell, dict[str, float]()
+        self._started = time.monotonic() if began is None else began
+
+    def expect(self, seconds: Mapping[str, float]) -> None:
+        """The stages that are still to come."""
+        self._seconds = dict(seconds)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    def update(self, stage: str, fraction: float, words: str = "") -> None:
+        """Tell how far it is."""
+        if stage not in self._seconds:
+            self._tell(Status(stage, 0.0, None, words))
+            return
+        stages = list(self._seconds)
+        later = sum(self._seconds[name] for name in stages[stages.index(stage) + 1 :])
+        left = self._seconds[stage] * (1 - fraction) + later
+        self._tell(Status(stage, self.elapsed / max(1e-6, self.elapsed + left), left, words))
+
+
+@dataclass
+class Finetuning:
+    """All that the steps below share. ``folder`` is the run's; ``mapping`` leads from the base's structures to the new."""
+
+    site: Path
+    folder: Path
+    base: Bundle
+    mapping: LabelMapping
+    config: FinetuneConfig
+    data: SiteData
+    frozen: list[DataCase]
+    plan: Plan
+    device: torch.device
+    pace: Pace
+    processes: Processes = ALONE
+    share: float = 1.0  # of the way from the base's weights to the trained ones, once it is chosen
+
+    @property
+    def cases(self) -> dict[str, DataCase]:
+        """The labelled cases by id."""
+        return {case.id: case for case in self.data.labelled}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it: the verdict, the candidate's bundle, and the place among the site's models if it was promoted;
+    ``taken`` says of how many cases there was time for how many, and nothing where it was enough for all."""
+
+    verdict: Verdict
+    candidate: Bundle
+    promoted: Bundle | None
+    report: Path
+    taken: str = ""

@@ -1,0 +1,178 @@
+"""How long things take here and now, and what therefore fits into the budget."""
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from CrossModalSegLib.adaptation import plan as finetune_plan
+from CrossModalSegLib.adaptation.candidate import PARENT, parent_scorer
+from CrossModalSegLib.adaptation.head_probe import probe_heads
+from CrossModalSegLib.adaptation.plan import Schedule
+from CrossModalSegLib.adaptation.run import Finetuning
+from CrossModalSegLib.adaptation.scoring import SCORES_FILE
+from CrossModalSegLib.adaptation.site_data import is_partly_labelled, needs_completion
+from CrossModalSegLib.adaptation.training import configuration, grown_network, prepared_case, sources, validated
+from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.training.training import train
+
+TIMED_STEPS = 4
+TRIED_CASES = 2  # with labels, and without, that a dry run prepares
+PREPARING_SHARE = 0.15  # of the budget for cases with labels, and as much for those without; the rest is not taken up
+FEWEST_TAKEN = 8  # of each that are taken up in any case
+
+
+def limit_plan(run: Finetuning) -> None:
+    """Note in the plan the seconds that a case takes here, and judge no more cases than there is time for."""
+    if run.processes.writes and not run.plan.case_seconds:
+        seconds = max(time_case(run), 1e-3)
+        finetune_plan.within_budget(run.plan, run.config.finetune, seconds, len(run.frozen)).save(run.folder)
+    run.processes.wait()
+    take_up(run)
+
+
+def make_schedule(run: Finetuning) -> Schedule:
+    """Prepare the cases, measure a step here and now, and fill what is left of the budget."""
+    if not run.processes.writes:
+        return Schedule(1, 1, 0.0)
+    prepare_all(run)
+    step_seconds, probe_seconds = time_steps(run), time_probe(run)
+    made = _fill(run, run.plan.budget_minutes * 60 - run.pace.elapsed, step_seconds, probe_seconds)
+    made.save(run.folder)
+    return made
+
+
+def estimate_schedule(run: Finetuning) -> tuple[Schedule, str]:
+    """What `make_schedule` will find, and how many cases there will be time for, in words, from a few cases: no others are
+    prepared, and the parent scores none but the largest."""
+    limit_plan(run)
+    learnt, of_learnt = _estimate(run, run.plan.final.learnt, True)
+    unlabelled, of_unlabelled = _estimate(run, run.plan.unlabelled, False)
+    step_seconds, probe_seconds = time_steps(run), time_probe(run)
+    scoring = run.plan.case_seconds * (sum(len(one.judged) for one in run.plan.trainings) + len(run.frozen))
+    seconds = run.plan.budget_minutes * 60 - run.pace.elapsed - scoring - of_learnt - of_unlabelled
+    schedule = _fill(run, seconds, step_seconds, probe_seconds)
+    plan = finetune_plan.with_taken_up(run.plan, run.plan.final.learnt[:learnt], run.plan.unlabelled[:unlabelled])
+    return schedule, finetune_plan.taken_in_words(plan)
+
+
+def _estimate(run: Finetuning, names: Sequence[str], labelled: bool) -> tuple[int, float]:
+    """How many of the cases will be taken up, and the seconds that preparing these takes, from the first few."""
+    few = names[:TRIED_CASES]
+    if not few:
+        return 0, 0.0
+    started = time.monotonic()
+    _prepare(run, few, labelled)
+    each, most = (time.monotonic() - started) / len(few), PREPARING_SHARE * run.plan.budget_minutes * 60
+    count = min(len(names), max(FEWEST_TAKEN, math.ceil(most / each)))
+    return count, count * each
+
+
+def _fill(run: Finetuning, seconds: float, step_seconds: float, probe_seconds: float) -> Schedule:
+    """The schedule that fills these seconds; where they are few, that of a model without evidence rather than none: the
+    trainings that leave cases out are left out. Raises ConfigError ``budget-too-small``."""
+    try:
+        return _schedule(run, seconds, step_seconds, probe_seconds)
+    except ConfigError:
+        if not run.plan.folds:
+            raise
+        replace(run.plan, trainings=(run.plan.final,)).save(run.folder)
+        take_up(run)
+        return _schedule(run, seconds, step_seconds, probe_seconds)
+
+
+def _schedule(run: Finetuning, seconds: float, step_seconds: float, probe_seconds: float) -> Schedule:
+    """Each training begins with a probe."""
+    rest = seconds - probe_seconds * len(run.plan.trainings)
+    return finetune_plan.schedule(run.plan, run.config.finetune, rest, step_seconds, len(run.frozen))
+
+
+def prepare_all(run: Finetuning) -> None:
+    """Bring the cases onto their model grids, so that no training waits for them: as many with labels, and as many of the
+    others, as there is time for. Ids are random, so the first ones do; the plan is left with these."""
+    learnt = _prepare(run, finetune_plan.learning_order(run.plan), True)
+    unlabelled = _prepare(run, run.plan.unlabelled, False)
+    finetune_plan.with_taken_up(run.plan, learnt, unlabelled).save(run.folder)
+    take_up(run)
+    for name in dict.fromkeys(name for training in run.plan.trainings for name in validated(training)):
+        prepared_case(run, run.cases[name], True)
+
+
+def _prepare(run: Finetuning, names: Sequence[str], labelled: bool) -> list[str]:
+    """Prepare cases until their part of the budget is spent; the ids of those that are. The parent segments those whose
+    labels it completes."""
+    started, taken = time.monotonic(), list[str]()
+    cases = {case.id: case for case in (run.data.labelled if labelled else run.data.unlabelled)}
+    parent = parent_scorer(run, run.folder / PARENT)
+    for number, name in enumerate(names, start=1):
+        spent = time.monotonic() - started
+        if number > FEWEST_TAKEN and spent > PREPARING_SHARE * run.plan.budget_minutes * 60:
+            break
+        words = "corrected case" if labelled else "case without labels"
+        run.pace.update("preparing", 0.0, f"{words} {number} of {len(names)}")
+        if labelled and needs_completion(cases[name], run.mapping):
+            parent.score(cases[name])
+        prepared_case(run, cases[name], labelled)
+        if is_partly_labelled(cases[name]):
+            prepared_case(run, cases[name], False)
+        taken.append(name)
+    return taken
+
+
+def take_up(run: Finetuning) -> None:
+    """The plan as the first process has left it, and the data that it names."""
+    run.plan = finetune_plan.read_plan(run.folder)
+    taken = set(run.plan.unlabelled)
+    run.data = replace(run.data, unlabelled=tuple(case for case in run.data.unlabelled if case.id in taken))
+
+
+def time_case(run: Finetuning) -> float:
+    """Seconds that segmenting and scoring the largest case takes; its scores are those of the parent, and kept as such."""
+    judged = {name for training in run.plan.trainings for name in training.judged}
+    cases = [case for case in run.data.labelled if case.id in judged] or list(run.data.labelled)
+    largest = max([*cases, *run.frozen], key=lambda case: sum(path.stat().st_size for path in case.scans.values()))
+    with tempfile.TemporaryDirectory() as place:
+        known = (run.folder / PARENT / largest.id / SCORES_FILE).is_file()  # of a run that was stopped
+        scorer = parent_scorer(run, Path(place) if known else run.folder / PARENT)
+        started = time.monotonic()
+        scorer.score(largest)
+        return time.monotonic() - started
+
+
+def time_steps(run: Finetuning) -> float:
+    """Median seconds of a training step with everything in it, after the first one."""
+    run.pace.update("timing", 0.0)
+    config = configuration(run, TIMED_STEPS)
+    semi = replace(config.semi_supervised, start=0.0)
+    config = replace(config, semi_supervised=semi, training=replace(config.training, checkpoint_minutes=60.0))
+    times: list[float] = []
+    labelled, unlabelled, _ = sources(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
+    with tempfile.TemporaryDirectory() as place:
+        train(
+            config, len(run.mapping.label_map.channels), labelled, None, Path(place), run.device,
+            lambda _progress: times.append(time.monotonic()), unlabelled, grown_network(run),
+        )  # fmt: skip
+    return statistics.median(after - before for before, after in pairwise(times))
+
+
+def time_probe(run: Finetuning) -> float:
+    """Seconds that fitting the heads of new structures takes, before each training."""
+    if not run.mapping.new:
+        return 0.0
+    config = configuration(run, TIMED_STEPS)
+    labelled, _, _ = sources(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
+    started = time.monotonic()
+    probe_heads(grown_network(run).to(run.device), len(run.mapping.new), labelled, run.device)
+    return time.monotonic() - started
+
+
+def stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:
+    """The expected seconds of each stage that is still to come, in their order."""
+    steps = {fold.name: schedule.fold_steps for fold in run.plan.folds} | {run.plan.final.name: schedule.final_steps}
+    expected = {f"training {name}": count * schedule.step_seconds for name, count in steps.items()}
+    expected["scoring the candidate"] = finetune_plan.scored(run.plan, len(run.frozen)) * run.plan.case_seconds
+    return expected | {"report": finetune_plan.REPORT_SECONDS}

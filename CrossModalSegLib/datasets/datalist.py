@@ -1,0 +1,143 @@
+"""Lists of training cases: a MONAI/Decathlon datalist or a folder; all problems are reported at once.
+
+A datalist is a JSON file ``{"training": [{"T1w": ..., "T2w": ..., "label": ...}, ...], "validation": [...]}`` with one
+entry per modality (either may be missing), ``label`` for both modalities or ``label_T1w`` and ``label_T2w`` where each
+has its own, and paths relative to the list or to a given root. An entry with a label alone is a label map to synthesise
+pairs from. One without any label, or in the list ``unlabelled``, is learnt from without one. A scan may be one channel
+of a file, ``case.nii.gz#1``. A list whose entries are called ``image`` and ``label`` is read as MONAI's. A folder holds
+label maps, or one folder per case with files named like those entries; other layouts are those of ``LAYOUTS``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from CrossModalSegLib.datasets.challenge_layouts import Amos, Chaos, MsCmrSeg
+from CrossModalSegLib.datasets.common_layouts import Bids, NnunetRaw
+from CrossModalSegLib.datasets.layout import SUFFIXES, Items, Layout, Names
+from CrossModalSegLib.datasets.monai_layout import Decathlon, is_monai, monai_items
+from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.imaging.channels import split_channel
+from CrossModalSegLib.json_file import read_json
+
+LAYOUTS: tuple[Layout, ...] = (Amos(), NnunetRaw(), Decathlon(), MsCmrSeg(), Chaos(), Bids())  # the first that fits
+PARTS = ("training", "validation", "unlabelled")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case: volumes by modality (none: synthesise them) and label maps by modality (none: unlabelled). ``aligned``
+    says that the scans of a pair show the same place at the same position."""
+
+    volumes: Mapping[str, Path]
+    labels: Mapping[str, Path]
+    aligned: bool = True
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """The labelled cases to train on, those to validate with, and those to learn from without labels."""
+
+    training: tuple[Entry, ...]
+    validation: tuple[Entry, ...]
+    unlabelled: tuple[Entry, ...] = ()
+
+
+def read_datalist(
+    path: Path,
+    modalities: Sequence[str],
+    root: Path | None = None,
+    aliases: Mapping[str, Sequence[str]] | None = None,
+    labels_required: bool = True,
+) -> Datalist:
+    """The cases at ``path``. Without a validation list, every tenth case is kept for validation (none below three).
+
+    ``aliases`` are other names of the modalities, for layouts that have names of their own. ``labels_required``: without
+    a labelled case there is nothing to train on, but there may be cases to correct. Raises DataError ``not-found``,
+    ``layout`` or ``datalist``, which lists all problems.
+    """
+    hint, names = "correct these entries", Names(modalities, aliases or {})
+    if path.is_dir():
+        layout = next((layout for layout in LAYOUTS if layout.recognises(path)), None)
+        lists: Items = layout.items(path, names) if layout else _folder_entries(path)
+        base = path
+        if layout is None:
+            hint += f"; known are a folder per case, a folder of label maps, {', '.join(one.name for one in LAYOUTS)}"
+    else:
+        if not path.is_file():
+            raise DataError("not-found", f"there is no datalist {path}", "check the path")
+        content, base = read_json(path, "datalist", "correct the file, see docs/training.md"), root or path.parent
+        lists = monai_items(content, path, base, names) if is_monai(content, names) else _own_lists(content, path)
+    problems: list[str] = []
+    read = {
+        name: [_entry(item, base, modalities, f"{name}[{n}]", problems) for n, item in enumerate(lists.get(name, []))]
+        for name in PARTS
+    }
+    training = [entry for entry in read["training"] if entry.labels]
+    unlabelled = [entry for entry in read["training"] if not entry.labels] + read["unlabelled"]
+    held = read["validation"]
+    problems += [f"validation[{n}]: no label" for n, entry in enumerate(held) if entry.volumes and not entry.labels]
+    problems += [f"unlabelled[{n}]: has a label" for n, entry in enumerate(read["unlabelled"]) if entry.labels]
+    if labels_required and not training:
+        problems.append("no training case with a label")
+    if problems:
+        raise DataError("datalist", f"{path}: {'; '.join(problems)}", hint)
+    if not held and len(training) > 2:
+        held = training[::10]
+        training = [entry for n, entry in enumerate(training) if n % 10]
+    return Datalist(tuple(training), tuple(held), tuple(unlabelled))
+
+
+def _own_lists(content: dict[str, Any], path: Path) -> Items:
+    if not isinstance(content.get("training"), list):
+        raise DataError("datalist", f'{path} has no list "training"', "see docs/training.md")
+    content["unlabelled"] = content.get("unlabelled", content.get("unlabeled", []))
+    for name in PARTS[1:]:
+        if not isinstance(content.setdefault(name, []), list):
+            raise DataError("datalist", f'{path}: "{name}" is no list', "see docs/training.md")
+    return content
+
+
+def _folder_entries(folder: Path) -> Items:
+    maps = sorted(item for item in folder.iterdir() if item.is_file() and item.name.endswith(SUFFIXES))
+    if maps:
+        return {"training": [{"label": item.name} for item in maps]}
+    cases = [
+        {
+            _stem(item.name): f"{case.name}/{item.name}"
+            for item in sorted(case.iterdir())
+            if item.name.endswith(SUFFIXES)
+        }
+        for case in sorted(folder.iterdir())
+        if case.is_dir()
+    ]
+    return {"training": cases}
+
+
+def _stem(name: str) -> str:
+    stem = next(name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix))
+    return "label" if stem == "labels" else stem
+
+
+def _entry(item: Any, base: Path, modalities: Sequence[str], where: str, problems: list[str]) -> Entry:
+    if not isinstance(item, dict):
+        problems.append(f"{where}: expected an object, found {item!r}")
+        return Entry({}, {})
+    aligned = item.get("aligned", True)
+    if not isinstance(aligned, bool):
+        problems.append(f"{where}: aligned must be true or false, not {aligned!r}")
+    paths = {name: base / str(value) for name, value in item.items() if name != "aligned"}
+    volumes = {name: paths[name] for name in modalities if name in paths}
+    shared = paths.get("label")
+    own = {name: paths.get(f"label_{name}", shared) for name in (volumes or modalities)}
+    labels = {name: path for name, path in own.items() if path is not None}
+    if len(labels) < len(own) and (labels or not volumes):
+        problems.append(f"{where}: no label for {', '.join(name for name in own if name not in labels)}")
+    known = {*modalities, "label", *(f"label_{name}" for name in modalities)}
+    problems += [f'{where}: unknown name "{name}"' for name in paths if name not in known]
+    files = {name: split_channel(path)[0] if name in modalities else path for name, path in paths.items()}
+    problems += [f"{where}: no such file {file}" for file in files.values() if not file.exists()]
+    if "aligned" not in item:  # each scan was labelled by itself: the patient may have moved in between
+        aligned = len(set(labels.values())) < 2
+    return Entry(volumes, labels, bool(aligned))

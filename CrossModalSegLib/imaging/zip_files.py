@@ -1,0 +1,65 @@
+"""Zip files from anywhere: unpacked only where nothing in them leads out of the folder or is larger than allowed."""
+
+import stat
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from CrossModalSegLib.errors import InputError, OutputError
+
+
+def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
+    """Unpack the zip file ``path`` into ``folder``, which is made.
+
+    Raises InputError ``unreadable`` (no zip file, damaged, or locked by a password), ``zip-too-large`` or
+    ``zip-unsafe`` (names that lead out of the folder, links); OutputError ``cannot-write``.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            refuse_unsafe_entries(entries, path, largest_bytes)
+            folder.mkdir(parents=True)
+            for entry in entries:  # zipfile unpacks no more bytes than the size that was looked at
+                archive.extract(entry, folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # NotImplementedError: packed in a way that Python does not know; RuntimeError: a password is needed
+        raise InputError("unreadable", f"{path.name} cannot be unpacked: {error}", "pack it again as zip") from error
+    except FileNotFoundError as error:
+        raise InputError("unreadable", f"{path.name} does not exist", "give the path of a zip file") from error
+    except OSError as error:
+        message = f"unpacking {path.name}: {error.strerror or error}"
+        raise OutputError("cannot-write", message, "check that the disk has space") from error
+
+
+def refuse_unsafe_entries(entries: Sequence[zipfile.ZipInfo], path: Path, largest_bytes: int) -> None:
+    """Raises InputError ``zip-too-large`` or ``zip-unsafe``."""
+    size = sum(entry.file_size for entry in entries)
+    if size > largest_bytes:
+        what = f"would be {size / 1e9:.1f} GB when unpacked, more than {largest_bytes / 1e9:g} GB"
+        raise InputError("zip-too-large", f"{path.name} {what}", "give the parts that are needed")
+    outside = [entry.orig_filename for entry in entries if leads_outside(entry.orig_filename)]
+    if outside:
+        raise _unsafe(path, f"holds names that lead out of it: {_some(outside)}")
+    links = [entry.filename for entry in entries if not _is_plain(entry)]
+    if links:
+        raise _unsafe(path, f"holds links or devices: {_some(links)}")
+
+
+def leads_outside(name: str) -> bool:
+    """Absolute, upwards, or with what Windows takes for a drive or a separator."""
+    parts = PurePosixPath(name)
+    return parts.is_absolute() or ".." in parts.parts or "\\" in name or ":" in name or "\0" in name
+
+
+def _is_plain(entry: zipfile.ZipInfo) -> bool:
+    kind = stat.S_IFMT(entry.external_attr >> 16)  # 0 where the archive was made on Windows
+    return kind in (0, stat.S_IFREG, stat.S_IFDIR)
+
+
+def _unsafe(path: Path, what: str) -> InputError:
+    return InputError("zip-unsafe", f"{path.name} {what}", "do not use it, or pack its files again yourself")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -1,0 +1,195 @@
+"""One case from files to files: reads the volumes, segments them, writes everything a person needs to judge it."""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from CrossModalSegLib import __version__
+from CrossModalSegLib.atomic import staged_folder
+from CrossModalSegLib.bundles.bundle_metadata import SECTION
+from CrossModalSegLib.errors import OutputError
+from CrossModalSegLib.imaging.geometry import coverage
+from CrossModalSegLib.imaging.preflight import Preflight, examine
+from CrossModalSegLib.imaging.segmentation_io import NIFTI_SUFFIX, SLICER_SUFFIX, write_segmentation
+from CrossModalSegLib.imaging.volume import read_volume, write_volume
+from CrossModalSegLib.inference.inference import ModalityResult, Report, SegmentationResult, Segmenter, modality_slot
+from CrossModalSegLib.inference.overview import write_overview
+from CrossModalSegLib.inference.review import review_places
+from CrossModalSegLib.labels import LabelMap
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written: ``format`` of the segmentations ("seg.nrrd" or "nii.gz"), probabilities or not."""
+
+    format: str = "seg.nrrd"
+    save_probabilities: bool = False
+    overwrite: bool = False
+
+
+def segment_case(
+    segmenter: Segmenter, inputs: Mapping[str, Path], output: Path, options: OutputOptions, report: Report
+) -> dict[str, Any]:
+    """Segment the volumes in ``inputs`` (modality name -> file) into the folder ``output``; returns the report.
+
+    The folder appears complete or not at all. Raises InputError, GeometryError, OutputError, DeviceError.
+    """
+    for name in inputs:
+        modality_slot(segmenter.bundle, name)
+    _refuse_inputs_within(output, inputs)
+    with staged_folder(output, options.overwrite) as folder:
+        report("reading", 0.0)
+        started = time.perf_counter()
+        volumes = {name: read_volume(path, name) for name, path in inputs.items()}
+        preflight = examine(list(volumes.values()))
+        preflight.raise_if_refused()
+        reading = time.perf_counter() - started
+        result = segmenter.segment(volumes, report)
+        report("writing", 0.0)
+        started = time.perf_counter()
+        with _writing_to(output):
+            _write_volumes(folder, result, segmenter.bundle.label_map, options)
+            title = f"{segmenter.bundle.name} {segmenter.bundle.version}    not for clinical use"
+            write_overview(folder / "overview.png", result.modalities, segmenter.bundle.label_map, title)
+            writing = time.perf_counter() - started
+            seconds = {"reading": round(reading, 3), **result.seconds, "writing": round(writing, 3)}
+            content = case_report(segmenter, result, preflight, seconds)
+            (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    report("done", 1.0)
+    return content
+
+
+def case_report(
+    segmenter: Segmenter, result: SegmentationResult, preflight: Preflight, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """What ``report.json`` holds; volumes in mL, confidence and agreement from 0 to 1, times in seconds, memory in GB."""
+    bundle = segmenter.bundle
+    return {
+        "crossmodalseg": __version__,
+        "bundle": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
+        "intended_use": bundle.metadata[SECTION]["intended_use"],
+        "preflight": preflight.to_json(),
+        "structures": _structures(result, bundle.label_map),
+        "agreement": agreement(result, bundle.label_map),
+        "review": [place.to_json() for place in review_places(result, bundle.label_map)],
+        "device": result.device,
+        "fallbacks": list(result.fallbacks),
+        "seconds": dict(seconds),
+        "peak_memory_gb": peak_memory_gb(),
+    }
+
+
+def agreement(result: SegmentationResult, label_map: LabelMap) -> dict[str, float | None] | None:
+    """Dice per structure between the modalities' results; None for a single modality.
+
+    Compared on the model grid, where both scans cover; a structure that neither has there is None and not in the mean.
+    """
+    if len(result.modalities) < 2:
+        return None
+    a, b = (item.probabilities.argmax(dim=0) for item in result.modalities.values())
+    both = _covered_by_all(result)
+    scores: dict[str, float | None] = {}
+    for channel, structure in enumerate(label_map.structures, start=1):
+        in_a, in_b = (a == channel) & both, (b == channel) & both
+        total = int(in_a.sum() + in_b.sum())
+        scores[structure.name] = 2 * int((in_a & in_b).sum()) / total if total else None
+    known = [score for score in scores.values() if score is not None]
+    return {"mean": sum(known) / len(known) if known else None} | scores
+
+
+def _covered_by_all(result: SegmentationResult) -> torch.Tensor:
+    masks = [coverage(item.volume.grid, result.model_grid) for item in result.modalities.values()]
+    return torch.from_numpy(np.logical_and.reduce(masks))
+
+
+def _structures(result: SegmentationResult, label_map: LabelMap) -> list[dict[str, Any]]:
+    """Per structure and modality: volume in mL and mean confidence of its voxels (None where it was not found)."""
+    measured = {name: _measure(item, label_map) for name, item in result.modalities.items()}
+    return [
+        {
+            "value": structure.value,
+            "name": structure.name,
+            "volume_ml": {name: values[structure.value][0] for name, values in measured.items()},
+            "confidence": {name: values[structure.value][1] for name, values in measured.items()},
+        }
+        for structure in label_map.structures
+    ]
+
+
+def _measure(item: ModalityResult, label_map: LabelMap) -> dict[int, tuple[float, float | None]]:
+    size = max(label_map.values) + 1
+    labels = item.labels.ravel()
+    counts = np.bincount(labels, minlength=size)
+    sums = np.bincount(labels, weights=item.confidence.ravel(), minlength=size)
+    voxel_ml = item.volume.grid.voxel_volume_ml
+    return {
+        value: (float(counts[value] * voxel_ml), float(sums[value] / counts[value]) if counts[value] else None)
+        for value in label_map.values
+    }
+
+
+def _write_volumes(folder: Path, result: SegmentationResult, label_map: LabelMap, options: OutputOptions) -> None:
+    suffix = NIFTI_SUFFIX if options.format == "nii.gz" else SLICER_SUFFIX
+    for name, item in result.modalities.items():
+        write_segmentation(folder / f"{name}_segmentation{suffix}", item.labels, item.volume.grid, label_map)
+        uncertainty = np.round((1 - item.confidence) * 100).astype(np.uint8)
+        write_volume(folder / f"uncertainty_{name}.nrrd", uncertainty, item.volume.grid)
+        if options.save_probabilities:
+            _write_probabilities(folder / f"probabilities_{name}.npz", item, result, label_map)
+
+
+def _write_probabilities(path: Path, item: ModalityResult, result: SegmentationResult, label_map: LabelMap) -> None:
+    """NumPy archive: probabilities (C, K, J, I) float16 on the model grid, channels (label values), ijk_to_ras."""
+    np.savez_compressed(
+        path,
+        probabilities=item.probabilities.cpu().numpy(),
+        channels=np.array(label_map.channels),
+        ijk_to_ras=result.model_grid.ijk_to_ras,
+    )
+
+
+def _refuse_inputs_within(output: Path, inputs: Mapping[str, Path]) -> None:
+    """The output folder is replaced as a whole: a scan in it would be gone."""
+    for name, path in inputs.items():
+        if Path(path).resolve().is_relative_to(Path(output).resolve()):
+            raise OutputError(
+                "input-in-output", f"input {name}: {path} lies in the output folder {output}", "choose another folder"
+            )
+
+
+@contextmanager
+def _writing_to(output: Path) -> Iterator[None]:
+    """A full disk is no fault of the program: OutputError ``cannot-write``."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError("cannot-write", f"{output}: {reason}", "check that the disk has space") from error
+
+
+def peak_memory_gb() -> dict[str, float]:
+    """Highest memory of this process so far, and on the GPU where there is one, in GB (10⁹ bytes)."""
+    peaks = {"process": round(_peak_process_bytes() / 1e9, 2)}
+    if torch.cuda.is_available():
+        peaks["gpu"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
+    return peaks
+
+
+def _peak_process_bytes() -> int:
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024

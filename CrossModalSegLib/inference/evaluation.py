@@ -1,0 +1,307 @@
+"""Scores of a segmentation against a reference, per structure, in native space: Dice, NSD and HD95.
+
+All three are MONAI's implementations, on the structure's own box and with the grid's real, possibly anisotropic spacing:
+
+- **Dice**: 2 |P ∩ R| / (|P| + |R|) over voxels.
+- **NSD**, normalised surface Dice: the part of both surfaces' area that lies within ``tolerance_mm`` of the other
+  surface; areas as in Nikolov et al., "Clinically applicable segmentation of head and neck anatomy", J Med Internet
+  Res 2021 (DeepMind's surface-distance).
+- **HD95**: the larger of the two directed 95th percentiles of the distance from one side's outermost voxels to the
+  other's, in mm.
+
+What an absent structure counts, written into every score as ``rule``:
+
+=======================  ===========  ============  ============================
+rule                     Dice, NSD    HD95          counts in
+=======================  ===========  ============  ============================
+``in-both``              as measured  as measured   every mean
+``only-in-reference``    0            not a number  the means of Dice and NSD
+``only-in-prediction``   0            not a number  the means of Dice and NSD
+``in-neither``           not a number not a number  no mean
+=======================  ===========  ============  ============================
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
+from rich.table import Table
+from scipy import ndimage
+
+from CrossModalSegLib.errors import GeometryError, InputError
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.label_translation import LabelTranslation
+from CrossModalSegLib.labels import LARGEST_VALUE, LabelMap, Structure
+
+Rule = Literal["in-both", "only-in-reference", "only-in-prediction", "in-neither"]
+Box = tuple[slice, ...]
+
+# A header's spacing of 1.00000012 mm means 1 mm: surfaces one such voxel apart are within a tolerance of 1 mm.
+HEADER_ROUNDING_MM = 1e-4
+GREY = (128, 128, 128)
+
+
+@dataclass(frozen=True)
+class StructureScore:
+    """One structure's scores: distances in mm, volumes in mL, nan for "not a number" (see ``rule``, above)."""
+
+    value: int
+    name: str
+    dice: float
+    nsd: float
+    hd95_mm: float
+    reference_ml: float
+    prediction_ml: float
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class MeanScores:
+    """Means over the structures that count by the rule above, and how many those are; nan where none counts."""
+
+    dice: float
+    nsd: float
+    hd95_mm: float
+    structures: int
+    structures_with_hd95: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one file against another, and what they were measured with."""
+
+    prediction: Path
+    reference: Path
+    tolerance_mm: float
+    ignored_voxels: int
+    scores: tuple[StructureScore, ...]
+
+
+def evaluate(
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    grid: Grid,
+    label_map: LabelMap,
+    tolerance_mm: float = 1.0,
+    ignored: np.ndarray | None = None,
+) -> list[StructureScore]:
+    """One score per structure of ``label_map``, in its order; any other label counts as background.
+
+    ``prediction`` and ``reference`` hold label values (integers), ``ignored`` (bool) marks voxels to leave out: they
+    are background in both. All have shape (K, J, I) and lie on ``grid``.
+
+    Raises:
+        GeometryError ``grids-differ``: the arrays' shapes are not the grid's.
+    """
+    for side, labels in (("prediction", prediction), ("reference", reference)):
+        if labels.shape != tuple(grid.shape_kji):
+            message = f"the {side} has shape {labels.shape}, its grid {tuple(grid.shape_kji)}"
+            raise GeometryError("grids-differ", message, "give both on one grid")
+    if ignored is not None:
+        prediction, reference = np.where(ignored, 0, prediction), np.where(ignored, 0, reference)
+    boxes = _boxes_around(prediction, reference, label_map.values)
+    return [
+        _score(structure, prediction[box] == structure.value, reference[box] == structure.value, grid, tolerance_mm)
+        for structure, box in zip(label_map.structures, boxes, strict=True)
+    ]
+
+
+def mean_scores(scores: Sequence[StructureScore]) -> MeanScores:
+    """Means over structures: Dice and NSD where either side has the structure, HD95 where both have it."""
+    counted = [score for score in scores if score.rule != "in-neither"]
+    measured = [score for score in scores if score.rule == "in-both"]
+    return MeanScores(
+        dice=_mean(score.dice for score in counted),
+        nsd=_mean(score.nsd for score in counted),
+        hd95_mm=_mean(score.hd95_mm for score in measured),
+        structures=len(counted),
+        structures_with_hd95=len(measured),
+    )
+
+
+def score_files(
+    prediction_path: str | Path,
+    reference_path: str | Path,
+    labels: LabelMap | LabelTranslation | None = None,
+    tolerance_mm: float = 1.0,
+    ignored_values: Sequence[int] = (),
+) -> Evaluation:
+    """Score one segmentation file against another on the same grid (.seg.nrrd, .nrrd, .nii.gz, .mha).
+
+    Scored are the structures of the label map given or, with a translation, those it translates to; with neither, those
+    that the prediction's file describes, else those of the reference's, else every value found. Left out of the
+    comparison are voxels whose reference value is one of ``ignored_values`` or has no translation.
+
+    Raises:
+        GeometryError ``grids-differ``, InputError ``not-labels`` or ``no-structure``, and what reading a file raises.
+    """
+    prediction, grid, prediction_map = _read_labels(Path(prediction_path))
+    reference, reference_grid, reference_map = _read_labels(Path(reference_path))
+    _refuse_different_grids(prediction_path, grid, reference_path, reference_grid)
+    ignored = np.isin(reference, ignored_values)
+    if isinstance(labels, LabelTranslation):
+        reference, untranslated = labels.apply(reference)
+        ignored |= untranslated
+        labels = _named(labels.values, prediction_map)
+    if labels is None:
+        labels = prediction_map or reference_map or _label_map_of(prediction, reference)
+    scores = evaluate(prediction, reference, grid, labels, tolerance_mm, ignored)
+    return Evaluation(Path(prediction_path), Path(reference_path), tolerance_mm, int(ignored.sum()), tuple(scores))
+
+
+def to_json(evaluation: Evaluation) -> str:
+    """The evaluation as JSON text; "not a number" is null."""
+    report = {
+        "prediction": str(evaluation.prediction),
+        "reference": str(evaluation.reference),
+        "tolerance_mm": evaluation.tolerance_mm,
+        "ignored_voxels": evaluation.ignored_voxels,
+        "mean": _without_nan(asdict(mean_scores(evaluation.scores))),
+        "structures": [_without_nan(asdict(score)) for score in evaluation.scores],
+    }
+    return json.dumps(report, indent=2, allow_nan=False) + "\n"
+
+
+def to_table(evaluation: Evaluation) -> Table:
+    """The evaluation as a table for the terminal, the means in its last row."""
+    mean = mean_scores(evaluation.scores)
+    table = Table(
+        title=f"{evaluation.prediction.name} against {evaluation.reference.name}", caption=_caption(evaluation)
+    )
+    table.add_column("structure")
+    for heading in ("Dice", f"NSD {evaluation.tolerance_mm:g} mm", "HD95 mm", "reference mL", "prediction mL"):
+        table.add_column(heading, justify="right")
+    table.add_column("rule")
+    for score in evaluation.scores:
+        volumes = (f"{score.reference_ml:.2f}", f"{score.prediction_ml:.2f}")
+        table.add_row(f"{score.value} {score.name}", *_cells(score), *volumes, score.rule)
+    table.add_section()
+    table.add_row(f"mean of {mean.structures}", *_cells(mean), "", "", f"HD95 of {mean.structures_with_hd95}")
+    return table
+
+
+def _score(
+    structure: Structure, prediction: np.ndarray, reference: np.ndarray, grid: Grid, tolerance_mm: float
+) -> StructureScore:
+    """The score of one structure from its two masks (bool, cropped to its box)."""
+    rule = _rule(bool(prediction.any()), bool(reference.any()))
+    if rule == "in-both":
+        dice, nsd, hd95_mm = _measure(prediction, reference, grid.spacing_ijk[::-1], tolerance_mm)
+    else:
+        dice = nsd = math.nan if rule == "in-neither" else 0.0
+        hd95_mm = math.nan
+    return StructureScore(
+        value=structure.value,
+        name=structure.name,
+        dice=dice,
+        nsd=nsd,
+        hd95_mm=hd95_mm,
+        reference_ml=int(reference.sum()) * float(grid.voxel_volume_ml),
+        prediction_ml=int(prediction.sum()) * float(grid.voxel_volume_ml),
+        rule=rule,
+    )
+
+
+def _rule(in_prediction: bool, in_reference: bool) -> Rule:
+    if in_prediction and in_reference:
+        return "in-both"
+    if in_reference:
+        return "only-in-reference"
+    return "only-in-prediction" if in_prediction else "in-neither"
+
+
+def _measure(
+    prediction: np.ndarray, reference: np.ndarray, spacing_kji: Sequence[float], tolerance_mm: float
+) -> tuple[float, float, float]:
+    """Dice, NSD and HD95 (mm) of two masks (bool), neither of them empty."""
+    pair = [torch.from_numpy(mask)[None, None].float() for mask in (prediction, reference)]  # (1, 1, K, J, I)
+    spacing = [float(length) for length in spacing_kji]
+    tolerance = [tolerance_mm + HEADER_ROUNDING_MM]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "monai.metrics.utils get_mask_edges", FutureWarning)  # MONAI's call of itself
+        dice = compute_dice(*pair, include_background=True)
+        nsd = compute_surface_dice(*pair, tolerance, include_background=True, spacing=spacing, use_subvoxels=True)
+        hd95 = compute_hausdorff_distance(*pair, include_background=True, percentile=95, spacing=spacing)
+    return dice.item(), nsd.item(), hd95.item()
+
+
+def _boxes_around(prediction: np.ndarray, reference: np.ndarray, values: Sequence[int]) -> list[Box]:
+    """Per label value the box around its voxels on either side; an empty box where there are none."""
+    found = [ndimage.find_objects(labels, max_label=max(values)) for labels in (prediction, reference)]
+    return [_union([boxes[value - 1] for boxes in found if boxes[value - 1] is not None]) for value in values]
+
+
+def _union(boxes: Sequence[Box]) -> Box:
+    if not boxes:
+        return (slice(0, 0),) * 3
+    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*boxes, strict=True))
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers) if numbers else math.nan
+
+
+def _read_labels(path: Path) -> tuple[np.ndarray, Grid, LabelMap | None]:
+    """Labels as int32 (K, J, I), their grid, and the label map where the file holds one."""
+    array, grid, label_map = read_segmentation(path)
+    low, high = array.min(), array.max()
+    if not 0 <= low <= high <= LARGEST_VALUE or not np.array_equal(labels := array.astype(np.int32), array):
+        message = f"{path} holds values from {low} to {high} that are not all labels"
+        raise InputError("not-labels", message, f"give integers from 0 to {LARGEST_VALUE}")
+    return labels, grid, label_map
+
+
+def _refuse_different_grids(
+    prediction_path: str | Path, prediction: Grid, reference_path: str | Path, reference: Grid
+) -> None:
+    if not prediction.is_close(reference):
+        message = f"{prediction_path} has {_in_words(prediction)}, {reference_path} has {_in_words(reference)}"
+        raise GeometryError("grids-differ", message, "score on the scan's own grid: resample neither of the two")
+
+
+def _in_words(grid: Grid) -> str:
+    size = " x ".join(str(length) for length in grid.shape_kji[::-1])
+    affine = np.round(grid.ijk_to_ras[:3], 3).tolist()
+    return f"{size} voxels and IJK-to-RAS {affine}"
+
+
+def _label_map_of(prediction: np.ndarray, reference: np.ndarray) -> LabelMap:
+    """A label map of every value found on either side."""
+    values = sorted({*np.unique(prediction).tolist(), *np.unique(reference).tolist()} - {0})
+    if not values:
+        raise InputError(
+            "no-structure", "prediction and reference are both empty", "check that these are the right files"
+        )
+    return _named(values, None)
+
+
+def _named(values: Sequence[int], label_map: LabelMap | None) -> LabelMap:
+    """A label map of ``values``, named as in ``label_map`` where that has them."""
+    known = {structure.value: structure for structure in label_map.structures} if label_map else {}
+    return LabelMap(tuple(known.get(value, Structure(value, f"label {value}", GREY)) for value in values))
+
+
+def _cells(scores: StructureScore | MeanScores) -> tuple[str, str, str]:
+    return _cell(scores.dice, 3), _cell(scores.nsd, 3), _cell(scores.hd95_mm, 2)
+
+
+def _cell(number: float, digits: int) -> str:
+    return "–" if math.isnan(number) else f"{number:.{digits}f}"
+
+
+def _caption(evaluation: Evaluation) -> str:
+    absent = "only on one side: Dice and NSD 0, no HD95; in neither: in no mean"
+    return f"{absent}; {evaluation.ignored_voxels} voxels left out"
+
+
+def _without_nan(fields: dict[str, object]) -> dict[str, object]:
+    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in fields.items()}

@@ -1,0 +1,196 @@
+"""Cases to add to a site, found in files as they are: a datalist or dataset folder, loose files, or DICOM."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.errors import InvalidDicomError
+
+from CrossModalSegLib.datasets.datalist import LAYOUTS, Entry, read_datalist
+from CrossModalSegLib.datasets.layout import images_in
+from CrossModalSegLib.errors import DataError, InputError, LabelError
+from CrossModalSegLib.imaging.dicom import is_dicom
+from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
+from CrossModalSegLib.imaging.resampling import even_labels
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.volume import read_volume
+from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.site.case_files import CaseFiles
+from CrossModalSegLib.site.folder import SiteFacts
+
+PATIENT_PATTERN = r"sub-[a-zA-Z0-9]+"  # BIDS; elsewhere names do not tell patients apart without being asked
+_HEADER = (
+    "PatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesDescription",
+    "ProtocolName",
+    "Modality",
+    "Rows",
+)
+
+
+@dataclass(frozen=True)
+class FoundCase:
+    """Files of one case by modality: scans (for DICOM, any file of the series), labels (none: unlabelled)."""
+
+    volumes: Mapping[str, Path]
+    labels: Mapping[str, Path] = field(default_factory=dict)
+    patient_key: str = ""
+
+    @property
+    def title(self) -> str:
+        """To tell in messages which case is meant."""
+        return str(next(iter(self.volumes.values())))
+
+    def read(self, site: SiteFacts) -> CaseFiles:
+        """The content of the files, with the label values of the ``site``.
+
+        Label values may be stored as floats, as many tools write them. Labels with names of their own (.seg.nrrd) are translated by name. A label file that serves several scans is
+        resampled to those on other grids. Raises what reading volumes and segmentations raises; LabelError
+        ``unknown-label`` for a structure that the site has not.
+        """
+        volumes = {modality: read_volume(path, modality) for modality, path in self.volumes.items()}
+        labels = {}
+        shared = len(set(self.labels.values())) < len(self.labels)
+        for modality, path in self.labels.items():
+            array, grid, own = read_segmentation(path)
+            array = _in_values_of(site.label_map, _whole_numbers(array), own)
+            if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
+                array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
+            labels[modality] = (array, grid)
+        return CaseFiles(volumes, labels, site.label_map, {}, self.patient_key)
+
+
+def find_cases(path: Path, modalities: Sequence[str], patient_pattern: str = PATIENT_PATTERN) -> list[FoundCase]:
+    """The cases in ``path``: a datalist, a dataset in one of the known layouts, a folder per case, files
+    ``<case>_<modality>`` (and ``<case>_label`` or ``<case>_label_<modality>``) in one folder, or a folder with DICOM.
+
+    What ``patient_pattern`` (a regular expression) matches in a scan's path tells patients apart; DICOM has the patient's
+    ID. Raises DataError ``not-found``, ``no-cases``, ``datalist`` or ``layout``.
+    """
+    if not path.exists():
+        raise DataError("not-found", f"no such file or folder: {path}", "check the path")
+    if path.is_dir() and _first_dicom(path):
+        found = _dicom_cases(path, modalities)
+    elif path.is_dir() and images_in(path) and not any(layout.recognises(path) for layout in LAYOUTS):
+        found = _named_cases(path, modalities)
+    else:
+        lists = read_datalist(path, modalities, labels_required=False)
+        found = _merged([*lists.training, *lists.validation], lists.unlabelled)
+    if not found:
+        what = f"{path} holds no scan of {' or '.join(modalities)}"
+        raise DataError(
+            "no-cases", what, "see docs/site-folder.md for what can be read, or name the files with --input"
+        )
+    return [_with_patient(case, patient_pattern, path) for case in found]
+
+
+def _merged(labelled: Sequence[Entry], unlabelled: Sequence[Entry]) -> list[FoundCase]:
+    """Where a patient's scans are labelled in part, layouts list them twice: here, all scans are one case."""
+    found = [FoundCase(entry.volumes, entry.labels) for entry in labelled if entry.volumes]
+    place = {path: number for number, case in enumerate(found) for path in case.volumes.values()}
+    for entry in unlabelled:
+        number = next((place[path] for path in entry.volumes.values() if path in place), None)
+        if number is None:
+            found.append(FoundCase(entry.volumes))
+        else:
+            found[number] = FoundCase({**entry.volumes, **found[number].volumes}, found[number].labels)
+    return found
+
+
+def _with_patient(case: FoundCase, pattern: str, folder: Path) -> FoundCase:
+    """Only below ``folder``: names further up say nothing of a patient."""
+    if case.patient_key:
+        return case
+    path = Path(case.title)
+    match = re.search(pattern, str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name)
+    return FoundCase(case.volumes, case.labels, match[0] if match else "")
+
+
+def _named_cases(folder: Path, modalities: Sequence[str]) -> list[FoundCase]:
+    """Files of one folder by the case that their names begin with."""
+    volumes: dict[str, dict[str, Path]] = {}
+    labels: dict[str, dict[str, Path]] = {}
+    ending = "|".join(re.escape(name) for name in sorted(modalities, key=len, reverse=True))
+    name = re.compile(rf"(?P<case>.+?)_(?P<label>labels?)?_?(?P<modality>{ending})?", re.IGNORECASE)
+    known = {modality.lower(): modality for modality in modalities}
+    for stem, path in images_in(folder).items():
+        match = name.fullmatch(stem)
+        if match is None or not (match["label"] or match["modality"]):
+            continue
+        modality = known[match["modality"].lower()] if match["modality"] else ""
+        (labels if match["label"] else volumes).setdefault(match["case"], {})[modality] = path
+    return [FoundCase(scans, _own_labels(scans, labels.get(case, {}))) for case, scans in volumes.items()]
+
+
+def _own_labels(scans: Iterable[str], labels: Mapping[str, Path]) -> dict[str, Path]:
+    own = {modality: labels.get(modality, labels.get("")) for modality in scans}
+    return {modality: path for modality, path in own.items() if path is not None}
+
+
+def _whole_numbers(array: np.ndarray) -> np.ndarray:
+    """Floats that all are whole numbers as integers; other values stay, and are refused when they are written."""
+    if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(array).all():
+        return array
+    rounded = np.rint(array)
+    return rounded.astype(np.int64) if np.array_equal(rounded, array) else array
+
+
+def _in_values_of(label_map: LabelMap, array: np.ndarray, own: LabelMap | None) -> np.ndarray:
+    """Label values of the site, where the file's own structures have the same names under other values."""
+    if own is None:
+        return array
+    translated = np.zeros(array.shape, np.uint16)
+    for value in np.unique(array[array > 0]).tolist():
+        name = own.by_value(value).name
+        try:
+            translated[array == value] = label_map.by_name(name).value
+        except LabelError as error:
+            what = f"segment {name!r} is no structure of the site"
+            raise LabelError("unknown-label", what, error.hint) from error
+    return translated
+
+
+# --- DICOM
+
+
+@dataclass
+class _Series:
+    file: Path
+    description: ScanDescription
+    slices: int = 0
+
+
+def _first_dicom(folder: Path) -> bool:
+    return any(path.is_file() and not path.name.startswith(".") and is_dicom(path) for path in folder.rglob("*"))
+
+
+def _dicom_cases(folder: Path, modalities: Sequence[str]) -> list[FoundCase]:
+    """A case per study, with the series that fits each modality best; of equals, the one with most slices."""
+    studies: dict[tuple[str, str], dict[str, _Series]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and is_dicom(path)):
+        header = _header(path)
+        if "Rows" not in header or "SeriesInstanceUID" not in header:
+            continue  # a report or another object without pixels
+        study = studies.setdefault((str(header.get("PatientID", "")), str(header.get("StudyInstanceUID", ""))), {})
+        texts = (str(header.get("SeriesDescription", "")), str(header.get("ProtocolName", "")))
+        description = ScanDescription(texts, str(header.get("Modality", "")))
+        study.setdefault(str(header.SeriesInstanceUID), _Series(path, description)).slices += 1
+    found = []
+    for (patient, _study), series in studies.items():
+        ordered = sorted(series.values(), key=lambda one: -one.slices)
+        chosen = assign(modalities, {}, [one.description for one in ordered])
+        if chosen:
+            found.append(FoundCase({name: ordered[index].file for name, index in chosen.items()}, {}, patient))
+    return found
+
+
+def _header(path: Path) -> pydicom.Dataset:
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
+    except (InvalidDicomError, EOFError) as error:
+        raise InputError("unreadable", f"{path}: {error}", "copy or export the series again") from error

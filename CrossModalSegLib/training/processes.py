@@ -1,0 +1,81 @@
+"""Training in several processes: ``torchrun --nproc-per-node=N -m CrossModalSegLib.cli train ...``.
+
+Each process draws samples of its own, gradients are averaged over all, and the first one alone validates and writes.
+Where one fails, torchrun ends the others.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from CrossModalSegLib.training.batches import Share
+
+PATIENCE = timedelta(hours=2)  # the others wait while the first validates and writes
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which one this is of how many. Without torchrun it is the only one, and nothing here does anything."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def share(self) -> Share:
+        """Its part of the samples."""
+        return Share(self.rank, self.world)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is the one that validates, writes and reports."""
+        return self.rank == 0
+
+    def together(self, objective: nn.Module, device: torch.device) -> nn.Module:
+        """The objective with gradients averaged over all processes; a modality may be absent in some of them."""
+        if self.world == 1:
+            return objective
+        devices = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(objective, device_ids=devices, find_unused_parameters=True)
+
+    def mean(self, value: float, device: torch.device) -> float:
+        """The mean over all processes; NaN of one is NaN for all, so that all stop together."""
+        if self.world == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64, device=device)
+        distributed.all_reduce(total)
+        return float(total) / self.world
+
+    def any(self, value: bool, device: torch.device) -> bool:
+        """Whether it is true for at least one process, so that all end together."""
+        return value if self.world == 1 else self.mean(float(value), device) > 0
+
+    def wait(self) -> None:
+        """Go on when all have come to this line."""
+        if self.world > 1:
+            distributed.barrier()
+
+
+ALONE = Processes()
+
+
+@contextmanager
+def processes_of_torchrun(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
+    """The processes that torchrun started and this one's device: its own GPU where ``device`` is one."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield ALONE, device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield Processes(distributed.get_rank(), world), device
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,109 @@
+"""From a finished training to a model bundle with its card."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
+from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, bundle_metadata
+from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
+
+
+def publish_trained(
+    folder: Path,
+    config: TrainingConfig,
+    label_map: LabelMap,
+    weights: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    dice: Sequence[float],
+    card: str | None = None,
+    created: str | None = None,
+    parent: str | None = None,
+    scores: Mapping[str, Any] | None = None,
+    more_files: Mapping[str, bytes] | None = None,
+    requires_both: bool = False,
+) -> Bundle:
+    """Publish ``weights`` as the bundle ``folder``; its training configuration goes into the metadata.
+
+    ``facts`` says what it was trained on (cases, iterations, hours, device), ``dice`` is the validation Dice per
+    structure in the order of the label map. ``card`` replaces the model card that would be written from them, ``created``
+    (ISO 8601) today's date. ``parent`` is the SHA-256 of the bundle that it was fine-tuned from; ``scores`` are written
+    beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan alone.
+    """
+    validation = {
+        structure.name: round(value, 4)
+        for structure, value in zip(label_map.structures, dice, strict=False)
+        if not math.isnan(value)  # not met in validation
+    }
+    metadata = bundle_metadata(
+        version=config.version,
+        task=f"segmentation of {len(label_map.structures)} structures in {' and '.join(config.modalities)}",
+        description=config.description or "Trained with crossmodalseg train.",
+        authors="CrossModalSeg contributors",
+        copyright_notice="CrossModalSeg contributors",
+        licence=config.licence,
+        modalities=config.modalities,
+        modality_aliases=config.modality_aliases,
+        single_component=config.single_component,
+        mirror=config.mirror,
+        requires_both=requires_both,
+        created=created or date.today().isoformat(),
+        label_map=label_map,
+        spacing_mm=(config.spacing,) * 3,
+        patch_size=config.patch,
+        intensity={name: dataclasses.asdict(rule) for name, rule in zip(config.modalities, config.rules, strict=True)},
+        network={"classes": len(label_map.channels), **dataclasses.asdict(config.network)},
+        training={**facts, "configuration": _plain(config_to_tables(config))},
+        parent=parent,
+        scores={"validation Dice": validation, **(scores or {})},
+    )
+    text = card or model_card(config, label_map, facts, validation)
+    arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in weights.items()}
+    return publish_bundle(folder, metadata, arrays, text, overwrite=True, more_files=more_files)
+
+
+def model_card(
+    config: TrainingConfig, label_map: LabelMap, facts: Mapping[str, Any], scores: Mapping[str, float]
+) -> str:
+    """Markdown: what the model does, what it was trained on, how it scored, what it is not for."""
+    mean = sum(scores.values()) / len(scores) if scores else None
+    lines = [
+        f"# {config.name} {config.version}",
+        "",
+        config.description or "A model trained with `crossmodalseg train`.",
+        "",
+        f"**{INTENDED_USE}**",
+        "",
+        f"- Modalities: {' and '.join(config.modalities)}; either one alone works too, with less information.",
+        f"- Structures: {', '.join(structure.name for structure in label_map.structures)}.",
+        f"- Working resolution: {config.spacing:g} mm; results are on each volume's own grid.",
+        f"- Licence: {config.licence}.",
+        "",
+        "## Training",
+        "",
+        *[f"- {name}: {value}" for name, value in facts.items()],
+        "",
+        "## Validation",
+        "",
+        f"Mean Dice {mean:.3f} on validation patches." if mean is not None else "No validation cases were given.",
+        "",
+        *(["| structure | Dice |", "|---|---|"] if scores else []),
+        *[f"| {name} | {value:.3f} |" for name, value in scores.items()],
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _plain(content: Any) -> Any:
+    """The same content in what JSON knows."""
+    if isinstance(content, Mapping):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(item) for item in content]
+    return content

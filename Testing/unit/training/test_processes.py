@@ -1,0 +1,149 @@
+"""Training in several processes, as torchrun starts them: one result, written once, and one failure ends all."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from CrossModalSegLib.bundles.bundle import load_bundle
+from CrossModalSegLib.training.processes import ALONE, processes_of_torchrun
+from Testing.tiny_bundle import intensity_bundle
+from Testing.tiny_site import make_site
+
+CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+# Trains on halves of patches; argument 1 is the folder, 2 the batch of each process, 3 what goes wrong in the second one.
+SCRIPT = """
+import json, math, sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
+from CrossModalSegLib.training.processes import processes_of_torchrun
+from CrossModalSegLib.training.training import train
+from Testing.halves import LabelledHalves, UnlabelledHalves
+
+folder, batch, fault = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+config = TrainingConfig(
+    patch=(8, 8, 8), network=NetworkConfig((4, 8), 1), semi_supervised=SemiSupervisedConfig(batch=batch),
+    training=OptimisationConfig(iterations=6, batch=batch, learning_rate=0.01, warmup=1, validate_every=6),
+)
+
+class Faulty(LabelledHalves):
+    def sample(self, seed):
+        if len(self.seeds) == 2 and fault == "raises":
+            raise RuntimeError("a disk is gone")
+        sample = super().sample(seed)
+        return replace(sample, volumes=sample.volumes * math.nan) if len(self.seeds) == 3 and fault == "nan" else sample
+
+reported = []
+with processes_of_torchrun(torch.device("cpu")) as (processes, device):
+    source = Faulty() if processes.rank == 1 else LabelledHalves()
+    weights = train(
+        config, 2, source, LabelledHalves(), folder, device, reported.append, UnlabelledHalves(), processes=processes
+    )
+    total = sum(float(value.double().sum()) for value in weights.values())
+    result = {"weights": total, "losses": [p.loss for p in reported], "dice": reported[-1].mean_dice if reported else None}
+    (folder / f"rank{processes.rank}.json").write_text(json.dumps(result))
+"""
+
+
+def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=240, check=False
+    )
+
+
+def results(folder: Path, batch: int, processes: int) -> list[dict]:
+    folder.mkdir()
+    (folder / "script.py").write_text(SCRIPT)
+    run = torchrun(folder / "script.py", folder, batch, "nothing", processes=processes)
+    assert run.returncode == 0, run.stderr
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
+
+
+def test_without_torchrun_there_is_one_process_and_nothing_to_wait_for():
+    with processes_of_torchrun(CPU) as (processes, device):
+        assert processes == ALONE
+        assert device == CPU
+        module = torch.nn.Linear(1, 1)
+        assert processes.together(module, CPU) is module
+        assert processes.mean(3.0, CPU) == 3.0
+        processes.wait()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_about_as_one_process_with_both_batches_does(tmp_path):
+    (first, second), (alone,) = results(tmp_path / "two", 1, 2), results(tmp_path / "one", 2, 1)
+    assert first["weights"] == second["weights"]
+    assert second["losses"] == []  # the first one reports
+    assert first["losses"] == pytest.approx(alone["losses"], rel=0.05)
+    assert first["dice"] == pytest.approx(alone["dice"], abs=0.1)
+    assert [item.name for item in (tmp_path / "two").iterdir() if item.suffix == ".pt"] == ["checkpoint.pt"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "said"), [("nan", "its gradient nan at step 2"), ("raises", "a disk is gone")])
+def test_what_fails_in_one_process_ends_all(tmp_path, fault, said):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    run = torchrun(tmp_path / "script.py", tmp_path, 1, fault)
+    assert run.returncode != 0
+    assert said in run.stderr
+    stopped = re.findall(r"TrainingError: error\[loss-not-finite\]: .* at step 2", run.stderr)
+    assert len(stopped) == (2 if fault == "nan" else 0)  # gradients are averaged: one that is not finite is so in both
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+def test_the_command_trains_in_two_processes_and_publishes_once(tmp_path):
+    from Testing.unit.commands.test_train_command import CONFIG, write_cases
+
+    write_cases(tmp_path / "cases", 4, unlabelled=1)
+    (tmp_path / "tiny.toml").write_text(CONFIG)
+    arguments = ["--data", tmp_path / "cases", "--output", tmp_path / "run", "--config", tmp_path / "tiny.toml"]
+    run = torchrun("-m", "CrossModalSegLib.cli", "train", *arguments, "--device", "cpu")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("published") == 1
+    assert run.stderr.count("2 training and 1 validation cases, 1 cases without labels") == 1
+    assert "on cpu in 2 processes" in run.stderr
+    assert load_bundle(tmp_path / "run" / "tiny").label_map.channels == (0, 2, 41)
+    assert sorted(item.name for item in (tmp_path / "run").iterdir()) == [
+        "checkpoint.pt", "curves.png", "tensorboard", "tiny",
+    ]  # fmt: skip
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_fine_tuning_in_two_processes_ends_with_one_candidate_and_goes_on_where_it_was_stopped(tmp_path):
+    intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0)
+    make_site(tmp_path / "site", 2, 1)
+    settings = "finetune = { most_iterations = 4, validations = 1 }\ntraining = { loss_stride = 2 }\n"
+    (tmp_path / "quick.toml").write_text(settings)
+    common = [
+        REPOSITORY / "training_cli" / "finetune.py",
+        tmp_path / "site",
+        "--device",
+        "cpu",
+        "--base",
+        tmp_path / "tiny",
+    ]
+    run = torchrun(*common, "--budget", 60, "--config", tmp_path / "quick.toml")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("the candidate is kept in") == 1
+    assert run.stderr.count("2 corrected cases of 2 patients") == 1
+    (folder,) = (tmp_path / "site" / "runs").iterdir()
+    first = load_bundle(folder / "tiny-site-1").sha256
+    (folder / "metrics.json").unlink()
+    shutil.rmtree(folder / "tiny-site-1")
+    again = torchrun(*common, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert load_bundle(folder / "tiny-site-1").sha256 == first
