@@ -272,6 +272,13 @@ def test_soft_pseudo_labels_that_are_certain_give_the_cross_entropy_where_they_c
     assert (logits.grad[0, :, 0] == 0).all()
 
 
+def test_no_gradient_of_soft_pseudo_labels_goes_into_the_teacher():
+    student, teacher = two_voxels(0.3, 0.8).requires_grad_(), two_voxels(0.6, 0.6).requires_grad_()
+    soft_pseudo_label_loss(student, teacher.softmax(1), torch.ones(1, 2, 1, 1)).backward()
+    assert teacher.grad is None
+    assert student.grad.abs().sum() > 0
+
+
 def test_a_student_that_shares_the_teachers_doubts_is_not_moved_by_soft_pseudo_labels_but_by_hard_ones():
     doubts, everywhere = two_voxels(0.4, 0.45), torch.ones(1, 2, 1, 1)
     for loss, moved in ((soft_pseudo_label_loss, False), (pseudo_label_loss, True)):

@@ -293,6 +293,17 @@ def test_mia_of_large_features_in_half_precision_does_not_overflow(kind):
     assert torch.allclose(aware.float(), exact, rtol=1e-2, atol=100)
 
 
+def test_mia_is_computed_in_single_precision_whatever_autocast_says():
+    mia = ModalityIndependentAwareness()
+    with torch.no_grad():
+        mia.gamma.fill_(0.5)
+        mia.log_temperature.fill_(-4.0)  # a sharp softmax shows every rounding
+    features = torch.randn(1, 8, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        aware = mia(features)
+    assert torch.equal(aware, mia(features))
+
+
 def test_mia_learns_its_weight_and_its_temperature():
     mia = ModalityIndependentAwareness()
     features = torch.randn(1, 4, 3, 3, 3)
