@@ -49,6 +49,11 @@ class RunSection:
         self._state.on("cancel", logic.cancel)
         logic.listen(self._on_status)
 
+    @property
+    def device(self) -> str:
+        """What is to compute: auto, cuda or cpu."""
+        return self._state["device"]
+
     def note(self, text: str) -> None:
         """What is shown beside the outcome of a finished run: the device, fallbacks."""
         self._notice = text
@@ -93,7 +98,7 @@ class RunSection:
         bundle = self._scans.bundle
         try:
             if bundle is not None and self._logic.status.state is RunState.IDLE:
-                self._logic.start(self._scans.volumes, bundle, self._state["device"])
+                self._logic.start(self._scans.volumes, bundle, self.device)
         except CrossModalSegError as error:
             self._dialogs.show_error(error)
         self.render()

@@ -68,7 +68,7 @@ class SiteSection:
 
     def look(self) -> None:
         """Read the site folder anew. A folder that is no site yet is not an error: the first case makes it one."""
-        folder, work, problem = self._folder, None, ""
+        folder, work, problem = self.folder, None, ""
         try:
             if folder and (Path(folder) / SITE_FILE).is_file():
                 work = self._logic.site_work(folder, _SHOWN_CASES)
@@ -82,7 +82,8 @@ class SiteSection:
         self._state.show(summary=problem or (site_summary(work) if work else ""), cases=cases, chosen="")
 
     @property
-    def _folder(self) -> str:
+    def folder(self) -> str:
+        """The site folder; "" where none is chosen."""
         return self._state["folder"]
 
     def _choose_folder(self, folder: str) -> None:
@@ -92,13 +93,13 @@ class SiteSection:
 
     def _save_correction(self) -> None:
         case, author = self._case, self._state["annotator"]
-        if case is not None and self._folder:
-            self._save(lambda: self._logic.save_correction(case, self._folder, author), "Correction saved")
+        if case is not None and self.folder:
+            self._save(lambda: self._logic.save_correction(case, self.folder, author), "Correction saved")
 
     def _add_unlabelled(self) -> None:
         bundle, volumes = self._scans.bundle, self._scans.volumes
-        if bundle is not None and volumes and self._folder:
-            self._save(lambda: self._logic.add_unlabelled(volumes, bundle, self._folder), "Added without labels")
+        if bundle is not None and volumes and self.folder:
+            self._save(lambda: self._logic.add_unlabelled(volumes, bundle, self.folder), "Added without labels")
 
     def _save(self, save: Callable[[], SavedCase], words: str) -> None:
         saved = self._tried(save)
@@ -108,9 +109,9 @@ class SiteSection:
 
     def _approve(self) -> None:
         case, author = self._case, self._state["annotator"]
-        if case is None or not self._folder:
+        if case is None or not self.folder:
             return
-        approved = self._tried(lambda: self._logic.approve(case, self._folder, author))
+        approved = self._tried(lambda: self._logic.approve(case, self.folder, author))
         if approved is not None:
             self._state.show(message=f"Revision {approved.revision} of case {approved.id} is approved")
             self.look()
@@ -120,7 +121,7 @@ class SiteSection:
         chosen = self._state["chosen"] or (cases[0]["id"] if cases else "")
         if bundle is None or not chosen:
             return
-        opened = self._tried(lambda: self._logic.open_site_case(chosen, bundle, self._folder))
+        opened = self._tried(lambda: self._logic.open_site_case(chosen, bundle, self.folder))
         if opened is not None:
             self._state.show(message="")
             self._on_open(opened)

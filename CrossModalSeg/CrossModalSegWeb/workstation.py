@@ -22,6 +22,7 @@ from CrossModalSegWeb.dialogs import Dialogs
 from CrossModalSegWeb.editor import Editor
 from CrossModalSegWeb.files_section import FilesSection
 from CrossModalSegWeb.page import build_page
+from CrossModalSegWeb.ranking_section import RankingSection
 from CrossModalSegWeb.result_section import ResultSection
 from CrossModalSegWeb.review_section import ReviewSection
 from CrossModalSegWeb.run_section import RunSection
@@ -60,6 +61,9 @@ class Workstation:
         self._review = ReviewSection(server, self._views.jump_to)
         self._correct = CorrectSection(server, self._editor, self._dialogs)
         self._site = SiteSection(server, self.logic, self._scans, self._dialogs, self._on_opened, start.site)
+        self._ranking = RankingSection(
+            server, self.logic, self._scans, self._site, self._dialogs, lambda: self._run.device
+        )
         self.result = ResultSection(server, self.logic, self._on_case)
         self._files = FilesSection(server, self.logic, uploads, self._scans, self._dialogs, self._on_closed)
         self._files.open_files(start.inputs or sample_pair())
@@ -69,10 +73,11 @@ class Workstation:
         build_page(server, self._views, self._editor)
 
     async def run(self) -> None:
-        """Until cancelled: deliver what the worker says."""
+        """Until cancelled: deliver what the worker says, and a ranking."""
         self._scans.examine()
         while True:
             self._worker.wait(0.0)
+            self.logic.ranking.wait(0.0)
             await asyncio.sleep(_POLL_SECONDS)
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.site.work_list import read_ranking
 from Testing.dicom_files import write_series
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, dice, true_labels
 from Testing.volumes import grid_around, points_of
@@ -229,6 +230,27 @@ def test_scans_without_labels_are_added_and_the_next_case_is_opened(page, tmp_pa
     page.click("open-case")
     chosen = "return document.getElementById('scan-first').selectedOptions[0].text"
     page.wait(lambda: page.browser.execute_script(chosen).startswith(case.id[:6]), "the case's scans")
+
+
+def test_the_chosen_model_orders_the_work_list_and_can_be_stopped(page, tmp_path):
+    site = tmp_path / "site"
+    page.type("site-folder", str(site))
+    page.click("add-unlabelled")
+    page.wait(lambda: page.text("site-message").startswith("Added"), "the case to be added")
+    (case,) = CaseStore(site).cases()
+
+    page.choose_model("slow")
+    page.click("rank")
+    page.wait(lambda: page.has("cancel-ranking"), "the ordering to begin")
+    page.click("cancel-ranking")
+    page.wait(lambda: page.text("ranking").startswith("Stopped."), "the ordering to end")
+    assert read_ranking(site).scores == {}
+
+    page.choose_model("quick")
+    page.click("rank")
+    page.wait(lambda: page.has("work") and "uncertainty" in page.element("work").text, "the order")
+    assert set(read_ranking(site).scores) == {case.id}
+    assert not page.has("ranking-failure")
 
 
 def different(picture, other):
