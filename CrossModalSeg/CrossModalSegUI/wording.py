@@ -136,7 +136,8 @@ def short_id(case_id: str) -> str:
 def site_summary(work: SiteWork) -> str:
     """How many cases of which status there are, and which have been corrected twice."""
     counts = ", ".join(f"{count} {_(status)}" for status, count in work.counts.items())
-    text = _("{all} cases: {counts}.").format(all=sum(work.counts.values()), counts=counts)
+    whole = sum(work.counts.values())
+    text = (_("1 case: {counts}.") if whole == 1 else _("{all} cases: {counts}.")).format(all=whole, counts=counts)
     if work.forks:
         listed = ", ".join(map(short_id, work.forks))
         text += " " + _("Corrected twice, independently: {listed}. Approve one of both.").format(listed=listed)
