@@ -1,0 +1,134 @@
+"""From files to sources and a label map."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from CrossModalSegLib.datasets.datalist import read_datalist
+from CrossModalSegLib.errors import ConfigError, DataError
+from CrossModalSegLib.imaging.volume import write_volume
+from CrossModalSegLib.synthesis.samples import Sample
+from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.sources import CaseSource, MixedSource, SynthesisSource, UnlabelledSource
+from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
+from Testing.ball_case import CONFIG, CPU, ball, scans, with_semi, with_synthesis
+from Testing.volumes import grid_around, points_of
+
+
+def equal(one: Sample, other: Sample) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
+
+
+def write_case(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for slot, (volume, (labels, grid)) in scans().items():
+        name = "AB"[slot]
+        write_volume(folder / f"{name}.nii.gz", volume.array, volume.grid)
+        write_volume(folder / f"label_{name}.nii.gz", labels, grid)
+
+
+def write_map(path: Path, **values: int) -> None:
+    """A label map with the ball as ``inside`` and all around it as ``outside``."""
+    grid = grid_around((0, 0, 0), (24, 24, 24), (2, 2, 2))
+    planted = ball(points_of(grid)) > 0
+    write_volume(path, np.where(planted, values["inside"], values["outside"]).astype(np.int16), grid)
+
+
+def built(path: Path, config: TrainingConfig = CONFIG):
+    entries = read_datalist(path, config.modalities).training
+    label_map = choose_label_map(config, entries)
+    return label_map, build_source(entries, config, label_map, CPU)
+
+
+def test_a_folder_of_cases_gives_a_source_and_a_label_map_of_the_values_met(tmp_path):
+    write_case(tmp_path / "one")
+    label_map, source = built(tmp_path)
+    assert label_map.channels == (0, 7)
+    assert isinstance(source, CaseSource)
+    assert set(torch.cat([source.sample(seed).labels.flatten() for seed in range(3)]).tolist()) == {0, 1}
+
+
+def test_a_folder_of_label_maps_gives_synthetic_pairs_map_after_map(tmp_path):
+    write_map(tmp_path / "a.nii.gz", inside=5, outside=0)
+    write_map(tmp_path / "b.nii.gz", inside=9, outside=0)
+    label_map, source = built(tmp_path)
+    assert label_map.channels == (0, 5, 9)
+    assert isinstance(source, SynthesisSource)
+    assert source.sample(0).labels.unique().tolist() == [0, 1]
+    assert source.sample(1).labels.unique().tolist() == [0, 2]
+    assert equal(source.sample(4), source.sample(4))
+
+
+def test_cases_and_label_maps_of_one_list_alternate(tmp_path):
+    write_case(tmp_path / "one")
+    write_map(tmp_path / "map.nii.gz", inside=7, outside=0)
+    case = {name: f"one/{name}.nii.gz" for name in ("A", "B", "label_A", "label_B")}
+    entries = str({"training": [case, {"label": "map.nii.gz"}]}).replace("'", '"')
+    (tmp_path / "list.json").write_text(entries)
+    _, source = built(tmp_path / "list.json")
+    assert isinstance(source, MixedSource)
+    assert [type(part) for part in source.sources] == [SynthesisSource, CaseSource]
+    assert source.sample(0).volumes.shape == source.sample(1).volumes.shape
+
+
+def test_cases_without_labels_give_a_source_of_their_own_and_no_label_file_is_read(tmp_path):
+    write_case(tmp_path / "one")
+    write_case(tmp_path / "two")
+    for name in "AB":
+        (tmp_path / "two" / f"label_{name}.nii.gz").unlink()
+    datalist = read_datalist(tmp_path, CONFIG.modalities)
+    label_map = choose_label_map(CONFIG, datalist.training)
+    source = build_unlabelled_source(datalist.unlabelled, CONFIG, label_map)
+    assert isinstance(source, UnlabelledSource)
+    assert len(source.cases) == 1
+    assert source.sample(0).presence.tolist() == [True, True]
+    assert build_unlabelled_source([], CONFIG, label_map) is None
+    assert build_unlabelled_source(datalist.unlabelled, with_semi(batch=0), label_map) is None
+
+
+def test_no_entries_give_no_source(tmp_path):
+    write_map(tmp_path / "a.nii.gz", inside=5, outside=0)
+    label_map, _ = built(tmp_path)
+    assert build_source([], CONFIG, label_map, CPU) is None
+
+
+def test_a_named_label_map_is_taken_from_the_library_or_from_a_file(tmp_path):
+    assert len(choose_label_map(replace(CONFIG, label_map="brain_mr_pair"), []).structures) == 32
+    (tmp_path / "own.json").write_text('{"structures": [{"value": 4, "name": "liver", "color": [1, 2, 3]}]}')
+    assert choose_label_map(replace(CONFIG, label_map=str(tmp_path / "own.json")), []).channels == (0, 4)
+
+
+def test_data_without_any_label_are_refused(tmp_path):
+    write_map(tmp_path / "a.nii.gz", inside=0, outside=0)
+    with pytest.raises(ConfigError) as caught:
+        built(tmp_path)
+    assert caught.value.code == "no-labels"
+
+
+def test_a_label_map_with_nothing_to_segment_is_named(tmp_path):
+    write_map(tmp_path / "a.nii.gz", inside=5, outside=0)
+    write_map(tmp_path / "empty.nii.gz", inside=0, outside=0)
+    with pytest.raises(DataError, match=r"empty\.nii\.gz") as caught:
+        built(tmp_path)
+    assert caught.value.code == "no-labels"
+    assert "a.nii.gz" not in caught.value.message
+
+
+def test_a_map_whose_structures_are_merged_into_others_has_something_to_segment(tmp_path):
+    write_map(tmp_path / "a.nii.gz", inside=5, outside=0)
+    write_map(tmp_path / "b.nii.gz", inside=6, outside=0)
+    (tmp_path / "own.json").write_text('{"structures": [{"value": 5, "name": "liver", "color": [1, 2, 3]}]}')
+    config = replace(with_synthesis(merge={6: 5}), label_map=str(tmp_path / "own.json"))
+    _, source = built(tmp_path, config)
+    assert source.sample(1).labels.unique().tolist() == [0, 1]
+
+
+def test_more_labels_than_a_byte_holds_are_refused(tmp_path):
+    grid = grid_around((0, 0, 0), (24, 24, 24), (2, 2, 2))
+    write_volume(tmp_path / "a.nii.gz", (np.arange(24**3) % 300).reshape(grid.shape_kji).astype(np.int16), grid)
+    with pytest.raises(ConfigError, match="299") as caught:
+        built(tmp_path)
+    assert caught.value.code == "too-many-labels"
