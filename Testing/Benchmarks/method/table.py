@@ -32,6 +32,18 @@ BY_SCAN: Mapping[str, tuple[Part, ...]] = {
 METRICS = {"Dice": 0, "NSD": 1}
 DRAWS = 10_000
 COMPARED = ("9", "u9")  # each with the rows of its own setting
+STEPS: Mapping[str, tuple[str, str]] = {  # what a row has and the other has not
+    "this network instead of early fusion": ("4", "3"),
+    "gates in the skips": ("5", "4"),
+    "EMA teacher, bottleneck fusion": ("6", "4"),
+    "EMA teacher, gated fusion": ("6", "5"),
+    "CSC": ("7", "6"),
+    "CAC": ("8", "6"),
+    "CAC where CSC is": ("9", "7"),
+    "CSC where CAC is": ("9", "8"),
+    "copy-paste": ("10", "9"),
+    "the labels of all patients": ("11", "9"),
+}
 Key = tuple[str, int, str]  # row, labelled, variant
 Runs = list[dict[str, Any]]
 PerPatient = dict[str, float]
@@ -63,6 +75,7 @@ def write_table(output: Path) -> None:
         for metric in METRICS:
             lines += [*_means(chosen, metric), ""]
         lines += [*_by_scan(chosen), ""]
+        lines += [*_steps(chosen), ""]
         for row in COMPARED:
             lines += [*_differences(chosen, row, COLUMNS), "", *_differences(chosen, row, BY_SCAN), ""]
     write_atomically(output / "table.md", "\n".join(lines).encode())
@@ -101,7 +114,7 @@ def _order(key: Key) -> tuple[int, str]:
 
 def _title(key: Key, runs: Sequence[dict[str, Any]]) -> str:
     variant = f" ({key[2]})" if key[2] else ""
-    fusion = runs[0]["configuration"]["network"]["fusion"]
+    fusion = _fusion(runs)
     told = ROWS[key[0]].network != "cross-modal" or fusion in runs[0]["title"]
     return f"{key[0]}. {runs[0]['title']}{variant}{'' if told else f', {fusion}'}"
 
@@ -157,6 +170,24 @@ def _differences(chosen: dict[Key, Runs], row: str, columns: Mapping[str, Sequen
         return [_signed(own, runs, parts) for parts in columns.values()]
 
     return _rows([f"Dice of row {row} minus that of", *columns], others, cells)
+
+
+def _steps(chosen: dict[Key, Runs]) -> list[str]:
+    """Dice that each part of the method adds. The teacher is compared with the row that has the same fusion."""
+    by_row = {key[0]: runs for key, runs in chosen.items() if not key[2]}
+    lines = []
+    for part, (row, before) in STEPS.items():
+        if {row, before} <= by_row.keys() and (row != "6" or _fusion(by_row[row]) == _fusion(by_row[before])):
+            cells = [_signed(by_row[row], by_row[before], parts) for parts in COLUMNS.values()]
+            lines.append(f"| {' | '.join([f'{part} ({row} − {before})', *cells])} |")
+    if not lines:
+        return []
+    heading = ["Dice that a part adds", *COLUMNS]
+    return ["| " + " | ".join(heading) + " |", "|---" * len(heading) + "|", *lines]
+
+
+def _fusion(runs: Runs) -> str:
+    return runs[0]["configuration"]["network"]["fusion"]
 
 
 def _signed(mine: Runs, others: Runs, parts: Sequence[Part]) -> str:

@@ -288,6 +288,15 @@ def test_the_table_has_rows_in_order_and_differences_between_the_same_patients(t
     assert "+0.100 [+0.100, +0.100]" in lines[-1]
 
 
+def test_what_a_part_adds_is_the_difference_of_the_rows_with_and_without_it(tmp_path):
+    write_scores(tmp_path, scores("5", 0, {"p": 0.7}), scores("4", 0, {"p": 0.6}), scores("6", 0, {"p": 0.8}))
+    write_table(tmp_path)
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    (gates,) = (line for line in lines if line.startswith("| gates in the skips (5 − 4) |"))
+    assert "| +0.100 [+0.100, +0.100] |" in gates
+    assert not any("(7 − 6)" in line for line in lines)
+
+
 def test_the_bound_with_all_patients_labelled_stands_in_each_table(tmp_path):
     more = scores("9", 0, {"p": 0.8}, labelled=28)
     write_scores(tmp_path, scores("11", 0, {"p": 0.9}), scores("5", 0, {"p": 0.7}), more)
