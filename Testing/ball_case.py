@@ -7,6 +7,7 @@ import torch
 
 from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.preprocess import IntensityRule
+from CrossModalSegLib.synthesis.samples import Sample
 from CrossModalSegLib.synthesis.synthesis import SynthesisConfig
 from CrossModalSegLib.training.config import NetworkConfig, TrainingConfig
 from CrossModalSegLib.training.training_case import TrainingCase
@@ -65,3 +66,7 @@ def scans() -> dict[int, tuple[Volume, tuple]]:
 
 def overlap(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+
+def equal(one: Sample, other: Sample) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))

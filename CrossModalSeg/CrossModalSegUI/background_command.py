@@ -147,4 +147,7 @@ class BackgroundCommand:
     def _set(self, status: CommandStatus) -> None:
         self.status = status
         for listener in tuple(self._listeners):
-            listener(status)
+            try:
+                listener(status)
+            except Exception:  # noqa: BLE001 - others listen as well, and an event loop has no use for it
+                _log.exception("a listener failed at %s", status)

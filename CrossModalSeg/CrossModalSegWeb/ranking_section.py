@@ -14,7 +14,7 @@ from CrossModalSegWeb.page_state import PageState
 from CrossModalSegWeb.scans_section import ScansSection
 from CrossModalSegWeb.site_section import SiteSection
 
-_STOPPED = "Stopped. What was scored is kept."
+_ENDED = {Outcome.CANCELLED: "Stopped. What was scored is kept.", Outcome.DONE: "Done: the work list is in order."}
 
 
 class RankingSection:
@@ -30,6 +30,7 @@ class RankingSection:
         device: Callable[[], str],
     ):
         self._logic, self._scans, self._site, self._dialogs, self._device = logic, scans, site, dialogs, device
+        self._folder = ""  # of the site whose cases are scored, or were
         self._state = PageState(server, "ranking", is_running=False, lines=[], error="", hint="")
         self._state.on("start", self._start)
         self._state.on("cancel", logic.ranking.cancel)
@@ -39,17 +40,19 @@ class RankingSection:
         bundle, folder = self._scans.bundle, self._site.folder
         if bundle is None or not folder or self._logic.ranking.status.is_running:
             return
+        self._folder = folder
         try:
             self._logic.rank(folder, bundle, self._device())
         except CrossModalSegError as error:
             self._dialogs.show_error(error)
 
     def _on_status(self, status: CommandStatus) -> None:
-        words = command_words(status) or (_STOPPED if status.outcome is Outcome.CANCELLED else "")
+        words = command_words(status) or _ENDED.get(status.outcome, "")
+        elsewhere = f"In {self._folder}:" if self._folder != self._site.folder else ""
         with self._state.flushed():
             self._state.show(
                 is_running=status.is_running,
-                lines=[line for line in (words, *status.plan) if line],
+                lines=[line for line in (elsewhere, words, *status.plan) if line],
                 error=status.error.message if status.error else "",
                 hint=sentence(status.error.hint) if status.error else "",
             )

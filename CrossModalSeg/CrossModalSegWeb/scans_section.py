@@ -107,6 +107,10 @@ class ScansSection:
         self._state.show(models=[{"name": one.name, "title": f"{one.name} {one.version}"} for one in bundles])
         self._changed()
 
+    def list_models(self) -> None:
+        """Read the list of models again, and keep the one that is chosen."""
+        self.choose_model(self._bundle.name if self._bundle else STARTER_BUNDLE)
+
     def show_running(self, is_idle: bool) -> None:
         """While a run goes on, nothing can be chosen."""
         self._state.show(is_idle=is_idle)

@@ -50,6 +50,7 @@ class SiteSection:
             chosen="",
             message="",
         )
+        self._use(folder)
         self._state.on("folder", self._choose_folder)
         self._state.on("annotator", lambda initials: self._state.show(annotator=initials.strip()))
         self._state.on("choose", lambda case_id: self._state.show(chosen=case_id))
@@ -74,12 +75,15 @@ class SiteSection:
                 work = self._logic.site_work(folder, _SHOWN_CASES)
         except CrossModalSegError as error:
             problem = f"{error.message} ({error.hint})"
+        except OSError as error:  # such as a network share that is gone
+            problem = f"{folder} cannot be read: {error.strerror or error}"
         items = work.items if work else ()
         cases = [
             {"id": item.case.id, "name": short_id(item.case.id), "status": item.case.status, "why": item.reason}
             for item in items
         ]
-        self._state.show(summary=problem or (site_summary(work) if work else ""), cases=cases, chosen="")
+        chosen = self._state["chosen"] if any(case["id"] == self._state["chosen"] for case in cases) else ""
+        self._state.show(summary=problem or (site_summary(work) if work else ""), cases=cases, chosen=chosen)
 
     @property
     def folder(self) -> str:
@@ -89,7 +93,13 @@ class SiteSection:
     def _choose_folder(self, folder: str) -> None:
         path = Path(folder.strip()).expanduser() if folder.strip() else None
         self._state.show(folder=str(path or ""), message="")
+        self._use(path)
         self.look()
+
+    def _use(self, folder: Path | None) -> None:
+        """The site's own models are among those to choose from."""
+        self._logic.use_site(folder)
+        self._scans.list_models()
 
     def _save_correction(self) -> None:
         case, author = self._case, self._state["annotator"]

@@ -388,7 +388,7 @@ def test_the_next_case_of_the_site_is_opened_corrected_and_approved(desktop, seg
     segmented.ui.siteFolderEdit.text = str(tmp_path / "site")
     assert not segmented.ui.openCaseButton.enabled
     segmented.ui.addUnlabelledButton.click()
-    assert "1 cases: 1 unlabelled" in segmented.ui.workLabel.text
+    assert "1 case: 1 unlabelled" in segmented.ui.workLabel.text
     segmented.ui.openCaseButton.click()
     assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 6, "two scans more, beside two results"
     segmented.wait(lambda: "✖" not in segmented.notes())

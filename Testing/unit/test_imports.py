@@ -13,7 +13,7 @@ import CrossModalSegLib
 LIBRARY = Path(CrossModalSegLib.__file__).parent
 
 FOUNDATION = {"errors", "atomic", "contradictions", "json_file", "label_translation", "labels", "progress", "protocol"}
-MATHEMATICS = {"network", "losses", "preprocess"}  # torch alone; know no files
+MATHEMATICS = {"network", "losses", "preprocess"}  # torch and MONAI's losses; know no files
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
 WITHOUT_TORCH = ("imaging", "bundles", "datasets", "site")
 # Who may import whom: a package imports itself and these. All may import the foundation.
@@ -83,7 +83,7 @@ def test_packages_form_layers():
     assert {package_of(name) for name in MODULES} == set(BELOW)
 
 
-def test_mathematics_takes_of_the_foundation_only_its_errors():
+def test_mathematics_takes_of_the_foundation_only_its_errors_and_how_they_are_collected():
     imported = set().union(*map(imported_modules, MATHEMATICS))
     assert imported <= MATHEMATICS | {"errors", "contradictions"}
 
@@ -138,6 +138,12 @@ def test_the_graphical_process_lists_bundles_before_any_package_is_installed():
 
 def test_every_module_named_here_exists():
     assert not (FOUNDATION | MATHEMATICS) - set(MODULES)
+
+
+def test_a_package_s_own_file_says_what_it_holds_and_imports_nothing():
+    for path in LIBRARY.glob("*/__init__.py"):
+        (docstring,) = ast.parse(path.read_text(encoding="utf-8")).body
+        assert isinstance(docstring, ast.Expr)
 
 
 def test_the_picture_shows_every_package():

@@ -12,7 +12,7 @@ from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.work_list import read_ranking
 from Testing.dicom_files import write_series
-from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, dice, true_labels
+from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, dice, intensity_bundle, true_labels
 from Testing.volumes import grid_around, points_of
 from Testing.web_page import VIEWS, coloured
 
@@ -248,9 +248,16 @@ def test_the_chosen_model_orders_the_work_list_and_can_be_stopped(page, tmp_path
 
     page.choose_model("quick")
     page.click("rank")
-    page.wait(lambda: page.has("work") and "uncertainty" in page.element("work").text, "the order")
+    page.wait(lambda: page.text("ranking").startswith("Done"), "the order")
+    assert "uncertainty" in page.element("work").text
     assert set(read_ranking(site).scores) == {case.id}
     assert not page.has("ranking-failure")
+
+
+def test_models_of_the_site_are_among_those_to_choose_from(page, tmp_path):
+    intensity_bundle(tmp_path / "site" / "models" / "of-the-site", (32, 36, 32), 4.0)
+    page.type("site-folder", str(tmp_path / "site"))
+    page.choose_model("of-the-site")
 
 
 def different(picture, other):

@@ -173,11 +173,13 @@ def _differences(chosen: dict[Key, Runs], row: str, columns: Mapping[str, Sequen
 
 
 def _steps(chosen: dict[Key, Runs]) -> list[str]:
-    """Dice that each part of the method adds. The teacher is compared with the row that has the same fusion."""
+    """Dice that each part of the method adds, between rows of the same fusion unless that is what they differ in."""
     by_row = {key[0]: runs for key, runs in chosen.items() if not key[2]}
     lines = []
     for part, (row, before) in STEPS.items():
-        if {row, before} <= by_row.keys() and (row != "6" or _fusion(by_row[row]) == _fusion(by_row[before])):
+        if not {row, before} <= by_row.keys():
+            continue
+        if (row, before) == ("5", "4") or before == "3" or _fusion(by_row[row]) == _fusion(by_row[before]):
             cells = [_signed(by_row[row], by_row[before], parts) for parts in COLUMNS.values()]
             lines.append(f"| {' | '.join([f'{part} ({row} − {before})', *cells])} |")
     if not lines:

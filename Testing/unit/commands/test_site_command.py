@@ -66,7 +66,7 @@ def test_one_case_is_added_listed_shown_corrected_and_approved(site, tmp_path, c
     assert run("show", site, case.id) == 0
     told = capsys.readouterr().out
     assert f"{case.id}  approved  T1w+T2w  2         held-out" in told
-    assert "1 cases: 0 unlabelled, 0 predicted, 0 corrected, 1 approved" in told
+    assert "1 case: 0 unlabelled, 0 predicted, 0 corrected, 1 approved" in told
     assert "0815" not in told
     assert run("verify", site) == 0
 

@@ -7,17 +7,12 @@ import pytest
 import torch
 
 from CrossModalSegLib.preprocess import IntensityRule, normalise
-from CrossModalSegLib.synthesis.samples import Sample
 from CrossModalSegLib.training.case_patch import inner_centre, labelled_centre, sample_linear
 from CrossModalSegLib.training.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training.training_case import TrainingCase
-from Testing.ball_case import CONFIG, ball_case, overlap, with_synthesis
+from Testing.ball_case import CONFIG, ball_case, equal, overlap, with_synthesis
 
 SEEDS = range(10)
-
-
-def equal(one: Sample, other: Sample) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
 
 
 def test_a_label_stays_with_its_image_under_deformation():

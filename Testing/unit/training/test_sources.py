@@ -4,17 +4,12 @@ from dataclasses import replace
 
 import torch
 
-from CrossModalSegLib.synthesis.samples import Sample
 from CrossModalSegLib.training.config import SemiSupervisedConfig
 from CrossModalSegLib.training.sources import MixedSource, UnlabelledSource
 from Testing.ball_case import ball_case, with_semi, with_synthesis
 
 SEEDS = range(10)
 NO_CUT_OUT = SemiSupervisedConfig(cut_out=0)
-
-
-def equal(one: Sample, other: Sample) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
 
 
 def test_both_views_of_an_unlabelled_sample_have_one_geometry():

@@ -6,14 +6,9 @@ import torch
 
 from CrossModalSegLib.imaging.geometry import model_grid
 from CrossModalSegLib.imaging.volume import Volume
-from CrossModalSegLib.synthesis.samples import Sample
 from CrossModalSegLib.training.training_case import training_case
 from Testing.ball_case import ball, overlap, scans
 from Testing.volumes import grid_around, points_of
-
-
-def equal(one: Sample, other: Sample) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
 
 
 def test_scans_on_different_grids_come_onto_one_grid_with_their_labels():

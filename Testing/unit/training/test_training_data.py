@@ -10,16 +10,11 @@ import torch
 from CrossModalSegLib.datasets.datalist import read_datalist
 from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.imaging.volume import write_volume
-from CrossModalSegLib.synthesis.samples import Sample
 from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.sources import CaseSource, MixedSource, SynthesisSource, UnlabelledSource
 from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
-from Testing.ball_case import CONFIG, CPU, ball, scans, with_semi, with_synthesis
+from Testing.ball_case import CONFIG, CPU, ball, equal, scans, with_semi, with_synthesis
 from Testing.volumes import grid_around, points_of
-
-
-def equal(one: Sample, other: Sample) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
 
 
 def write_case(folder: Path) -> None:
