@@ -21,7 +21,9 @@ def list_cases(args: argparse.Namespace) -> int:
     rows = [(case.id, case.status, "+".join(case.modalities), _trust(case), case.split, _note(case)) for case in shown]
     print("\n".join(_table([("CASE", "STATUS", "SCANS", "REVISION", "SPLIT", "NOTE"), *rows])))
     counts = Counter(case.status for case in cases)
-    print(f"{len(cases)} case{'' if len(cases) == 1 else 's'}: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}")
+    print(
+        f"{len(cases)} case{'' if len(cases) == 1 else 's'}: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}"
+    )
     for error in damaged:
         print(error, file=sys.stderr)
     return int(bool(damaged))
