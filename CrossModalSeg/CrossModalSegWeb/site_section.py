@@ -54,7 +54,7 @@ class SiteSection:
         self._state.on("folder", self._choose_folder)
         self._state.on("annotator", lambda initials: self._state.show(annotator=initials.strip()))
         self._state.on("choose", lambda case_id: self._state.show(chosen=case_id))
-        self._state.on("look", self.look)
+        self._state.on("look", self._look_again)
         self._state.on("save", self._save_correction)
         self._state.on("add", self._add_unlabelled)
         self._state.on("approve", self._approve)
@@ -94,6 +94,11 @@ class SiteSection:
         path = Path(folder.strip()).expanduser() if folder.strip() else None
         self._state.show(folder=str(path or ""), message="")
         self._use(path)
+        self.look()
+
+    def _look_again(self) -> None:
+        """Cases and models: a fine-tuning may have made one."""
+        self._scans.list_models()
         self.look()
 
     def _use(self, folder: Path | None) -> None:

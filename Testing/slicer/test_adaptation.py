@@ -116,6 +116,21 @@ def test_a_process_that_dies_is_told_with_its_last_words(make_logic, bundle, tmp
     assert "no memory" in status.error.message
 
 
+def test_a_listener_that_fails_keeps_neither_others_nor_the_one_who_waits_from_what_comes(
+    make_logic, bundle, tmp_path, caplog
+):
+    def failing(_status):
+        raise OSError("the share is gone")
+
+    logic = make_logic('step(0.5, 90); say("done", decision="promote", reasons=["r"], report="/r.html", bundle="/b")')
+    logic.adaptation.listen(failing)
+    statuses = heard(logic)
+    logic.adapt(tmp_path / "site", bundle, 15)
+    assert wait_for_end(logic).outcome is Outcome.DONE
+    assert statuses[-1].outcome is Outcome.DONE
+    assert "the share is gone" in caplog.text
+
+
 def test_cancel_kills_the_process_and_it_can_be_resumed(make_logic, bundle, tmp_path):
     logic = make_logic("step(0.5, 90); time.sleep(0 if '--resume' in sys.argv else 600)")
     logic.adapt(tmp_path / "site", bundle, 15)

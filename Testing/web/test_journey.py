@@ -255,9 +255,13 @@ def test_the_chosen_model_orders_the_work_list_and_can_be_stopped(page, tmp_path
 
 
 def test_models_of_the_site_are_among_those_to_choose_from(page, tmp_path):
-    intensity_bundle(tmp_path / "site" / "models" / "of-the-site", (32, 36, 32), 4.0)
+    models = tmp_path / "site" / "models"
+    intensity_bundle(models / "of-the-site", (32, 36, 32), 4.0)
     page.type("site-folder", str(tmp_path / "site"))
     page.choose_model("of-the-site")
+    intensity_bundle(models / "made-later", (32, 36, 32), 4.0)
+    page.click("look")
+    page.choose_model("made-later")
 
 
 def different(picture, other):
