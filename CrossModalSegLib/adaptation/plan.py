@@ -13,6 +13,7 @@ from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
 from CrossModalSegLib.atomic import output_errors, write_atomically
 from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.json_file import read_json
+from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.site.runs import PLAN_FILE
 
 FEWEST_STEPS = 10  # of the last training: less teaches nothing
@@ -133,7 +134,7 @@ def choose_trainings(
     apart = by_person or {case.patient for case in data.labelled if case.held_out} - known
     rest = set(data.patients) - apart
     if by_person and not rest:
-        what = f"all {_counted(data.patients, 'patient')} with corrected cases are held out: none is left to learn from"
+        what = f"all {counted(len(data.patients), 'patient')} with corrected cases are held out: none is left to learn from"
         hint = "correct a case of another patient, or: crossmodalseg site split SITE CASE training"
         raise DataError("site-data", what, hint)
     if rest and (by_person or len(apart) >= options.held_out_patients):
@@ -243,9 +244,9 @@ def validation_samples(cases: int) -> int:
 
 def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequence[DataCase]) -> list[str]:
     """What was found and what will be done."""
-    labelled = f"{_counted(data.labelled, 'corrected case')} of {_counted(data.patients, 'patient')}"
-    without = f"{_counted(data.unlabelled, 'case')} without labels"
-    lines = [f"{labelled}, {without}, {_counted(structures, 'structure')}"]
+    labelled = f"{counted(len(data.labelled), 'corrected case')} of {counted(len(data.patients), 'patient')}"
+    without = f"{counted(len(data.unlabelled), 'case')} without labels"
+    lines = [f"{labelled}, {without}, {counted(len(structures), 'structure')}"]
     held_out = plan.counts.get(HELD_OUT, 0)
     if held_out:
         lines.append(f"{held_out} more without labels left out: of held-out patients, nothing is learnt")
@@ -258,13 +259,14 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
         )
     elif plan.final.judged:
         count = len(plan.final.judged)
-        lines.append(f"{len(plan.final.learnt)} cases are learnt from, {count} held-out ones are judged on")
+        learnt = counted(len(plan.final.learnt), "case")
+        lines.append(f"learnt from: {learnt}; judged on: {count} held-out")
     elif plan.counts.get(KNOWN):
         lines.append(f"{known_in_words(plan)}: nothing can be held out, so the evidence will be insufficient")
     else:
         lines.append("one patient alone: nothing can be held out, so the evidence will be insufficient")
     lines.append(
-        f"against forgetting: {_counted(frozen, 'frozen case')}"
+        f"against forgetting: {counted(len(frozen), 'frozen case')}"
         if frozen
         else "the base has no frozen cases: what is forgotten cannot be measured"
     )
@@ -276,8 +278,3 @@ def known_in_words(plan: Plan) -> str:
     return (
         f"the parent has learnt from cases of {plan.counts[KNOWN]} of the corrected patients, who cannot be judged on"
     )
-
-
-def _counted(things: Sequence[object], name: str) -> str:
-    """ "1 case", "2 cases"."""
-    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")

@@ -22,6 +22,7 @@ from CrossModalSegLib.commands.site_listing import (
 from CrossModalSegLib.commands.site_models import adopt_candidate, list_models
 from CrossModalSegLib.commands.site_ranking import rank_cases
 from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
+from CrossModalSegLib.plurals import counted
 
 if TYPE_CHECKING:
     from CrossModalSegLib.labels import LabelMap
@@ -141,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
 def _create(args: argparse.Namespace) -> int:
     label_map, modalities = _kind_of_site(args)
     site = store_of(args).create(label_map, modalities)
-    print(f"{args.site}: {len(site.label_map.structures)} structures, {' + '.join(site.modalities)}")
+    print(f"{args.site}: {counted(len(site.label_map.structures), 'structure')}, {' + '.join(site.modalities)}")
     return 0
 
 
@@ -170,7 +171,7 @@ def _add(args: argparse.Namespace) -> int:
     with _unpacked(args.source) as folder:
         cases = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN)
         failed = [case for number, case in enumerate(cases, start=1) if not _try_one(args, case, number, len(cases))]
-    print(f"{len(cases) - len(failed)} of {len(cases)} cases are in {args.site}")
+    print(f"in {args.site}: {len(cases) - len(failed)} of {counted(len(cases), 'case')}")
     return int(bool(failed))
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from CrossModalSegLib.plurals import counted
+
 if TYPE_CHECKING:
     from CrossModalSegLib.site.case_store import CaseStore
     from CrossModalSegLib.site.cases import SiteCase
@@ -21,9 +23,7 @@ def list_cases(args: argparse.Namespace) -> int:
     rows = [(case.id, case.status, "+".join(case.modalities), _trust(case), case.split, _note(case)) for case in shown]
     print("\n".join(_table([("CASE", "STATUS", "SCANS", "REVISION", "SPLIT", "NOTE"), *rows])))
     counts = Counter(case.status for case in cases)
-    print(
-        f"{len(cases)} case{'' if len(cases) == 1 else 's'}: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}"
-    )
+    print(f"{counted(len(cases), 'case')}: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}")
     for error in damaged:
         print(error, file=sys.stderr)
     return int(bool(damaged))
@@ -68,7 +68,7 @@ def next_cases(args: argparse.Namespace) -> int:
     waiting = [case for case in cases if case.trusted is None and not case.is_excluded]
     scored = sum(case.id in ranking.scores for case in waiting)
     by = f" by {ranking.model}" if ranking.model else ""
-    print(f"{len(waiting)} cases wait for a correction, {scored} of them are scored{by}")
+    print(f"waiting for a correction: {counted(len(waiting), 'case')}, {scored} scored{by}")
     return 0
 
 
@@ -97,7 +97,8 @@ def verify(args: argparse.Namespace) -> int:
         print(f"damaged: {damage}")
     for path in report.leftovers:
         print(f"not finished: {path} (being saved just now, or left by an interruption)")
-    print(f"{report.cases} cases and {report.revisions} revisions are whole, {len(report.damages)} damages")
+    whole = f"{counted(report.cases, 'case')} and {counted(report.revisions, 'revision')}"
+    print(f"whole: {whole}; damaged: {len(report.damages)}")
     return int(not report.is_whole)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from CrossModalSegLib.commands.site_listing import store_of
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.plurals import counted
 
 if TYPE_CHECKING:
     from CrossModalSegLib.site.cases import SiteCase
@@ -62,7 +63,7 @@ class _Display:
         if self._events:
             _say("done", scored=scored, left_out=len(self.failed))
         else:
-            print(f"\n{scored} cases are scored by {model}", file=sys.stderr)
+            print(f"\nscored by {model}: {counted(scored, 'case')}", file=sys.stderr)
 
 
 def _say(event: str, **facts: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from CrossModalSegLib.errors import OutputError
+from CrossModalSegLib.plurals import counted
 
 if TYPE_CHECKING:
     import torch
@@ -94,11 +95,11 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
     datalist = read_datalist(args.data, config.modalities, args.root, config.modality_aliases)
     label_map = choose_label_map(config, datalist.training)
     if processes.writes:
-        without = f"{len(datalist.unlabelled)} cases without labels, " if datalist.unlabelled else ""
+        without = f"{counted(len(datalist.unlabelled), 'case')} without labels, " if datalist.unlabelled else ""
         several = f" in {processes.world} processes" if processes.world > 1 else ""
         print(
             f"{len(datalist.training)} training and {len(datalist.validation)} validation cases, {without}"
-            f"{len(label_map.structures)} structures, {config.training.iterations} iterations on {device}{several}",
+            f"{counted(len(label_map.structures), 'structure')}, {counted(config.training.iterations, 'iteration')} on {device}{several}",
             file=sys.stderr,
         )
     training = build_source(datalist.training, config, label_map, device)

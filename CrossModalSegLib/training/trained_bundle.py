@@ -12,6 +12,7 @@ from torch import Tensor
 from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
 from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, bundle_metadata
 from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
 
 
@@ -43,7 +44,7 @@ def publish_trained(
     }
     metadata = bundle_metadata(
         version=config.version,
-        task=f"segmentation of {len(label_map.structures)} structures in {' and '.join(config.modalities)}",
+        task=f"segmentation of {counted(len(label_map.structures), 'structure')} in {' and '.join(config.modalities)}",
         description=config.description or "Trained with crossmodalseg train.",
         authors="CrossModalSeg contributors",
         copyright_notice="CrossModalSeg contributors",

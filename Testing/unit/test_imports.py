@@ -12,7 +12,17 @@ import CrossModalSegLib
 
 LIBRARY = Path(CrossModalSegLib.__file__).parent
 
-FOUNDATION = {"errors", "atomic", "contradictions", "json_file", "label_translation", "labels", "progress", "protocol"}
+FOUNDATION = {
+    "errors",
+    "atomic",
+    "contradictions",
+    "json_file",
+    "label_translation",
+    "labels",
+    "plurals",
+    "progress",
+    "protocol",
+}
 MATHEMATICS = {"network", "losses", "preprocess"}  # torch and MONAI's losses; know no files
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
 WITHOUT_TORCH = ("imaging", "bundles", "datasets", "site")

@@ -90,5 +90,5 @@ def test_the_command_ranks_with_the_bundle_that_is_named(tmp_path, capsys):
     intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0)
     store = make_site(tmp_path / "site", 0, 1)
     assert main(["site", "rank", str(store.folder), "--bundle", str(tmp_path / "tiny"), "--device", "cpu"]) == 0
-    assert "1 cases are scored by tiny" in capsys.readouterr().err
+    assert "scored by tiny: 1 case\n" in capsys.readouterr().err
     assert len(read_ranking(store.folder).scores) == 1

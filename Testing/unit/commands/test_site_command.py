@@ -109,7 +109,7 @@ def test_a_folder_per_case_is_added_and_one_that_cannot_be_read_does_not_stop_th
     assert run("add", site, "--from", tmp_path / "cases") == 1
     assert statuses(site) == ["corrected", "unlabelled"]
     told = capsys.readouterr()
-    assert "2 of 3 cases are in" in told.out
+    assert told.out.splitlines()[-1] == f"in {site}: 2 of 3 cases"
     assert "error[" in told.err
     assert run("add", site, "--from", tmp_path / "cases") == 1
     assert len(CaseStore(site).cases()) == 2, "the same scans are the same cases"
@@ -200,7 +200,7 @@ def test_the_next_cases_are_listed_by_their_scores(site, capsys):
     assert run("next", site, "--limit", 2) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[1:3]] == [ids[1], ids[2]]
-    assert lines[-1] == "3 cases wait for a correction, 2 of them are scored by m"
+    assert lines[-1] == "waiting for a correction: 3 cases, 2 scored by m"
 
 
 def test_a_case_that_is_excluded_is_kept_and_neither_listed_as_work_nor_exported(site, tmp_path, capsys):
@@ -218,7 +218,7 @@ def test_a_case_that_is_excluded_is_kept_and_neither_listed_as_work_nor_exported
     run("next", site)
     assert capsys.readouterr().out.splitlines()[1:] == [
         f"1      {ids[1]}  unlabelled  -     not scored yet",
-        "1 cases wait for a correction, 0 of them are scored",
+        "waiting for a correction: 1 case, 0 scored",
     ]
     assert run("export", site, tmp_path / "list.json") == 0
     assert {name: len(part) for name, part in json.loads((tmp_path / "list.json").read_text()).items()} == {
