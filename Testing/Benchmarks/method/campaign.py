@@ -21,6 +21,7 @@ from Testing.Benchmarks.method.run import REPOSITORY, add_common, changes_of, cl
 from Testing.Benchmarks.method.table import write_table
 
 ORDER = ("4", "5", "9", "3", "6", "11", "7", "8", "1", "2", "10", "3b")
+FEW_LABELS = ("5", "3", "9", "7")
 MORE_LABELS = ("3", "5", "9")  # row 11 is the same with any number
 UNPAIRED = ("u9", "u1", "u2")
 
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Everything that is missing, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labelled", type=int, default=14, help="labelled patients of the main table")
-    parser.add_argument("--more-labelled", type=int, default=28, help="labelled patients of the second table")
+    parser.add_argument("--few-labelled", type=int, default=4, help="labelled patients of the second table")
+    parser.add_argument("--more-labelled", type=int, default=28, help="labelled patients of the third table")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), help="only these rows")
     add_common(parser)
@@ -45,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def plan(args: argparse.Namespace) -> Iterator[Run]:
-    """All runs: the main table with each seed, the second with one, the unpaired setting with one."""
+    """All runs: the main table with each seed, then few labels with each, more with one, the unpaired setting with one."""
     wanted = [(row, args.labelled, seed) for row in ORDER for seed in range(args.seeds)]
+    wanted += [(row, args.few_labelled, seed) for row in FEW_LABELS for seed in range(args.seeds)]
     wanted += [(row, args.more_labelled, 0) for row in MORE_LABELS] + [(row, args.labelled, 0) for row in UNPAIRED]
     for row, labelled, seed in wanted:
         yield Run(row, labelled, seed, args.iterations, changes=changes_of(args.set))

@@ -440,7 +440,7 @@ def test_the_tables_in_the_docs_are_those_of_the_scores_that_are_kept(tmp_path):
 
 def test_scores_that_are_kept_are_those_that_the_campaign_would_measure():
     names = {path.parent.name for path in MEASURED.glob("*/scores.json")}
-    wanted = argparse.Namespace(labelled=14, more_labelled=28, seeds=2, iterations=1500, set=[])
+    wanted = argparse.Namespace(labelled=14, few_labelled=4, more_labelled=28, seeds=2, iterations=1500, set=[])
     runs = list(plan(wanted))
     assert names <= {run.name for run in runs}
     refuse_other_settings(runs, MEASURED)
