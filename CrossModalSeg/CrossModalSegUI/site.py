@@ -34,7 +34,7 @@ class SiteFolder(Protocol):
 
     def case(self, case_id: str) -> SiteCase: ...
 
-    def cases(self) -> list[SiteCase]: ...
+    def readable_cases(self) -> tuple[list[SiteCase], dict[str, DataError]]: ...
 
     def save_correction(self, case: CaseFiles, author: str = "", based_on: BasedOn = "latest") -> SavedCase: ...
 
@@ -58,14 +58,16 @@ class SiteWork:
     counts: Mapping[str, int]
     items: Sequence[WorkItem]
     forks: Sequence[str]  # ids of cases whose corrections do not know of each other
+    damaged: Sequence[str]  # ids of cases that cannot be read
 
 
 def work(store: SiteFolder, limit: int) -> SiteWork:
-    """Raises DataError ``not-a-site``, ``damaged-cases`` or ``bad-ranking``."""
-    cases = store.cases()
+    """Raises DataError ``not-a-site`` or ``bad-ranking``."""
+    cases, damaged = store.readable_cases()
     counts = Counter(case.status for case in cases)
     items = work_list(cases, read_ranking(store.folder), limit, learnt_patients(store.folder, cases))
-    return SiteWork({status: counts[status] for status in STATUSES}, items, [case.id for case in cases if case.forks])
+    forks = [case.id for case in cases if case.forks]
+    return SiteWork({status: counts[status] for status in STATUSES}, items, forks, list(damaged))
 
 
 def origin_of(case: CaseNodes, store: SiteFolder) -> Origin:

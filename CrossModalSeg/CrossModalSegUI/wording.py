@@ -134,13 +134,18 @@ def short_id(case_id: str) -> str:
 
 
 def site_summary(work: SiteWork) -> str:
-    """How many cases of which status there are, and which have been corrected twice."""
+    """How many cases of which status there are, and which have been corrected twice or cannot be read."""
     counts = ", ".join(f"{count} {_(status)}" for status, count in work.counts.items())
     whole = sum(work.counts.values())
     text = (_("1 case: {counts}.") if whole == 1 else _("{all} cases: {counts}.")).format(all=whole, counts=counts)
     if work.forks:
         listed = ", ".join(map(short_id, work.forks))
         text += " " + _("Corrected twice, independently: {listed}. Approve one of both.").format(listed=listed)
+    if work.damaged:
+        listed = ", ".join(map(short_id, work.damaged))
+        text += " " + _("Cannot be read: {listed}. The command crossmodalseg site verify says why.").format(
+            listed=listed
+        )
     return text
 
 

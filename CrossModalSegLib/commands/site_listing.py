@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING
 from CrossModalSegLib.plurals import counted
 
 if TYPE_CHECKING:
+    from CrossModalSegLib.errors import DataError
     from CrossModalSegLib.site.case_store import CaseStore
     from CrossModalSegLib.site.cases import SiteCase
 
 
 def list_cases(args: argparse.Namespace) -> int:
     """All cases, then how many there are of each status; returns 1 where some are damaged."""
-    from CrossModalSegLib.site.cases import STATUSES, read_cases
-    from CrossModalSegLib.site.folder import read_site, read_splits
+    from CrossModalSegLib.site.cases import STATUSES
 
-    cases, damaged = read_cases(args.site, read_site(args.site), read_splits(args.site))
+    cases, damaged = store_of(args).readable_cases()
     shown = [case for case in cases if args.status in (None, case.status)]
     rows = [(case.id, case.status, "+".join(case.modalities), _trust(case), case.split, _note(case)) for case in shown]
     print("\n".join(_table([("CASE", "STATUS", "SCANS", "REVISION", "SPLIT", "NOTE"), *rows])))
     counts = Counter(case.status for case in cases)
     print(f"{counted(len(cases), 'case')}: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}")
-    for error in damaged:
-        print(error, file=sys.stderr)
-    return int(bool(damaged))
+    return _say_damages(damaged)
 
 
 def show_case(args: argparse.Namespace) -> int:
@@ -54,11 +52,11 @@ def show_case(args: argparse.Namespace) -> int:
 
 
 def next_cases(args: argparse.Namespace) -> int:
-    """The work list."""
+    """The work list; returns 1 where some cases are damaged."""
     from CrossModalSegLib.site.finetune_base import learnt_patients
     from CrossModalSegLib.site.work_list import read_ranking, work_list
 
-    cases, ranking = store_of(args).cases(), read_ranking(args.site)
+    (cases, damaged), ranking = store_of(args).readable_cases(), read_ranking(args.site)
     items = work_list(cases, ranking, max(args.limit, 0), learnt_patients(args.site, cases))
     rows = [
         (str(place), item.case.id, item.case.status, "-" if item.gain is None else f"{item.gain:.2f}", item.reason)
@@ -69,7 +67,14 @@ def next_cases(args: argparse.Namespace) -> int:
     scored = sum(case.id in ranking.scores for case in waiting)
     by = f" by {ranking.model}" if ranking.model else ""
     print(f"waiting for a correction: {counted(len(waiting), 'case')}, {scored} scored{by}")
-    return 0
+    return _say_damages(damaged)
+
+
+def _say_damages(damaged: "dict[str, DataError]") -> int:
+    """What is wrong with cases that cannot be read; 1 where there are any."""
+    for error in damaged.values():
+        print(error, file=sys.stderr)
+    return int(bool(damaged))
 
 
 def export_cases(args: argparse.Namespace) -> int:

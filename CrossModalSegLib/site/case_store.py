@@ -88,11 +88,16 @@ class CaseStore:
 
     def cases(self) -> list[SiteCase]:
         """All cases by id. Raises DataError ``damaged-cases``, which names all that cannot be read, or ``not-a-site``."""
-        cases, damaged = read_cases(self.folder, self.site(), read_splits(self.folder))
+        cases, damaged = self.readable_cases()
         if damaged:
-            listed = "; ".join(error.message for error in damaged)
-            raise DataError("damaged-cases", listed, damaged[0].hint)
+            listed = "; ".join(error.message for error in damaged.values())
+            raise DataError("damaged-cases", listed, next(iter(damaged.values())).hint)
         return cases
+
+    def readable_cases(self) -> tuple[list[SiteCase], dict[str, DataError]]:
+        """The cases that can be read, and by id what is wrong with the others: for those who only look, and do not learn
+        from them. Raises DataError ``not-a-site``."""
+        return read_cases(self.folder, self.site(), read_splits(self.folder))
 
     def case(self, case_id: str) -> SiteCase:
         """One case by its id, or by a beginning that only it has. Raises DataError ``no-such-case``, ``damaged-case``."""

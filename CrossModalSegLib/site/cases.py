@@ -133,16 +133,18 @@ class SiteCase:
         return tuple(open_ends) if len(open_ends) > 1 else ()
 
 
-def read_cases(folder: Path, site: SiteFacts, splits: Mapping[str, Split]) -> tuple[list[SiteCase], list[DataError]]:
-    """All cases of the site in ``folder`` by id, and what is wrong with those that cannot be read."""
+def read_cases(
+    folder: Path, site: SiteFacts, splits: Mapping[str, Split]
+) -> tuple[list[SiteCase], dict[str, DataError]]:
+    """All cases of the site in ``folder`` by id, and by id what is wrong with those that cannot be read."""
     cases: list[SiteCase] = []
-    damaged: list[DataError] = []
+    damaged: dict[str, DataError] = {}
     index, place, excluded = SiteIndex(folder), folder / CASES, excluded_ids(folder)
     for name in case_ids(folder):
         try:
             cases.append(read_case(place / name, site, splits, excluded, index))
         except DataError as error:
-            damaged.append(error)
+            damaged[name] = error
     index.save()
     return cases, damaged
 

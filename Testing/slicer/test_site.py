@@ -14,6 +14,7 @@ from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.segmentation_nodes import add_segmentation
 from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess
+from CrossModalSegUI.wording import site_summary
 from CrossModalSegUI.worker_client import WorkerClient
 from Testing.site_case import small_case
 from Testing.tiny_bundle import LEFT, RIGHT, intensity_bundle
@@ -86,6 +87,17 @@ def test_two_who_opened_the_same_revision_are_told_that_both_corrected_it(logic,
     assert logic.save_correction(right, store.folder, "CD").forks == (2, 3)
     assert logic.site_work(store.folder, 10).forks == [saved.id]
     assert logic.save_correction(left, store.folder, "AB").parent == 2
+
+
+def test_a_damaged_case_is_named_and_hides_no_work(logic, store, bundle):
+    saved = store.add_unlabelled(replace(case_of(bundle), labels={}))
+    damaged = store.folder / "cases" / "0123456789abcdef"
+    damaged.mkdir()
+    (damaged / "case.json").write_text("{")
+    work = logic.site_work(store.folder, 10)
+    assert [item.case.id for item in work.items] == [saved.id]
+    assert site_summary(work).startswith("1 case: 1 unlabelled, ")
+    assert "Cannot be read: 012345. " in site_summary(work)
 
 
 def test_a_saved_scene_still_knows_the_case_and_the_revision(logic, store, bundle, mrml_scene, tmp_path):

@@ -203,6 +203,19 @@ def test_the_next_cases_are_listed_by_their_scores(site, capsys):
     assert lines[-1] == "waiting for a correction: 3 cases, 2 scored by m"
 
 
+def test_a_damaged_case_is_told_and_hides_no_other(site, capsys):
+    whole, damaged = (CaseStore(site).add_unlabelled(small_case(number, labelled=False)) for number in range(2))
+    (damaged.folder / "case.json").write_text("{")
+    for action in ("next", "list"):
+        capsys.readouterr()
+        assert run(action, site) == 1
+        told = capsys.readouterr()
+        assert whole.id in told.out
+        assert damaged.id not in told.out
+        assert damaged.id in told.err
+        assert "site repair" in told.err
+
+
 def test_a_case_that_is_excluded_is_kept_and_neither_listed_as_work_nor_exported(site, tmp_path, capsys):
     store = CaseStore(site)
     ids = [store.add_unlabelled(small_case(number, labelled=False)).id for number in range(2)]

@@ -178,6 +178,8 @@ def test_one_damaged_case_is_named_with_the_way_out(store):
     (saved.folder / "case.json").write_text("{")
     with pytest.raises(DataError, match=rf"damaged-cases.*{saved.id}.*site repair"):
         store.cases()
+    cases, damaged = store.readable_cases()
+    assert (len(cases), list(damaged)) == (1, [saved.id])
     (saved.folder / "case.json").write_text('{"store_version": 1, "volumes": {}, "sha256": 3}')
     assert len(store.cases()) == 2, "hashes are for verify"
     (saved.folder / "case.json").write_text('{"store_version": 1, "volumes": ["T1w"]}')
