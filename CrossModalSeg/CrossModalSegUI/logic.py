@@ -192,8 +192,8 @@ class SegmentationLogic:
 
     # --- the site's cases
 
-    def site_work(self, folder: str | Path, limit: int) -> site.SiteWork:
-        """What there is in the site folder, and the cases to correct next. Raises DataError."""
+    def site_work(self, folder: str | Path, limit: int) -> site.SiteWork | None:
+        """What there is in the site folder, and the cases to correct next; None where it is no site yet. Raises DataError."""
         return site.work(self._open_site(Path(folder)), limit)
 
     def rank(self, folder: str | Path, bundle: Bundle, device: str = "auto") -> None:

@@ -18,6 +18,7 @@ from CrossModalSegLib.site.case_files import CaseFiles, SavedCase
 from CrossModalSegLib.site.case_store import BasedOn
 from CrossModalSegLib.site.cases import STATUSES, SiteCase
 from CrossModalSegLib.site.finetune_base import learnt_patients
+from CrossModalSegLib.site.folder import SITE_FILE
 from CrossModalSegLib.site.work_list import WorkItem, read_ranking, work_list
 from CrossModalSegUI.result_nodes import CaseNodes, segment_labels
 from CrossModalSegUI.scene_io import parent_transform_kind, world_volume
@@ -61,11 +62,18 @@ class SiteWork:
     damaged: Sequence[str]  # ids of cases that cannot be read
 
 
-def work(store: SiteFolder, limit: int) -> SiteWork:
-    """Raises DataError ``not-a-site`` or ``bad-ranking``."""
-    cases, damaged = store.readable_cases()
+def work(store: SiteFolder, limit: int) -> SiteWork | None:
+    """None where the folder is no site yet: the first case makes it one. Raises DataError ``not-a-site``, ``bad-ranking``,
+    or ``unreadable`` where the folder is gone, such as a network share."""
+    try:
+        if not (store.folder / SITE_FILE).is_file():
+            return None
+        cases, damaged = store.readable_cases()
+        items = work_list(cases, read_ranking(store.folder), limit, learnt_patients(store.folder, cases))
+    except OSError as error:
+        what = f"{store.folder} cannot be read: {error.strerror or error}"
+        raise DataError("unreadable", what, "check that the folder is there, and that you may read it") from error
     counts = Counter(case.status for case in cases)
-    items = work_list(cases, read_ranking(store.folder), limit, learnt_patients(store.folder, cases))
     forks = [case.id for case in cases if case.forks]
     return SiteWork({status: counts[status] for status in STATUSES}, items, forks, list(damaged))
 

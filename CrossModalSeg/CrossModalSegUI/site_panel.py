@@ -11,7 +11,6 @@ from slicer.i18n import tr as _
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.site.case_files import SavedCase
-from CrossModalSegLib.site.folder import SITE_FILE
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
@@ -120,15 +119,14 @@ class SitePanel:
     def look(self) -> None:
         """Read the site folder anew. A folder that is no site yet is not an error: the first case makes it one."""
         text = self._ui.siteFolderEdit.text.strip()
-        if not text or not (Path(text) / SITE_FILE).is_file():
-            self._work.show(None)
-            self._on_look(None)
-            return
-        self._on_look(Path(text))
         try:
-            self._work.show(self._logic.site_work(text, _SHOWN_CASES))
+            work = self._logic.site_work(text, _SHOWN_CASES) if text else None
         except CrossModalSegError as error:
+            self._on_look(Path(text))
             self._work.show_problem(error)
+            return
+        self._on_look(Path(text) if work else None)
+        self._work.show(work)
 
     def _tried(self, action: Callable[[], _T]) -> _T | None:
         """What ``action`` gives; None where it fails, which is shown."""

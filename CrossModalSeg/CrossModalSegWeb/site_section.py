@@ -8,7 +8,6 @@ from trame_server import Server
 
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.site.case_files import SavedCase
-from CrossModalSegLib.site.folder import SITE_FILE
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase
@@ -71,12 +70,9 @@ class SiteSection:
         """Read the site folder anew. A folder that is no site yet is not an error: the first case makes it one."""
         folder, work, problem = self.folder, None, ""
         try:
-            if folder and (Path(folder) / SITE_FILE).is_file():
-                work = self._logic.site_work(folder, _SHOWN_CASES)
+            work = self._logic.site_work(folder, _SHOWN_CASES) if folder else None
         except CrossModalSegError as error:
             problem = f"{error.message} ({error.hint})"
-        except OSError as error:  # such as a network share that is gone
-            problem = f"{folder} cannot be read: {error.strerror or error}"
         items = work.items if work else ()
         cases = [
             {"id": item.case.id, "name": short_id(item.case.id), "status": item.case.status, "why": item.reason}

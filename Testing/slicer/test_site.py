@@ -100,6 +100,18 @@ def test_a_damaged_case_is_named_and_hides_no_work(logic, store, bundle):
     assert "Cannot be read: 012345. " in site_summary(work)
 
 
+def test_a_folder_that_is_no_site_yet_has_no_work_and_one_that_is_gone_is_told(mrml_scene, store, bundle):
+    class Gone(CaseStore):
+        def readable_cases(self):
+            raise OSError(116, "Stale file handle")
+
+    logic = SegmentationLogic(mrml_scene, WorkerClient(SubprocessWorkerProcess), Gone)
+    assert logic.site_work(store.folder, 10) is None
+    store.add_unlabelled(replace(case_of(bundle), labels={}))
+    with pytest.raises(DataError, match=r"unreadable.*Stale file handle"):
+        logic.site_work(store.folder, 10)
+
+
 def test_a_saved_scene_still_knows_the_case_and_the_revision(logic, store, bundle, mrml_scene, tmp_path):
     saved = store.save_correction(case_of(bundle))
     logic.open_site_case(saved.id, bundle, store.folder)
