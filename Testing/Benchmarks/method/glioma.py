@@ -2,7 +2,7 @@
 
     python -m Testing.Benchmarks.method.glioma
 
-Rows 1, 2, 3 and 9 of rows.py; the patients without labels are the unlabelled pool of row 9. Resumable; writes
+Rows 1, 2, 3, 5 and 9 of rows.py; the patients without labels are the unlabelled pool of row 9. Resumable; writes
 OUTPUT/<iterations>/<row>-<patient>/ and OUTPUT/<iterations>/table.md. Four patients rank no methods: this shows that the path works on real pairs.
 """
 
@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from CrossModalSegLib.training.training_case import TrainingCase, training_case
 from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
 from Testing.Benchmarks.method.patients import Scan
 from Testing.Benchmarks.method.rows import ROWS, Run
-from Testing.Benchmarks.method.run import REPOSITORY, tell
+from Testing.Benchmarks.method.run import REPOSITORY, changes_of, tell
 from Testing.Benchmarks.method.scoring import Window, rate
 
 DATA = REPOSITORY.parent / "shared" / "data" / "glioma"
@@ -35,6 +36,7 @@ TITLES = {
     "1": "supervised, FLAIR alone",
     "2": "supervised, T1c alone",
     "3": "supervised, early fusion",
+    "5": "supervised, this network, gated fusion",
     "9": "full method",
 }
 SPACING = 3.0
@@ -74,26 +76,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--iterations", type=int, default=600)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", nargs="*", choices=list(TITLES), default=list(TITLES), help="only these rows")
+    parser.add_argument("--patients", nargs="*", help="leave only these out, one at a time")
+    parser.add_argument("--set", nargs="*", default=[], metavar="TABLE.KEY=VALUE", help="other than in base.toml")
     args = parser.parse_args(argv)
+    if args.set and args.output == OUTPUT:
+        parser.error("--set needs an --output of its own: scores of other settings would end in one table")
     torch.set_num_threads(args.threads)
     patients = [GliomaPatient(folder) for folder in sorted(args.data.iterdir()) if folder.is_dir()]
     output = args.output / str(args.iterations)
+    tested = [one for one in patients if one.labelled and (not args.patients or one.folder.name in args.patients)]
+    if not tested:
+        parser.error(f"no patient with labels in {args.data}, or none of those named")
     for row in args.rows:
-        for left_out in (patient for patient in patients if patient.labelled):
-            carry_out(row, left_out, [one for one in patients if one is not left_out], output, args.iterations)
+        config = config_of(row, args.iterations, changes_of(args.set))
+        for left_out in tested:
+            carry_out(row, left_out, [one for one in patients if one is not left_out], output, config)
     write_atomically(output / "table.md", table(output).encode())
     print(table(output))
 
 
 def carry_out(
-    row: str, left_out: GliomaPatient, others: Sequence[GliomaPatient], output: Path, iterations: int
+    row: str, left_out: GliomaPatient, others: Sequence[GliomaPatient], output: Path, config: TrainingConfig
 ) -> None:
     """Train without one patient and score on that patient; nothing where scores are there."""
     folder = output / f"{row}-{left_out.folder.name}"
     if (folder / "scores.json").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    config, kind = config_of(row, iterations), ROWS[row]
+    kind = ROWS[row]
     torch.manual_seed(0)
     network = make_network(kind, config, 2)
     source = labelled_source(kind, [p.case(kind.scans) for p in others if p.labelled], config)
@@ -103,31 +113,39 @@ def carry_out(
     rated = rate(network, {slot: left_out.scan(slot) for slot in kind.scans}, window)
     scores = {SCANS[slot]: structures["whole tumour"] for slot, structures in rated.items()}
     write_atomically(
-        folder / "scores.json", json.dumps({"iterations": iterations, "scores": scores}, indent=1).encode()
+        folder / "scores.json",
+        json.dumps({"iterations": config.training.iterations, "scores": scores}, indent=1).encode(),
     )
 
 
-def config_of(row: str, iterations: int) -> TrainingConfig:
-    """The hippocampus benchmark's configuration on a coarser grid."""
-    config = Run(row, 0, 0, iterations).config("gated")
+def config_of(row: str, iterations: int, changes: Mapping[str, Any]) -> TrainingConfig:
+    """The hippocampus benchmark's configuration on a coarser grid; ``changes`` are entries by dotted name."""
+    config = Run(row, 0, 0, iterations, changes=changes).config("gated")
     return replace(config, name="glioma-pair", modalities=SCANS, spacing=SPACING)
 
 
 def table(output: Path) -> str:
-    """Dice of the patient that was left out, by row."""
-    found: dict[str, Mapping[str, Mapping[str, Sequence[float]]]] = {}
-    for row in TITLES:
-        runs = sorted(output.glob(f"{row}-*/scores.json"))
-        found[row] = {path.parent.name[2:]: json.loads(path.read_text("utf-8"))["scores"] for path in runs}
+    """Dice of the patient that was left out, by row; of FLAIR's label map / of T1c's, where a row has two."""
+    found = {row: _dice(output, row) for row in TITLES}
     names = sorted({name for patients in found.values() for name in patients})
     lines = [f"| Dice, whole tumour | {' | '.join(names)} | mean |", "|---" * (len(names) + 2) + "|"]
     for row, patients in found.items():
-        dice = [
-            np.mean([pair[0] for pair in patients[name].values()]) if name in patients else np.nan for name in names
-        ]
-        cells = " | ".join(f"{value:.3f}" for value in [*dice, np.mean(dice)])
-        lines.append(f"| {row}. {TITLES[row]} | {cells} |")
+        if patients:
+            means = [np.mean(scan) for scan in zip(*patients.values(), strict=True)]
+            cells = [_cell(patients.get(name, ())) for name in names] + [_cell(means)]
+            lines.append(f"| {row}. {TITLES[row]} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _dice(output: Path, row: str) -> dict[str, list[float]]:
+    """By patient, of each scan."""
+    runs = sorted(output.glob(f"{row}-*/scores.json"))
+    scores = {path.parent.name[2:]: json.loads(path.read_text("utf-8"))["scores"] for path in runs}
+    return {patient: [scans[name][0] for name in SCANS if name in scans] for patient, scans in scores.items()}
+
+
+def _cell(values: Sequence[float]) -> str:
+    return " / ".join(dict.fromkeys(f"{value:.3f}" for value in values)) or "–"
 
 
 if __name__ == "__main__":

@@ -412,10 +412,24 @@ def test_real_pairs_are_left_out_one_by_one_and_nothing_is_trained_twice(tmp_pat
     assert "9-b: 2/2, supervised" in printed
     assert "pseudo_label" in printed.split("9-b: 2/2")[1]  # of patient c, who has no labels
     assert "| Dice, whole tumour | a | b | mean |" in printed
+    (row_9,) = [line for line in printed.splitlines() if line.startswith("| 9. full method |")]
+    assert row_9.count(" / ") == 3, "a label map per scan"
     only_first = json.loads((tmp_path / "runs" / "2" / "1-a" / "scores.json").read_text())["scores"]
     assert set(only_first) == {"FLAIR"}
     glioma.main(list(map(str, arguments)))
     assert "2/2" not in capsys.readouterr().out
+    arguments += ["--rows", "1", "--patients", "b", "--set", "training.learning_rate=0.1"]
+    arguments[3] = tmp_path / "other"
+    glioma.main(list(map(str, arguments)))
+    assert [path.name for path in (tmp_path / "other" / "2").glob("*-*")] == ["1-b"]
+    with pytest.raises(SystemExit):
+        glioma.main([*map(str, arguments), "--patients", "c"])
+
+
+def test_other_settings_do_not_get_into_the_table_of_the_real_pairs(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        glioma.main(["--data", str(tmp_path), "--set", "training.learning_rate=0.1"])
+    assert "an --output of its own" in capsys.readouterr().err
 
 
 def test_a_curve_is_the_mean_over_the_seeds_as_far_as_all_have_come(tmp_path):
@@ -436,6 +450,7 @@ def test_the_tables_in_the_docs_are_those_of_the_scores_that_are_kept(tmp_path):
     shutil.copytree(MEASURED, kept)
     write_table(kept)
     assert_shows(REPOSITORY / "docs" / "method.md", (kept / "table.md").read_text(encoding="utf-8"))
+    assert_shows(REPOSITORY / "docs" / "method.md", glioma.table(MEASURED.parent / "measured-glioma" / "600"))
 
 
 def test_scores_that_are_kept_are_those_that_the_campaign_would_measure():
