@@ -49,6 +49,20 @@ def test_without_a_site_there_is_nothing_to_adapt(panel):
     assert not panel.ui.useModelButton.enabled
 
 
+def test_a_site_that_is_gone_is_told_and_gives_nothing_to_adapt_until_it_is_back(panel, monkeypatch):
+    def gone(_store):
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as share:
+        share.setattr(CaseStore, "readable_cases", gone)
+        panel.ui.refreshSiteButton.click()
+        assert "Stale file handle" in panel.ui.workLabel.text
+        assert not panel.ui.adaptButton.enabled
+    panel.ui.refreshSiteButton.click()
+    assert "0 cases" in panel.ui.workLabel.text
+    assert panel.ui.adaptButton.enabled
+
+
 def test_adapting_shows_plan_and_time_left_and_can_be_cancelled_and_gone_on_with(desktop, panel, site, tmp_path):
     use_stub(panel, tmp_path, PROGRESS)
     panel.ui.budgetSpin.value = 15
