@@ -277,7 +277,7 @@ class CaseStore:
             earlier = sorted(int(path.name) for path in folder.glob(f"{REVISIONS}/[0-9]*") if path.name.isdecimal())
             number = earlier[-1] + 1 if earlier else 1
             parent = self._newest(folder, earlier) if facts.parent == "latest" else facts.parent
-            if parent is not None and parent not in earlier:
+            if facts.parent not in (None, "latest", *earlier):
                 hint = "see the revisions with crossmodalseg site show"
                 raise DataError("no-such-revision", f"case {folder.name} has no revision {parent}", hint)
             content = {"kind": facts.kind, "author": facts.author, "parent": parent, "bundle": dict(case.bundle)}

@@ -257,6 +257,20 @@ def test_all_revisions_of_those_who_save_at_once_are_there(tmp_path):
         assert facts["author"] == CaseStore(tmp_path).site().author_hash(f"author {saved.index(one)}")
 
 
+def test_a_revision_that_comes_while_the_newest_is_looked_for_is_the_one_that_is_built_on(tmp_path):
+    class Interrupted(CaseStore):
+        others = 1
+
+        def _newest(self, folder, numbers):
+            if self.others:
+                self.others -= 1
+                CaseStore(tmp_path).save_correction(case(), "another")
+            return super()._newest(folder, numbers)
+
+    saved = Interrupted(tmp_path).save_correction(case(), "one")
+    assert (saved.revision, saved.parent) == (2, 1)
+
+
 def test_the_hash_of_a_scan_depends_on_voxels_and_place_alone():
     volume = sampled(ramp, grid_around((0, 0, 0), (4, 5, 6), (1, 2, 3)), "T1w")
     moved = sampled(ramp, grid_around((0, 0, 1), (4, 5, 6), (1, 2, 3)), "T1w")
