@@ -64,15 +64,15 @@ class SiteWork:
 
 def work(store: SiteFolder, limit: int) -> SiteWork | None:
     """None where the folder is no site yet: the first case makes it one. Raises DataError ``not-a-site``, ``bad-ranking``,
-    or ``unreadable`` where the folder is gone, such as a network share."""
+    or ``site-unreadable`` where the folder is there but not to be read, such as a network share that does not answer."""
     try:
         if not (store.folder / SITE_FILE).is_file():
             return None
         cases, damaged = store.readable_cases()
-        items = work_list(cases, read_ranking(store.folder), limit, learnt_patients(store.folder, cases))
+        items = work_list(cases, read_ranking(store.folder), limit, learnt_patients(store.folder, cases, damaged))
     except OSError as error:
         what = f"{store.folder} cannot be read: {error.strerror or error}"
-        raise DataError("unreadable", what, "check that the folder is there, and that you may read it") from error
+        raise DataError("site-unreadable", what, "check that the folder is there, and that you may read it") from error
     counts = Counter(case.status for case in cases)
     forks = [case.id for case in cases if case.forks]
     return SiteWork({status: counts[status] for status in STATUSES}, items, forks, list(damaged))

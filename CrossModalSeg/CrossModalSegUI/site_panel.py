@@ -122,7 +122,7 @@ class SitePanel:
         try:
             work = self._logic.site_work(text, _SHOWN_CASES) if text else None
         except CrossModalSegError as error:
-            self._on_look(None if error.code == "unreadable" else Path(text))
+            self._on_look(None if error.code == "site-unreadable" else Path(text))
             self._work.show_problem(error)
             return
         self._on_look(Path(text) if work else None)

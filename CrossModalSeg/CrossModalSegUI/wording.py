@@ -17,6 +17,7 @@ from CrossModalSegUI.translation import tr as _
 
 SIGNS = {"error": "✖", "warning": "⚠", "info": "ℹ"}
 _SHOWN_ID = 6  # of a case of the site
+_NAMED = 5  # damaged cases
 
 
 def sentence(text: str) -> str:
@@ -142,7 +143,10 @@ def site_summary(work: SiteWork) -> str:
         listed = ", ".join(map(short_id, work.forks))
         text += " " + _("Corrected twice, independently: {listed}. Approve one of both.").format(listed=listed)
     if work.damaged:
-        listed = ", ".join(map(short_id, work.damaged))
+        more = len(work.damaged) - _NAMED
+        listed = ", ".join(map(short_id, work.damaged[:_NAMED])) + (
+            _(" and {more} more").format(more=more) if more > 0 else ""
+        )
         text += " " + _("Cannot be read: {listed}. The command crossmodalseg site verify says why.").format(
             listed=listed
         )

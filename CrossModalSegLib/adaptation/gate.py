@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats
 
 from CrossModalSegLib.contradictions import AT_LEAST_0, AT_LEAST_2, FRACTION, Contradiction, Range, out_of_range, refuse
+from CrossModalSegLib.plurals import counted
 
 Decision = Literal["promote", "keep", "insufficient-evidence"]
 ROUNDING = 1e-9  # a fall of exactly the limit is allowed, however it was computed
@@ -219,7 +220,7 @@ def _falls(group: str, changes: GroupChanges, rules: GateRules) -> Iterable[tupl
 def _doubts(site: GroupChanges, rules: GateRules) -> Iterable[str]:
     patients = site.mean.patients if site.mean else 0
     if patients < rules.fewest_patients:
-        yield f"corrected cases of {patients} patients could be held out, {rules.fewest_patients} are needed"
+        yield f"corrected cases of {counted(patients, 'patient')} could be held out, {rules.fewest_patients} are needed"
     elif site.mean and site.mean.low <= 0:
         interval = f"{site.mean.low:+.3f} to {site.mean.high:+.3f}"
         yield f"the gain of {site.mean.difference:+.3f} may be chance: its {rules.confidence:.0%} interval is {interval}"
@@ -231,7 +232,7 @@ def _doubts_about_new(cases: Sequence[PairedCase], names: Sequence[str], rules: 
         change = _change(name, cases, partial(_where_it_occurs, name=name), rules)
         patients = change.patients if change else 0
         if change is None or patients < rules.fewest_patients:
-            yield f"held-out cases of {patients} patients show the new {name}, {rules.fewest_patients} are needed"
+            yield f"held-out cases of {counted(patients, 'patient')} show the new {name}, {rules.fewest_patients} are needed"
         elif change.candidate < rules.new_structure_least - ROUNDING:
             least = rules.new_structure_least
             yield f"the new {name} is not found well: mean Dice {change.candidate:.3f}, at least {least:g} is needed"

@@ -15,6 +15,7 @@ from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import Volume, read_grid, read_volume
 from CrossModalSegLib.inference.inference import modality_slot
+from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.site.case_files import file_sha256
 from CrossModalSegLib.site.cases import SiteCase
 from CrossModalSegLib.training.training_case import TrainingCase, training_case
@@ -100,7 +101,7 @@ def site_data(
         notes += (f"the two scans of a corrected case lie {usual:.1f} mm apart (median of {len(known)}): {what}",)
     problems = [words for one in checked for words in one.problems]
     if not any((one.case is not None and one.case.labels) or one.problems for one in checked):
-        problems += [f"none of the {len(cases)} cases has corrected labels", *notes]
+        problems += [f"{counted(len(cases), 'case')}, and none has corrected labels", *notes]
     elif not problems and not any(one.values for one in checked):
         problems.append(f"the labels of all {len(labelled)} corrected cases are empty")
     if problems:

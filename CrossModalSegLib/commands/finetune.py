@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from CrossModalSegLib.errors import ConfigError, CrossModalSegError, InputError, OutputError
+from CrossModalSegLib.plurals import counted
 
 if TYPE_CHECKING:
     import torch
@@ -202,7 +203,7 @@ def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display")
     if taken:
         show.line(f"there will be time to learn from about {taken}")
     folds = len(run.plan.folds)
-    trainings = [f"{folds} trainings of {schedule.fold_steps} steps"] if folds else []
+    trainings = [f"{counted(folds, 'training')} of {schedule.fold_steps} steps"] if folds else []
     trainings.append(f"one of {schedule.final_steps}")
     show.line(
         f"{' and '.join(trainings)} at {schedule.step_seconds:.2f} s per step, {run.plan.case_seconds:.1f} s per scored "

@@ -57,7 +57,7 @@ def next_cases(args: argparse.Namespace) -> int:
     from CrossModalSegLib.site.work_list import read_ranking, work_list
 
     (cases, damaged), ranking = store_of(args).readable_cases(), read_ranking(args.site)
-    items = work_list(cases, ranking, max(args.limit, 0), learnt_patients(args.site, cases))
+    items = work_list(cases, ranking, max(args.limit, 0), learnt_patients(args.site, cases, damaged))
     rows = [
         (str(place), item.case.id, item.case.status, "-" if item.gain is None else f"{item.gain:.2f}", item.reason)
         for place, item in enumerate(items, start=1)

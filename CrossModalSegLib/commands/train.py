@@ -98,7 +98,7 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
         without = f"{counted(len(datalist.unlabelled), 'case')} without labels, " if datalist.unlabelled else ""
         several = f" in {processes.world} processes" if processes.world > 1 else ""
         print(
-            f"{len(datalist.training)} training and {len(datalist.validation)} validation cases, {without}"
+            f"{counted(len(datalist.training), 'training case')}, {len(datalist.validation)} for validation, {without}"
             f"{counted(len(label_map.structures), 'structure')}, {counted(config.training.iterations, 'iteration')} on {device}{several}",
             file=sys.stderr,
         )

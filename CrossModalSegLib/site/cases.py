@@ -169,6 +169,8 @@ def read_case(
     read = index.read if index else _read
     try:
         return _read_case(folder, site, splits, folder.name in excluded, read)
+    except (NotADirectoryError, PermissionError) as error:  # other faults are not this case's, but the whole folder's
+        raise DataError("damaged-case", f"{folder} cannot be read: {error.strerror}", REPAIR_HINT) from error
     except (AttributeError, TypeError, ValueError) as error:  # JSON, but not of the kind that it should be
         raise DataError("damaged-case", f"{folder}: {type(error).__name__} {error}", REPAIR_HINT) from error
 

@@ -1,7 +1,7 @@
 """Which bundle a fine-tuning begins with, and what its child is called."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
@@ -29,10 +29,11 @@ def choose_base(site: Path, name: str | None, cases: Sequence[SiteCase]) -> Bund
     return load_bundle(named[0] if named else STARTER, places)
 
 
-def learnt_patients(site: Path, cases: Sequence[SiteCase]) -> set[str]:
-    """The patients of whom the site's newest model has learnt; none where the site has no model of its own."""
+def learnt_patients(site: Path, cases: Sequence[SiteCase], damaged: Collection[str] = ()) -> set[str]:
+    """The patients of whom the site's newest model has learnt. None where the site has no model of its own, or where some
+    of its cases are ``damaged``: whose they are is not known."""
     own = site_models(site)
-    return known_patients(newest(own), cases) if own else set()
+    return known_patients(newest(own), cases) if own and not damaged else set()
 
 
 def newest(models: Sequence[Bundle]) -> Bundle:

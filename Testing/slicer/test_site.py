@@ -13,6 +13,7 @@ from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.segmentation_nodes import add_segmentation
+from CrossModalSegUI.site import SiteWork
 from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegUI.wording import site_summary
 from CrossModalSegUI.worker_client import WorkerClient
@@ -100,6 +101,11 @@ def test_a_damaged_case_is_named_and_hides_no_work(logic, store, bundle):
     assert "Cannot be read: 012345. " in site_summary(work)
 
 
+def test_of_many_damaged_cases_the_first_are_named():
+    work = SiteWork({"unlabelled": 0}, [], [], [str(number) * 16 for number in range(8)])
+    assert "Cannot be read: 000000, 111111, 222222, 333333, 444444 and 3 more. " in site_summary(work)
+
+
 def test_a_folder_that_is_no_site_yet_has_no_work_and_one_that_is_gone_is_told(mrml_scene, store, bundle):
     class Gone(CaseStore):
         def readable_cases(self):
@@ -108,7 +114,7 @@ def test_a_folder_that_is_no_site_yet_has_no_work_and_one_that_is_gone_is_told(m
     logic = SegmentationLogic(mrml_scene, WorkerClient(SubprocessWorkerProcess), Gone)
     assert logic.site_work(store.folder, 10) is None
     store.add_unlabelled(replace(case_of(bundle), labels={}))
-    with pytest.raises(DataError, match=r"unreadable.*Stale file handle"):
+    with pytest.raises(DataError, match=r"site-unreadable.*Stale file handle"):
         logic.site_work(store.folder, 10)
 
 

@@ -79,14 +79,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--patients", nargs="*", help="leave only these out, one at a time")
     parser.add_argument("--set", nargs="*", default=[], metavar="TABLE.KEY=VALUE", help="other than in base.toml")
     args = parser.parse_args(argv)
-    if args.set and args.output == OUTPUT:
+    if args.set and args.output.resolve() == OUTPUT:
         parser.error("--set needs an --output of its own: scores of other settings would end in one table")
     torch.set_num_threads(args.threads)
     patients = [GliomaPatient(folder) for folder in sorted(args.data.iterdir()) if folder.is_dir()]
     output = args.output / str(args.iterations)
-    tested = [one for one in patients if one.labelled and (not args.patients or one.folder.name in args.patients)]
-    if not tested:
-        parser.error(f"no patient with labels in {args.data}, or none of those named")
+    labelled = {one.folder.name: one for one in patients if one.labelled}
+    if not labelled or not set(args.patients or ()) <= labelled.keys():
+        parser.error(f"{args.data} has labels of these patients: {', '.join(labelled) or 'none'}")
+    tested = [labelled[name] for name in args.patients or labelled]
     for row in args.rows:
         config = config_of(row, args.iterations, changes_of(args.set))
         for left_out in tested:

@@ -103,5 +103,5 @@ def test_an_error_is_an_event_too(tmp_path, capsys):
     assert run(folder, "--events") == 2
     (event,) = map(json.loads, capsys.readouterr().out.splitlines())
     assert (event["event"], event["code"]) == ("failed", "site-data")
-    assert "none of the 1 cases" in event["message"]
+    assert "1 case, and none has" in event["message"]
     assert event["hint"]

@@ -59,7 +59,7 @@ def test_a_patient_without_any_structure_is_learnt_from_and_judged_on_and_a_dama
 def test_a_site_without_corrections_is_refused(tmp_path, capsys):
     folder = prepare(tmp_path, 0, 1)
     assert run(folder) == 2
-    assert "none of the 1 cases has corrected labels" in capsys.readouterr().err
+    assert "1 case, and none has corrected labels" in capsys.readouterr().err
 
 
 def test_a_name_that_the_site_s_models_have_already_is_refused(tmp_path, capsys):

@@ -99,7 +99,7 @@ def test_a_doubt_is_no_reason_against_the_candidate_but_none_to_promote_it_eithe
 def test_a_single_patient_is_insufficient_evidence():
     verdict = judge(BETTER[:1], SAME)
     assert verdict.decision == "insufficient-evidence"
-    assert "1 patients could be held out, 2 are needed" in verdict.reasons[0]
+    assert "1 patient could be held out, 2 are needed" in verdict.reasons[0]
     assert judge([], SAME).decision == "insufficient-evidence"
 
 
@@ -163,7 +163,7 @@ def test_where_a_new_structure_does_not_occur_nothing_is_known_of_it():
     one_shows_it = cases({"left": (0.8, 0.85), "tumour": (0.0, 0.8)}, absent, absent)
     verdict = judge(one_shows_it, SAME, new=["tumour"])
     assert verdict.decision == "insufficient-evidence"
-    assert "held-out cases of 1 patients show the new tumour, 2 are needed" in verdict.reasons
+    assert "held-out cases of 1 patient show the new tumour, 2 are needed" in verdict.reasons
     mostly_absent = cases(*[{"left": (0.8, 0.85), "tumour": (0.0, 0.4)}] * 2, *[absent] * 8)
     assert judge(mostly_absent, SAME, new=["tumour"]).decision == "insufficient-evidence"
     assert "held-out cases of 0 patients show the new tumour" in judge(BETTER, SAME, new=["tumour"]).reasons[0]

@@ -143,7 +143,7 @@ def test_excluded_cases_are_left_out_and_where_nothing_is_left_all_reasons_are_t
     store.exclude(first.id)
     assert check(store, bundle).notes == (f"case {first.id} is left out: it is excluded",)
     store.exclude(second.id)
-    with pytest.raises(DataError, match="none of the 4 cases has corrected labels") as refused:
+    with pytest.raises(DataError, match="4 cases, and none has corrected labels") as refused:
         check(store, bundle)
     assert f"case {second.id} is left out: it is excluded" in refused.value.message
     store.exclude(second.id, False)

@@ -97,7 +97,7 @@ class _Recorder:
 
 def test_training_says_what_it_trains_on_and_what_it_published(trained):
     assert trained.exit_code == 0
-    assert "2 training and 1 validation cases, 2 structures, 3 iterations on cpu" in trained.stderr
+    assert "2 training cases, 1 for validation, 2 structures, 3 iterations on cpu" in trained.stderr
     assert trained.stdout == f"published {trained.bundle} ({load_bundle(trained.bundle).sha256[:12]})\n"
 
 
@@ -178,7 +178,7 @@ def test_cases_with_volumes_train_a_bundle_too(tmp_path, capsys):
     (tmp_path / "tiny.toml").write_text(CONFIG)
     assert train(tmp_path) == 0
     assert load_bundle(tmp_path / "run" / "tiny").label_map.channels == (0, LEFT, RIGHT)
-    assert "2 training and 0 validation cases, 2 structures" in capsys.readouterr().err
+    assert "2 training cases, 0 for validation, 2 structures" in capsys.readouterr().err
     assert "No validation cases were given." in (tmp_path / "run" / "tiny" / "docs" / "README.md").read_text()
 
 
@@ -186,7 +186,7 @@ def test_cases_without_labels_take_part_and_are_counted(tmp_path, capsys):
     write_cases(tmp_path / "maps", 3, unlabelled=2)
     (tmp_path / "tiny.toml").write_text(CONFIG)
     assert train(tmp_path) == 0
-    assert "1 training and 0 validation cases, 2 cases without labels" in capsys.readouterr().err
+    assert "1 training case, 0 for validation, 2 cases without labels" in capsys.readouterr().err
     training = load_bundle(tmp_path / "run" / "tiny").metadata["crossmodalseg"]["training"]
     assert training["unlabelled cases"] == 2
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["teacher"] is not None

@@ -180,6 +180,10 @@ def test_one_damaged_case_is_named_with_the_way_out(store):
         store.cases()
     cases, damaged = store.readable_cases()
     assert (len(cases), list(damaged)) == (1, [saved.id])
+    (saved.folder / "case.json").write_text('{"store_version": 1, "volumes": {}, "sha256": {}}')
+    (saved.folder / "revisions").write_text("a file")
+    assert list(store.readable_cases()[1]) == [saved.id]
+    (saved.folder / "revisions").unlink()
     (saved.folder / "case.json").write_text('{"store_version": 1, "volumes": {}, "sha256": 3}')
     assert len(store.cases()) == 2, "hashes are for verify"
     (saved.folder / "case.json").write_text('{"store_version": 1, "volumes": ["T1w"]}')

@@ -113,7 +113,7 @@ def test_the_command_trains_in_two_processes_and_publishes_once(tmp_path):
     run = torchrun("-m", "CrossModalSegLib.cli", "train", *arguments, "--device", "cpu")
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("published") == 1
-    assert run.stderr.count("2 training and 1 validation cases, 1 case without labels") == 1
+    assert run.stderr.count("2 training cases, 1 for validation, 1 case without labels") == 1
     assert "on cpu in 2 processes" in run.stderr
     assert load_bundle(tmp_path / "run" / "tiny").label_map.channels == (0, 2, 41)
     assert sorted(item.name for item in (tmp_path / "run").iterdir()) == [
