@@ -8,6 +8,7 @@ OUTPUT/<iterations>/<row>-<patient>/ and OUTPUT/<iterations>/table.md. Four pati
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LabelMap, Structure
-from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
 from CrossModalSegLib.training.training_case import TrainingCase, training_case
 from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
 from Testing.Benchmarks.method.patients import Scan
@@ -99,9 +100,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 def carry_out(
     row: str, left_out: GliomaPatient, others: Sequence[GliomaPatient], output: Path, config: TrainingConfig
 ) -> None:
-    """Train without one patient and score on that patient; nothing where scores are there."""
+    """Train without one patient and score on that patient; nothing where scores are there. Leaves the program where they
+    are of other settings; those of before settings were noted are taken for the default ones."""
     folder = output / f"{row}-{left_out.folder.name}"
+    settings = json.loads(json.dumps(config_to_tables(config)))
     if (folder / "scores.json").exists():
+        before = json.loads((folder / "scores.json").read_text("utf-8")).get("configuration")
+        if (before or default_settings(row, config)) != settings:
+            sys.exit(f"{folder} has scores of other settings: give another --output")
         return
     folder.mkdir(parents=True, exist_ok=True)
     kind = ROWS[row]
@@ -115,8 +121,14 @@ def carry_out(
     scores = {SCANS[slot]: structures["whole tumour"] for slot, structures in rated.items()}
     write_atomically(
         folder / "scores.json",
-        json.dumps({"iterations": config.training.iterations, "scores": scores}, indent=1).encode(),
+        json.dumps({"scores": scores, "configuration": settings}, indent=1).encode(),
     )
+
+
+def default_settings(row: str, config: TrainingConfig) -> dict[str, Any]:
+    """As JSON, those of a row that is trained as long as ``config`` says."""
+    settings: dict[str, Any] = json.loads(json.dumps(config_to_tables(config_of(row, config.training.iterations, {}))))
+    return settings
 
 
 def config_of(row: str, iterations: int, changes: Mapping[str, Any]) -> TrainingConfig:

@@ -424,6 +424,8 @@ def test_real_pairs_are_left_out_one_by_one_and_nothing_is_trained_twice(tmp_pat
     assert [path.name for path in (tmp_path / "other" / "2").glob("*-*")] == ["1-b"]
     with pytest.raises(SystemExit):
         glioma.main([*map(str, arguments), "--patients", "c"])
+    with pytest.raises(SystemExit, match="1-b has scores of other settings"):
+        glioma.main([*map(str, arguments), "--set", "training.learning_rate=0.2"])
 
 
 def test_other_settings_do_not_get_into_the_table_of_the_real_pairs(tmp_path, capsys):
