@@ -19,6 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 MODULE_DOCUMENT = REPOSITORY / "docs" / "slicer-module.md"
 TRAINING = REPOSITORY / "docs" / "training.md"
+RELIABILITY = REPOSITORY / "docs" / "reliability.md"
 DOCUMENTS = [README, *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -132,3 +133,21 @@ def test_every_python_file_named_in_a_document_exists(document):
     folders = ("CrossModalSeg", "CrossModalSegLib", "Testing", "scripts", "training_cli")
     there = [path.relative_to(REPOSITORY).as_posix() for name in folders for path in (REPOSITORY / name).rglob("*.py")]
     assert {name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in there)} == set()
+
+
+def test_every_test_that_the_promises_name_is_there():
+    named = re.findall(r"\[([^\]]+)\]\(\.\./(Testing/[^)\s]+\.py)\)", text_of(RELIABILITY))
+    promised = [(sentence, file) for sentence, file in named if Path(file).name != sentence]
+    assert len(promised) > 50
+    missing = [
+        f"{file}: {sentence}"
+        for sentence, file in promised
+        if f"def test_{sentence.replace(' ', '_')}(" not in text_of(REPOSITORY / file)
+    ]
+    assert missing == []
+
+
+def test_no_other_system_is_claimed_than_the_one_that_was_tested():
+    systems = re.findall(r'"Operating System :: ([^"]+)"', text_of(REPOSITORY / "pyproject.toml"))
+    assert systems == ["POSIX :: Linux"]
+    assert "You need Linux" in text_of(README)
