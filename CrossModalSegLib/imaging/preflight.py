@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from CrossModalSegLib.errors import GeometryError
+from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.geometry import body_box, overlap_fraction
 from CrossModalSegLib.imaging.volume import Volume
 
@@ -20,16 +21,6 @@ _SMALL_EXTENT_MM = 20.0
 _LARGE_EXTENT_MM = 700.0
 _BELOW_ANY_MR = -500.0  # HU of air and lung; MR intensities, z-scored ones too, do not go there
 _ABOVE_ANY_AIR = -200.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing worth knowing: ``message`` names the value, ``remedy`` says what to do about it."""
-
-    severity: Literal["info", "warning", "error"]
-    code: str
-    message: str
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,8 @@ def examine(volumes: Sequence[Volume]) -> Preflight:
     pairs = list(combinations(volumes, 2))
     field_overlap = min((100 * overlap_fraction(a.grid, b.grid) for a, b in pairs), default=None)
     body_overlap = min((100 * _box_overlap(body_box(a), body_box(b)) for a, b in pairs), default=None)
-    findings = [*_overlap_findings(field_overlap, body_overlap)]
+    findings = [finding for volume in volumes for finding in volume.findings]
+    findings += _overlap_findings(field_overlap, body_overlap)
     for one in facts:
         findings += [*_spacing_findings(one), *_extent_findings(one), *_orientation_findings(one)]
         findings += _modality_findings(one)

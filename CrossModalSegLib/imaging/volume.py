@@ -15,6 +15,7 @@ from CrossModalSegLib.atomic import staged_file
 from CrossModalSegLib.errors import GeometryError, InputError, OutputError
 from CrossModalSegLib.imaging import dicom
 from CrossModalSegLib.imaging.channels import split_channel
+from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.grid import Grid
 
 WRITABLE = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -28,12 +29,14 @@ _LARGEST_SHEAR_DEGREES = 0.1
 class Volume:
     """A scan: ``array`` float32 indexed (K, J, I) = slices, rows, columns, on ``grid``, of ``modality`` ("T1w", "CT").
 
-    Raises InputError ``not-3d`` where an axis has a single voxel: one slice is no volume.
+    ``findings`` is what was found out while it was read, and is worth knowing: the preflight passes it on. Raises
+    InputError ``not-3d`` where an axis has a single voxel: one slice is no volume.
     """
 
     array: np.ndarray
     grid: Grid
     modality: str
+    findings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.shape != self.grid.shape_kji:
