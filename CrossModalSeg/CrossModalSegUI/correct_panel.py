@@ -1,4 +1,4 @@
-"""The Correct section: Slicer's Segment Editor on the result, set so that a stroke leaves the neighbours alone."""
+"""The Correct section: Slicer's Segment Editor on the result, set for what a stroke may change."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from CrossModalSegUI.case_nodes import CaseNodes
-from CrossModalSegUI.correction import protect_neighbours
+from CrossModalSegUI.correction import DEFAULT_MASKING, set_masking
 from CrossModalSegUI.dialogs import Dialogs
 
 _EDITOR_TAG = "CrossModalSeg"
@@ -57,8 +57,9 @@ class CorrectPanel:
         node = _editor_node(self._case.segmentations[modality].GetScene())
         editor.setMRMLSegmentEditorNode(node)
         editor.setSegmentationNode(self._case.segmentations[modality])
-        editor.setSourceVolumeNode(self._case.volumes.get(modality))
-        protect_neighbours(node)
+        volume = self._case.volumes.get(modality)
+        editor.setSourceVolumeNode(volume)
+        set_masking(node, DEFAULT_MASKING, volume)
 
     def _restore(self, *_args: object) -> None:
         modality = self._modality

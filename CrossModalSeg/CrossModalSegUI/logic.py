@@ -173,11 +173,38 @@ class SegmentationLogic:
         """Earlier results of the same scans and model that have been corrected by hand."""
         return [case for case in self._earlier(volumes, bundle) if case.is_corrected()]
 
-    def save_correction(self, case: CaseNodes, folder: str | Path, author: str = "") -> SavedCase:
+    def is_unconfirmed(self, case: CaseNodes, folder: str | Path, author: str) -> bool:
+        """Whether ``author`` has to confirm that the segmentations are right before they are saved: nobody has changed
+        them. Raises InputError ``no-initials`` where somebody has to and there is no author; what `is_untouched` raises.
+        """
+        is_untouched = self.is_untouched(case, folder)
+        if is_untouched:
+            site.require_author(author)
+        return is_untouched
+
+    def is_untouched(self, case: CaseNodes, folder: str | Path) -> bool:
+        """Whether the segmentations of ``case`` are as the model, or the revision that was opened, has left them.
+
+        Raises LabelError where they cannot be read, DataError where the site cannot.
+        """
+        store = self._open_site(Path(folder))
+        origin = site.origin_of(case, store)
+        known = store.case(origin.case) if origin.case else None
+        return site.is_untouched(case, self._bundle_of(case).label_map, known, origin.revision)
+
+    def save_correction(
+        self, case: CaseNodes, folder: str | Path, author: str = "", is_confirmed: bool = False
+    ) -> SavedCase:
         """Put the scans of ``case`` and its segmentations, as they are now, into the site folder.
 
-        Where they were opened from there or saved before, this is the next revision after that one.
+        Where they were opened from there or saved before, this is the next revision after that one. What nobody has
+        changed is no correction: it is saved only where ``author`` says that it is right as it is (``is_confirmed``),
+        for a model must not learn its own output. Raises DataError ``untouched``, InputError ``no-initials``.
         """
+        if is_confirmed:
+            site.require_author(author)
+        elif self.is_untouched(case, folder):
+            raise site.untouched()
         store = self._open_site(Path(folder))
         origin = site.origin_of(case, store)
         files = replace(site.corrected_case(case, self._bundle_of(case)), case_id=origin.case)
@@ -206,7 +233,9 @@ class SegmentationLogic:
         return open_case(self.scene, self._open_site(Path(folder)).case(case_id), bundle)
 
     def approve(self, case: CaseNodes, folder: str | Path, author: str = "") -> SiteCase:
-        """Stand for the saved segmentations of ``case``. Raises DataError ``not-saved``, ``not-corrected``."""
+        """Stand for the saved segmentations of ``case``. Raises DataError ``not-saved``, ``not-corrected``, InputError
+        ``no-initials``."""
+        site.require_author(author)
         store = self._open_site(Path(folder))
         origin = site.origin_of(case, store)
         if origin.revision is None:

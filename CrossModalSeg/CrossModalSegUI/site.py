@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegLib.errors import DataError, GeometryError
+from CrossModalSegLib.errors import DataError, GeometryError, InputError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.labels import LabelMap
@@ -103,13 +103,33 @@ def mark_origin(node: Any, origin: Origin) -> None:
 
 def require_saved(case: CaseNodes, label_map: LabelMap, known: SiteCase, revision: int | None) -> None:
     """Raises DataError ``not-saved`` where the segmentations are not those of ``revision``, as they are now."""
+    if not _is_revision(case, label_map, known, revision):
+        raise not_saved()
+
+
+def is_untouched(case: CaseNodes, label_map: LabelMap, known: SiteCase | None, revision: int | None) -> bool:
+    """Whether nobody has changed anything in the segmentations since the model, or ``revision`` of ``known``, made them."""
+    return not case.is_corrected() or (known is not None and _is_revision(case, label_map, known, revision))
+
+
+def _is_revision(case: CaseNodes, label_map: LabelMap, known: SiteCase, revision: int | None) -> bool:
     saved = next((one for one in known.revisions if one.number == revision), None)
     files = saved.labels if saved else {}
-    same = set(files) == set(case.segmentations) and all(
+    return set(files) == set(case.segmentations) and all(
         np.array_equal(read_segmentation(path)[0], case.labels(modality, label_map)) for modality, path in files.items()
     )
-    if not same:
-        raise not_saved()
+
+
+def untouched() -> DataError:
+    return DataError(
+        "untouched", "nothing was changed in these segmentations", "correct them, or confirm them as they are"
+    )
+
+
+def require_author(author: str) -> None:
+    """Raises InputError ``no-initials``: somebody has to stand for what a model is not to learn from itself."""
+    if not author.strip():
+        raise InputError("no-initials", "nobody stands for these segmentations", "type your initials")
 
 
 def not_saved() -> DataError:

@@ -15,7 +15,7 @@ from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase
-from CrossModalSegUI.wording import saved_words
+from CrossModalSegUI.wording import saved_words, untouched_question
 from CrossModalSegUI.work_panel import WorkPanel
 
 _T = TypeVar("_T")
@@ -83,8 +83,10 @@ class SitePanel:
 
     def _save_correction(self, *_args: object) -> None:
         case, folder, author = self._case, self._ui.siteFolderEdit.text.strip(), self._ui.annotatorEdit.text.strip()
-        if case is not None:
-            self._save(lambda: self._logic.save_correction(case, folder, author), _("Correction saved"))
+        untouched = self._tried(lambda: case is not None and self._logic.is_unconfirmed(case, folder, author))
+        if case is None or untouched is None or (untouched and not self._dialogs.confirm(untouched_question(author))):
+            return
+        self._save(lambda: self._logic.save_correction(case, folder, author, untouched), _("Correction saved"))
 
     def _add_unlabelled(self, *_args: object) -> None:
         bundle, folder = self._bundle, self._ui.siteFolderEdit.text.strip()

@@ -9,6 +9,7 @@ from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.site.case_files import SavedCase
 from CrossModalSegUI.adaptation import AdaptationResult
 from CrossModalSegUI.background_command import CommandStatus
+from CrossModalSegUI.correction import Masking
 from CrossModalSegUI.inputs import Check, Remedy
 from CrossModalSegUI.review import ReviewEntry
 from CrossModalSegUI.run_state import Outcome, RunState, RunStatus
@@ -126,6 +127,29 @@ def reason_words(entry: ReviewEntry) -> str:
     return _("uncertain in {where} ({volume:.1f} mL)").format(where=where, volume=entry.volume_ml)
 
 
+# --- correcting
+
+
+def masking_words(masking: Masking) -> str:
+    """The entry of the selector."""
+    return {
+        Masking.LEAVE_NEIGHBOURS: _("Leave neighbours alone"),
+        Masking.TAKE_FROM_NEIGHBOURS: _("Take from neighbours"),
+        Masking.INSIDE_BODY: _("Anywhere inside the body"),
+    }[masking]
+
+
+def masking_hint(masking: Masking) -> str:
+    """What a stroke does, in a sentence; it is said where the user draws."""
+    return {
+        Masking.LEAVE_NEIGHBOURS: _("A stroke leaves neighbouring structures as they are."),
+        Masking.TAKE_FROM_NEIGHBOURS: _("A stroke takes from neighbouring structures."),
+        Masking.INSIDE_BODY: _(
+            "A stroke takes from neighbouring structures, and leaves the air around the body alone."
+        ),
+    }[masking]
+
+
 # --- the site
 
 
@@ -151,6 +175,14 @@ def site_summary(work: SiteWork) -> str:
             listed=listed
         )
     return text
+
+
+def untouched_question(author: str) -> str:
+    """What is asked before a result that nobody has changed is saved as a correction."""
+    return _(
+        "Nothing was changed in this result. Save it only if you have looked it over and it is right as it is: the model "
+        "will learn it as true.\n\nSave it as confirmed by {author}?"
+    ).format(author=author)
 
 
 def saved_words(words: str, saved: SavedCase) -> str:

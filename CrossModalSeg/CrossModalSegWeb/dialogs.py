@@ -13,18 +13,18 @@ class Dialogs:
     """One dialog at a time, over the page."""
 
     def __init__(self, server: Server):
-        self._state = PageState(server, "dialog", is_open=False, is_question=False, text="", hint="")
+        self._state = PageState(server, "dialog", is_open=False, is_question=False, text="", hint="", action="")
         self._state.on("answer", self._answer)
         self._on_yes: Callable[[], None] | None = None
 
     def show_error(self, error: CrossModalSegError) -> None:
         self._on_yes = None
-        self._open(is_question=False, text=error.message, hint=sentence(error.hint))
+        self._open(is_question=False, text=error.message, hint=sentence(error.hint), action="OK")
 
-    def ask(self, question: str, on_yes: Callable[[], None]) -> None:
-        """Ask; ``on_yes`` is called where the user agrees."""
+    def ask(self, question: str, action: str, on_yes: Callable[[], None]) -> None:
+        """Ask; ``on_yes`` is called where the user chooses ``action`` (a verb), and nothing by default."""
         self._on_yes = on_yes
-        self._open(is_question=True, text=question, hint="")
+        self._open(is_question=True, text=question, hint="", action=action)
 
     def _open(self, **content: bool | str) -> None:
         with self._state.flushed():

@@ -30,7 +30,7 @@ from trame_slicer.segmentation import (
     SegmentationIslandsMode,
 )
 
-from CrossModalSegUI.correction import protect_neighbours
+from CrossModalSegUI.correction import Masking, set_masking
 
 
 class _Islands(IslandsEffectUI):
@@ -128,11 +128,14 @@ class _Logic(SegmentEditorLogic):
 
 
 class Editor:
-    """Edits one segmentation at a time; a stroke leaves its neighbours alone."""
+    """Edits one segmentation at a time; `mask` says what a stroke may change."""
 
     def __init__(self, server: Server, application: SlicerApp):
         self._editor = application.segmentation_editor
         self._editor.show_3d(True)  # else the editor would take away the surfaces
+        # Slicer's logic spares other segments than the selected one, which trame-slicer does not tell it.
+        self._select = lambda segment_id: self._editor.editor_node.SetSelectedSegmentID(segment_id)
+        self._editor.active_segment_id_changed.connect(self._select)
         self._logic = _Logic(server, application)
 
     def place(self) -> None:
@@ -142,7 +145,11 @@ class Editor:
     def edit(self, segmentation: Any, volume: Any) -> None:
         """Edit a segmentation node over the volume node that it is of."""
         self._editor.set_active_segmentation(segmentation, volume)
-        protect_neighbours(self._editor.editor_node)
+
+    def mask(self, masking: Masking) -> None:
+        """What a stroke may change, of the segmentation that is edited, from here on."""
+        if self._editor.active_volume_node is not None:
+            set_masking(self._editor.editor_node, masking, self._editor.active_volume_node)
 
     def let_go(self) -> None:
         """Edit nothing."""

@@ -54,7 +54,7 @@ class FilesSection:
 
     def _close(self) -> None:
         if self._logic.status.state is RunState.IDLE:
-            self._dialogs.ask(_CLOSE, self._remove_all)
+            self._dialogs.ask(_CLOSE, "Close all", self._remove_all)
 
     def _remove_all(self) -> None:
         """Take all scans and results out of the scene, and with them out of the memory."""

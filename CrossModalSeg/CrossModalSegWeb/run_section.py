@@ -13,7 +13,7 @@ from CrossModalSegWeb.dialogs import Dialogs
 from CrossModalSegWeb.page_state import PageState
 from CrossModalSegWeb.scans_section import ScansSection
 
-_CORRECTED = "These scans have a corrected segmentation. It stays; the new one is added beside it. Go on?"
+_CORRECTED = "These scans have a corrected segmentation. It stays; the new one is added beside it."
 _DEVICES = {"auto": "Automatic", "cuda": "GPU", "cpu": "CPU"}
 
 
@@ -83,7 +83,7 @@ class RunSection:
         if self._logic.status.state is not RunState.IDLE or bundle is None or not self._scans.can_start:
             return
         if self._logic.corrected_cases(self._scans.volumes, bundle):
-            self._dialogs.ask(_CORRECTED, self._run)
+            self._dialogs.ask(_CORRECTED, "Segment again", self._run)
         else:
             await self._announce()
             self._run()

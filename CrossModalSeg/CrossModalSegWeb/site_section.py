@@ -11,7 +11,7 @@ from CrossModalSegLib.site.case_files import SavedCase
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase
-from CrossModalSegUI.wording import saved_words, short_id, site_summary
+from CrossModalSegUI.wording import saved_words, short_id, site_summary, untouched_question
 from CrossModalSegWeb.dialogs import Dialogs
 from CrossModalSegWeb.page_state import PageState
 from CrossModalSegWeb.scans_section import ScansSection
@@ -104,8 +104,16 @@ class SiteSection:
 
     def _save_correction(self) -> None:
         case, author = self._case, self._state["annotator"]
-        if case is not None and self.folder:
-            self._save(lambda: self._logic.save_correction(case, self.folder, author), "Correction saved")
+        if case is None or not self.folder:
+            return
+        save = lambda is_confirmed: self._save(
+            lambda: self._logic.save_correction(case, self.folder, author, is_confirmed), "Correction saved"
+        )
+        is_unconfirmed = self._tried(lambda: self._logic.is_unconfirmed(case, self.folder, author))
+        if is_unconfirmed:
+            self._dialogs.ask(untouched_question(author), "Save as confirmed", lambda: save(True))
+        elif is_unconfirmed is False:
+            save(False)
 
     def _add_unlabelled(self) -> None:
         bundle, volumes = self._scans.bundle, self._scans.volumes

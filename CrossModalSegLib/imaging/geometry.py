@@ -70,6 +70,19 @@ def body_box(volume: Volume, coarse_mm: float = 4.0) -> np.ndarray:
     return edges @ coarse.ijk_to_ras[:3, :3] + coarse.ijk_to_ras[:3, 3]
 
 
+def body_intensities(array: np.ndarray) -> tuple[float, float] | None:
+    """The range of intensities of a scan (K, J, I) that are brighter than the air around the body; None where no air can
+    be told from the body (a crop inside it, a scan in which much is darker than what its corners hold).
+    """
+    thinned = array[tuple(slice(None, None, max(1, n // _LATTICE)) for n in array.shape)].astype(np.float64)
+    level, noise = _background(np.maximum(_corner_values(array).astype(np.float64), _AIR_HU))
+    threshold = _foreground_threshold(np.maximum(thinned, _AIR_HU).ravel(), level, noise)
+    highest = float(array.max())
+    if threshold is None or level + threshold >= highest:
+        return None
+    return level + threshold, highest
+
+
 def resample_to(volume: Volume, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Bring ``volume`` onto ``grid``: (array float32, coverage bool), both of ``grid.shape_kji``.
 

@@ -1,4 +1,4 @@
-"""Strokes of Slicer's own Segment Editor logic across a border: the neighbours stay, nothing overlaps, erasing works."""
+"""Strokes of Slicer's own Segment Editor logic across a border: what may change does, the rest stays, nothing overlaps."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from scene_volumes import add_volume, linear_node, oblique_grid, put_under, rigi
 
 from CrossModalSegLib.errors import LabelError
 from CrossModalSegLib.labels import LabelMap, Structure
-from CrossModalSegUI.correction import protect_neighbours
+from CrossModalSegUI.correction import DEFAULT_MASKING, Masking, set_masking
 from CrossModalSegUI.result_nodes import add_segmentation, segment_labels
 
 SMALL = LabelMap(
@@ -27,15 +27,23 @@ def result():
 
 @pytest.fixture
 def editor(mrml_scene, slicer_logics):
-    """Slicer's editor logic on a result under a linear transform, set by `protect_neighbours`."""
+    """Slicer's editor logic on a result under a linear transform, set so that neighbours are left alone."""
     return Editor(mrml_scene, slicer_logics)
+
+
+def intensities():
+    """Body of 100 and more, with noise, in the middle; air of 0 with noise around it; the stroke reaches into both."""
+    random = np.random.default_rng(0)
+    values = np.abs(random.normal(0, 1, GRID.shape_kji))
+    values[2:-2, 2:-2, 2:-2] = 100 + 5 * np.abs(random.normal(size=GRID.shape_kji))[2:-2, 2:-2, 2:-2]
+    return values.astype(np.float32)
 
 
 class Editor:
     def __init__(self, scene, logics):
         import slicer
 
-        self.volume = add_volume(scene, GRID, np.random.default_rng(0).normal(size=GRID.shape_kji).astype(np.float32))
+        self.volume = add_volume(scene, GRID, intensities())
         put_under(self.volume, linear_node(scene, rigid_matrix(np.random.default_rng(0))))
         self.node = add_segmentation(scene, self.volume, result(), SMALL, "result")
         self.settings = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
@@ -45,7 +53,7 @@ class Editor:
         self.logic.SetMRMLScene(scene)
         self.logic.SetMRMLApplicationLogic(logics.application)
         self.logic.SetSegmentEditorNode(self.settings)
-        protect_neighbours(self.settings)
+        set_masking(self.settings, Masking.LEAVE_NEIGHBOURS, self.volume)
 
     def stroke(self, segment_id, mode, where=STROKE, bypass=False):
         """Apply ``where`` (K, J, I) bool to a segment as the editor's effects do; "Add", "Remove" or "Set"."""
@@ -65,12 +73,51 @@ class Editor:
         return segment_labels(self.node, self.volume, SMALL)
 
 
-def test_slicer_s_own_setting_would_eat_the_neighbours(editor):
+@pytest.mark.parametrize("segment_id", ["Segment_1", "Segment_2", "Segment_7"])
+def test_by_default_a_stroke_takes_from_the_neighbours_and_erasing_from_the_edited_one_alone(editor, segment_id):
+    set_masking(editor.settings, DEFAULT_MASKING, editor.volume)
+    value = int(segment_id.removeprefix("Segment_"))
+    editor.stroke(segment_id, "Add")
+    painted = np.where(STROKE, value, result())
+    np.testing.assert_array_equal(editor.labels, painted)
+    upper = STROKE & (np.arange(GRID.shape_kji[0])[:, None, None] > 4)
+    editor.stroke(segment_id, "Remove", upper)
+    np.testing.assert_array_equal(editor.labels, np.where(upper, 0, painted))
+    other = "Segment_2" if segment_id != "Segment_2" else "Segment_1"
+    editor.stroke(other, "Remove")
+    np.testing.assert_array_equal(editor.labels[STROKE], np.where(upper, 0, painted)[STROKE])
+
+
+@pytest.mark.parametrize("mode", ["Add", "Remove"])
+def test_inside_the_body_neighbours_give_way_and_air_stays(editor, mode):
+    set_masking(editor.settings, Masking.TAKE_FROM_NEIGHBOURS, editor.volume)
+    everywhere = np.ones(GRID.shape_kji, bool)
+    if mode == "Remove":
+        editor.stroke("Segment_1", "Add", everywhere)
+    set_masking(editor.settings, Masking.INSIDE_BODY, editor.volume)
+    editor.stroke("Segment_1", mode, everywhere)
+    body = intensities() > 50
+    assert 0 < body.sum() < body.size
+    expected = np.where(body, 1, result()) if mode == "Add" else np.where(body, 0, 1)
+    np.testing.assert_array_equal(editor.labels, expected)
+
+
+def test_a_choice_does_not_outlast_the_next_one(editor):
+    set_masking(editor.settings, Masking.INSIDE_BODY, editor.volume)
+    set_masking(editor.settings, Masking.TAKE_FROM_NEIGHBOURS, editor.volume)
+    editor.stroke("Segment_1", "Add", np.ones(GRID.shape_kji, bool))
+    assert (editor.labels == 1).all()
+
+
+def test_a_scan_without_air_is_all_body(editor):
     import slicer
 
-    editor.settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
-    editor.stroke("Segment_1", "Add")
-    assert (editor.labels[STROKE] == 1).all()
+    slicer.util.updateVolumeFromArray(
+        editor.volume, np.random.default_rng(0).normal(size=GRID.shape_kji).astype(np.float32)
+    )
+    set_masking(editor.settings, Masking.INSIDE_BODY, editor.volume)
+    editor.stroke("Segment_1", "Add", np.ones(GRID.shape_kji, bool))
+    assert (editor.labels == 1).all()
 
 
 @pytest.mark.parametrize("segment_id", ["Segment_1", "Segment_2", "Segment_7"])
@@ -118,10 +165,8 @@ def test_many_strokes_leave_one_layer_without_overlap(editor):
     assert editor.node.GetSegmentation().GetNumberOfLayers() == 1
 
 
-def test_where_the_user_lifts_the_mask_strokes_replace_instead_of_overlapping(editor):
-    import slicer
-
-    editor.settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+def test_where_strokes_take_from_neighbours_they_replace_instead_of_overlapping(editor):
+    set_masking(editor.settings, Masking.TAKE_FROM_NEIGHBOURS, editor.volume)
     for segment_id in ("Segment_1", "Segment_7", "Segment_2"):
         editor.stroke(segment_id, "Add")
     assert (editor.labels[STROKE] == 2).all()

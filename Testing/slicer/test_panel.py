@@ -349,15 +349,15 @@ def test_a_corrected_result_is_never_replaced_and_a_second_one_is_added_only_aft
     assert not cases[0].is_corrected()
 
 
-def test_the_editor_works_on_the_result_and_protects_the_neighbours(segmented):
+def test_the_editor_works_on_the_result_and_takes_from_the_neighbours(segmented):
     import slicer
 
     case = segmented.logic.cases()[0]
     editor = segmented.ui.segmentEditor
     assert editor.segmentationNode() is case.segmentations["T1w"]
     assert editor.sourceVolumeNode() is case.volumes["T1w"]
-    outside = slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments
-    assert editor.mrmlSegmentEditorNode().GetMaskMode() == outside
+    everywhere = slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
+    assert editor.mrmlSegmentEditorNode().GetMaskMode() == everywhere
     segmented.ui.correctSelector.setCurrentIndex(1)
     assert editor.segmentationNode() is case.segmentations["T2w"]
 
@@ -376,12 +376,16 @@ def test_cases_are_saved_for_training_once_a_folder_is_chosen(desktop, segmented
     (tmp_path / "site").mkdir()
     segmented.ui.browseSiteButton.click()
     segmented.ui.annotatorEdit.text = "AB"
+    desktop.dialogs.answer("no")
+    segmented.ui.saveCorrectionButton.click()
+    assert segmented.ui.siteLabel.text == "", "nothing was changed, and nobody has confirmed it"
+    desktop.dialogs.answer("yes")
     segmented.ui.saveCorrectionButton.click()
     assert "Correction saved" in segmented.ui.siteLabel.text
     saved = list((tmp_path / "site").rglob("*.seg.nrrd"))
     assert sorted(path.name for path in saved) == ["T1w.seg.nrrd", "T2w.seg.nrrd"]
     segmented.ui.addUnlabelledButton.click()
-    assert desktop.dialogs.shown[1:] == []
+    assert desktop.dialogs.shown[3:] == []
 
 
 def test_the_next_case_of_the_site_is_opened_corrected_and_approved(desktop, segmented, tmp_path):
@@ -393,8 +397,12 @@ def test_the_next_case_of_the_site_is_opened_corrected_and_approved(desktop, seg
     assert desktop.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == 6, "two scans more, beside two results"
     segmented.wait(lambda: "✖" not in segmented.notes())
     segmented.run()
+    segmented.ui.saveCorrectionButton.click()
+    assert "type your initials" in desktop.dialogs.texts()[-1].lower()
+    segmented.ui.annotatorEdit.text = "AB"
     segmented.ui.approveButton.click()
     assert "save the correction first" in desktop.dialogs.texts()[-1]
+    desktop.dialogs.answer("yes")
     segmented.ui.saveCorrectionButton.click()
     assert "0 unlabelled, 0 predicted, 1 corrected" in segmented.ui.workLabel.text
     segmented.ui.approveButton.click()
@@ -407,6 +415,8 @@ def test_a_site_folder_that_holds_something_else_is_refused_with_words(desktop, 
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "letter.txt").write_text("dear")
     segmented.ui.siteFolderEdit.text = str(tmp_path / "letters")
+    segmented.ui.annotatorEdit.text = "AB"
+    desktop.dialogs.answer("yes")
     segmented.ui.saveCorrectionButton.click()
     assert "letters" in desktop.dialogs.texts()[-1]
     assert [path.name for path in (tmp_path / "letters").iterdir()] == ["letter.txt"]

@@ -8,9 +8,10 @@ from mrml_scene import save_and_reload
 from scene_volumes import node_ids
 
 from CrossModalSegLib.bundles.bundle import load_bundle
-from CrossModalSegLib.errors import DataError, LabelError
+from CrossModalSegLib.errors import DataError, InputError, LabelError
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegUI.case_nodes import About, CaseNodes
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.segmentation_nodes import add_segmentation
 from CrossModalSegUI.site import SiteWork
@@ -42,6 +43,16 @@ def case_of(bundle, number=1, patient="Miller"):
     return case
 
 
+def change_a_voxel(case, bundle, scene, back=False):
+    """One voxel of the first scan becomes another structure, or what it was before."""
+    modality, scan = next(iter(case.volumes.items()))
+    labels = case.labels(modality, bundle.label_map)
+    original = case_of(bundle).labels[modality][0][0, 0, 0]
+    labels[0, 0, 0] = original if back else (LEFT if original != LEFT else RIGHT)
+    changed = add_segmentation(scene, scan, labels, bundle.label_map, "changed")
+    case.segmentations[modality].GetSegmentation().DeepCopy(changed.GetSegmentation())
+
+
 @pytest.fixture
 def store(tmp_path):
     return CaseStore(tmp_path / "site")
@@ -58,10 +69,21 @@ def test_a_predicted_case_is_opened_corrected_saved_and_approved(logic, store, b
         np.testing.assert_array_equal(case.labels(modality, bundle.label_map), labels)
     with pytest.raises(DataError, match="not-corrected"):
         logic.approve(case, store.folder, "AB")
-    corrected = logic.save_correction(case, store.folder, "AB")
+    with pytest.raises(DataError, match="untouched"):
+        logic.save_correction(case, store.folder, "AB")
+    assert logic.is_unconfirmed(case, store.folder, "AB")
+    for author in ("", " "):
+        with pytest.raises(InputError, match="no-initials"):
+            logic.save_correction(case, store.folder, author, is_confirmed=True)
+        with pytest.raises(InputError, match="no-initials"):
+            logic.is_unconfirmed(case, store.folder, author)
+    assert len(store.case(saved.id).revisions) == 1
+    corrected = logic.save_correction(case, store.folder, "AB", is_confirmed=True)
     assert (corrected.id, corrected.revision, corrected.parent) == (saved.id, 2, 1), (
         "not a new case, though unnamed now"
     )
+    with pytest.raises(InputError, match="no-initials"):
+        logic.approve(case, store.folder, " ")
     assert logic.approve(case, store.folder, "CD").status == "approved"
     assert logic.site_work(store.folder, 10).items == []
 
@@ -69,25 +91,42 @@ def test_a_predicted_case_is_opened_corrected_saved_and_approved(logic, store, b
 def test_what_was_changed_after_saving_cannot_be_approved(logic, store, bundle, mrml_scene):
     saved = store.save_correction(case_of(bundle))
     case = logic.open_site_case(saved.id, bundle, store.folder).result
-    modality, scan = next(iter(case.volumes.items()))
-    other = case.labels(modality, bundle.label_map)
-    other[0, 0, 0] = LEFT if other[0, 0, 0] != LEFT else RIGHT
-    changed = add_segmentation(mrml_scene, scan, other, bundle.label_map, "changed")
-    case.segmentations[modality].GetSegmentation().DeepCopy(changed.GetSegmentation())
+    change_a_voxel(case, bundle, mrml_scene)
     with pytest.raises(DataError, match="not-saved"):
-        logic.approve(case, store.folder)
+        logic.approve(case, store.folder, "AB")
+    assert not logic.is_unconfirmed(case, store.folder, "")
     again = logic.save_correction(case, store.folder)
     assert (again.revision, again.parent, again.forks) == (2, 1, ())
-    assert logic.approve(case, store.folder).revision == 2
+    assert logic.approve(case, store.folder, "AB").revision == 2
+    with pytest.raises(DataError, match="untouched"):
+        logic.save_correction(case, store.folder)
+
+
+def test_the_model_s_own_result_is_no_correction_before_a_voxel_is_changed(logic, store, bundle, mrml_scene):
+    """`opened` stands for a result of a run: beside what is edited lies what the model has found."""
+    opened = logic.open_site_case(store.add_unlabelled(replace(case_of(bundle), labels={})).id, bundle, store.folder)
+    case = CaseNodes(About("run", bundle.name, bundle.sha256, "2026-01-01T00:00:00", "", tuple(opened.volumes)))
+    for modality, scan in opened.volumes.items():
+        labels = case_of(bundle).labels[modality][0]
+        case.volumes[modality] = scan
+        for nodes, shown in ((case.segmentations, True), (case.models, False)):
+            nodes[modality] = add_segmentation(mrml_scene, scan, labels, bundle.label_map, "result", shown)
+    with pytest.raises(DataError, match="untouched"):
+        logic.save_correction(case, store.folder, "AB")
+    change_a_voxel(case, bundle, mrml_scene)
+    assert logic.save_correction(case, store.folder).revision
+    change_a_voxel(case, bundle, mrml_scene, back=True)
+    with pytest.raises(DataError, match="untouched"):
+        logic.save_correction(case, store.folder)
 
 
 def test_two_who_opened_the_same_revision_are_told_that_both_corrected_it(logic, store, bundle):
     saved = store.save_correction(case_of(bundle))
     left, right = (logic.open_site_case(saved.id, bundle, store.folder).result for _person in range(2))
-    assert logic.save_correction(left, store.folder, "AB").forks == ()
-    assert logic.save_correction(right, store.folder, "CD").forks == (2, 3)
+    assert logic.save_correction(left, store.folder, "AB", is_confirmed=True).forks == ()
+    assert logic.save_correction(right, store.folder, "CD", is_confirmed=True).forks == (2, 3)
     assert logic.site_work(store.folder, 10).forks == [saved.id]
-    assert logic.save_correction(left, store.folder, "AB").parent == 2
+    assert logic.save_correction(left, store.folder, "AB", is_confirmed=True).parent == 2
 
 
 def test_a_damaged_case_is_named_and_hides_no_work(logic, store, bundle):
@@ -123,7 +162,7 @@ def test_a_saved_scene_still_knows_the_case_and_the_revision(logic, store, bundl
     logic.open_site_case(saved.id, bundle, store.folder)
     save_and_reload(mrml_scene, tmp_path / "scene")
     (case,) = logic.cases()
-    again = logic.save_correction(case, store.folder)
+    again = logic.save_correction(case, store.folder, "AB", is_confirmed=True)
     assert (again.id, again.parent) == (saved.id, 1)
 
 
