@@ -1,49 +1,120 @@
 """The candidate: how far it goes from the base's weights to the trained ones, and how it and its parent score."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from CrossModalSegLib.adaptation.gate import falls_too_far
-from CrossModalSegLib.adaptation.plan import STEPS_BACK
+from CrossModalSegLib.adaptation.gate import PairedCase, falls_too_far, gains
+from CrossModalSegLib.adaptation.plan import STEPS_BACK, Training
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import CaseScorer, Scores, paired
+from CrossModalSegLib.adaptation.share_choice import Gains, best_share, cross_fitted, halves
 from CrossModalSegLib.adaptation.site_data import DataCase
 from CrossModalSegLib.adaptation.training import grown_network, start_weights
 from CrossModalSegLib.inference.inference import Segmenter
 from CrossModalSegLib.training.forgetting import between
 
 PARENT = "parent"  # folder of the run with the base's results
+Trained = Mapping[str, Mapping[str, Tensor]]  # weights by training
 
 
-def choose_share(run: Finetuning, parent: Mapping[str, Scores], trained: Mapping[str, Tensor]) -> float:
-    """The share of the way that the candidate goes: the largest with which no frozen case or structure falls too far, else
-    the largest with which none does so for certain, else the smallest.
+@dataclass(frozen=True)
+class Evidence:
+    """What the held-out cases say: the ``gains`` by each share that was tried and patient, the share that each patient is
+    ``judged_at``, which others have chosen, and the ``share`` that all of them choose."""
 
-    ``trained`` are the weights of the last training. The site's held-out cases are not looked at: they have told when that
-    training ended, and nothing else before the gate. Where there are no frozen cases, the share asked for.
+    gains: Gains
+    judged_at: Mapping[str, float]
+    share: float
+
+
+def weigh_shares(run: Finetuning, parent: Mapping[str, Scores], trained: Trained) -> Evidence:
+    """Score each training's held-out cases at all shares that are tried, and let them choose.
+
+    Whoever wants to keep what is general has the frozen cases choose instead: then one share is asked for.
     """
-    asked, tolerable = run.config.finetune.share, None
+    options = run.config.finetune
+    groups = [sorted({run.cases[name].patient for name in one.judged}) for one in run.plan.trainings if one.judged]
+    patients = {name for group in groups for name in group}
+    if options.keep_general:
+        return Evidence({}, dict.fromkeys(patients, options.share), options.share)
+    scores = {share: score_held_out(run, trained, dict.fromkeys(run.cases, share)) for share in options.shares}
+    found = {share: gains(paired(run.data.labelled, parent, of)) for share, of in scores.items()}
+    if not run.plan.folds:
+        groups = [part for group in groups for part in halves(group)]
+    chosen = best_share(found, patients) if len(groups) > 1 else None
+    share = options.share if chosen is None else chosen
+    return Evidence(found, cross_fitted(found, groups, options.share), share)
+
+
+def allowed_share(
+    run: Finetuning,
+    parent: Mapping[str, Scores],
+    trained: Mapping[str, Tensor],
+    wanted: float,
+    too_far: Callable[[Sequence[PairedCase]], bool],
+) -> float:
+    """The share that the frozen cases allow, at most ``wanted``.
+
+    By default it goes back only from what is ``too_far``: a gross loss. To keep what is general: the largest share with
+    which no frozen case or structure falls too far, else the largest with which none does so for certain, else the
+    smallest. ``trained`` are the weights of the last training. Without frozen cases, what is wanted.
+    """
     if not run.frozen:
-        return asked
-    for share in [round(asked * back, 4) for back in STEPS_BACK]:
-        scores = paired(
-            run.frozen,
-            parent,
-            score_candidate(run, share_name(share), weights_at(run, run.plan.final.name, trained, share), run.frozen),
-        )
-        if not falls_too_far(scores, run.config.gate):
+        return wanted
+    options = run.config.finetune
+    if options.keep_general:
+        return _general_share(run, parent, trained, wanted)
+    back = [share for share in sorted(options.shares, reverse=True) if share < wanted]
+    return next((one for one in (wanted, *back) if not too_far(_frozen_at(run, parent, trained, one))), wanted)
+
+
+def _general_share(
+    run: Finetuning, parent: Mapping[str, Scores], trained: Mapping[str, Tensor], wanted: float
+) -> float:
+    tolerable = None
+    for share in [round(wanted * back, 4) for back in STEPS_BACK]:
+        cases = _frozen_at(run, parent, trained, share)
+        if not falls_too_far(cases, run.config.gate):
             return share
-        if tolerable is None and not falls_too_far(scores, run.config.gate, certainly=True):
+        if tolerable is None and not falls_too_far(cases, run.config.gate, certainly=True):
             tolerable = share
     return tolerable or share
+
+
+def _frozen_at(
+    run: Finetuning, parent: Mapping[str, Scores], trained: Mapping[str, Tensor], share: float
+) -> list[PairedCase]:
+    return paired(run.frozen, parent, score_frozen(run, trained, share))
+
+
+def score_frozen(run: Finetuning, trained: Mapping[str, Tensor], share: float) -> dict[str, Scores]:
+    """The frozen cases, as the last training's weights at this share segment them."""
+    weights = weights_at(run, run.plan.final.name, trained, share)
+    return score_candidate(run, share_name(share), weights, run.frozen)
+
+
+def score_held_out(run: Finetuning, trained: Trained, shares: Mapping[str, float]) -> dict[str, Scores]:
+    """The held-out cases, each at its share (by id) of the way of the training that did not learn from it."""
+    scores: dict[str, Scores] = {}
+    for training in run.plan.trainings:
+        for share in sorted({shares[name] for name in training.judged}):
+            cases = [run.cases[name] for name in training.judged if shares[name] == share]
+            weights = weights_at(run, training.name, trained[training.name], share)
+            scores |= score_candidate(run, held_out_name(training, share), weights, cases)
+    return scores
 
 
 def share_name(share: float) -> str:
     """Name of the folder with the frozen cases as the weights at this share segment them."""
     return f"share-{share:g}"
+
+
+def held_out_name(training: Training, share: float) -> str:
+    """Name of the folder with the held-out cases of a training as its weights at this share segment them."""
+    return f"{training.name}-{share:g}"
 
 
 def weights_at(run: Finetuning, training: str, trained: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

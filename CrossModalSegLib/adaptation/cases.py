@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from CrossModalSegLib.adaptation import plan as finetune_plan
-from CrossModalSegLib.adaptation.config import FinetuneConfig, training_config
+from CrossModalSegLib.adaptation.config import FinetuneConfig, finetune_config_from, training_config
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
 from CrossModalSegLib.adaptation.plan import HELD_OUT, KNOWN, LEARNABLE, UNLABELLED, Plan
 from CrossModalSegLib.adaptation.site_data import SiteData, site_data
@@ -28,7 +28,7 @@ def make_plan(
     if base.mirror:
         mapping.require_sides()
     training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
-    data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site))
+    data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site), config.finetune.absent)
     known = known_patients(base, (*data.labelled, *data.unlabelled))
     free = tuple(case for case in data.unlabelled if not case.held_out)
     counts = {HELD_OUT: len(data.unlabelled) - len(free), KNOWN: len(known & set(data.patients))}
@@ -71,4 +71,4 @@ def planned_data(site: Path, base: Bundle, mapping: LabelMapping, plan: Plan) ->
     if changed:
         raise DataError("data-changed", f"the files of {', '.join(changed)} are not those of the plan", RESTART)
     rest = [replace(store[case_id], trusted=None, is_excluded=False) for case_id in plan.unlabelled]
-    return site_data([*chosen, *rest], base, mapping)
+    return site_data([*chosen, *rest], base, mapping, absent=finetune_config_from(plan.config).finetune.absent)

@@ -38,8 +38,15 @@ class FinetuneOptions:
     """Table ``[finetune]``."""
 
     supervised: float = 0.2  # first part of each training, which is learnt from labels alone
+    keep_general: bool = False  # the model shall serve other scanners too: frozen cases decide as held-out ones do
     anchor: float = 1.0  # strength that draws the weights back to the base's (L2-SP); 0: none
-    share: float = 0.5  # of the way from the base's weights to the trained ones (WiSE-FT)
+    shares: tuple[float, ...] = (
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+    )  # of the way to the trained weights that held-out cases choose from
+    share: float = 0.5  # of the way where nothing can be held out, and the most with keep_general (WiSE-FT)
     held_out_patients: int = 5  # from this many on, held-out patients are scored and never trained on; below: folds
     folds: int = 3  # trainings that each leave out a part of the corrected cases, where these are few
     fold_share: float = 0.35  # of the training time, for all folds together
@@ -47,6 +54,7 @@ class FinetuneOptions:
     patience: int = 4  # validations without a better one, after which a training ends
     most_iterations: int = 4000
     evaluation_share: float = 0.4  # of the budget, at most, for scoring whole cases
+    absent: tuple[str, ...] = ()  # structures that are truly not there where no correction shows them, by name
 
     def __post_init__(self) -> None:
         refuse(self.contradictions())
@@ -61,6 +69,8 @@ class FinetuneOptions:
             (("anchor",), AT_LEAST_0),
         ):
             yield from out_of_range(self, names, allowed)
+        if not self.shares or not all(0 < share <= 1 for share in self.shares):
+            yield Contradiction("shares", f"give one or more above 0 and at most 1, not {list(self.shares)}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,35 @@ from torch import Tensor
 from CrossModalSegLib.adaptation import plan as finetune_plan
 from CrossModalSegLib.adaptation.candidate import (
     PARENT,
-    choose_share,
+    allowed_share,
     parent_scorer,
-    score_candidate,
     score_cases,
-    share_name,
+    score_frozen,
+    score_held_out,
+    weigh_shares,
     weights_at,
 )
 from CrossModalSegLib.adaptation.config import finetune_config_from
 from CrossModalSegLib.adaptation.frozen_cases import frozen_cases
-from CrossModalSegLib.adaptation.gate import PairedCase, judge
+from CrossModalSegLib.adaptation.gate import Aim, PairedCase, falls_grossly, judge
 from CrossModalSegLib.adaptation.label_contradictions import confusion, exchanges, in_words, mutual
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
+from CrossModalSegLib.adaptation.plain_words import in_two_sentences
 from CrossModalSegLib.adaptation.plan import KNOWN, Plan, Schedule, known_in_words, taken_in_words
+from CrossModalSegLib.adaptation.protocol_difference import (
+    ProtocolDifference,
+    StructureShift,
+    consistent_differences,
+    structure_shifts,
+)
 from CrossModalSegLib.adaptation.publish import publish_candidate
-from CrossModalSegLib.adaptation.report import write_report
+from CrossModalSegLib.adaptation.report import Findings, write_report
 from CrossModalSegLib.adaptation.run import Finetuning, Outcome, Pace, Tell
 from CrossModalSegLib.adaptation.scoring import Scores, paired, read_prediction
 from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
 from CrossModalSegLib.adaptation.timing import limit_plan, make_schedule, stages, take_up
 from CrossModalSegLib.adaptation.training import PREPARED, configuration, final_steps, train_one
+from CrossModalSegLib.adaptation.undrawn import settle_undrawn
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import ConfigError
@@ -60,6 +70,7 @@ def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping
 def carry_out(run: Finetuning) -> Outcome | None:
     """Everything after the plan; of several processes the first one writes, and it alone knows what came of it."""
     limit_plan(run)
+    settle_undrawn(run, parent_scorer(run, run.folder / PARENT), checked_cases(run))
     parent = score_parent(run) if run.processes.writes else {}
     schedule = finetune_plan.read_schedule(run.folder) or _scheduled(run)
     run.processes.wait()
@@ -95,14 +106,19 @@ def judge_all(
 ) -> Outcome:
     """Choose how far to go, and score that: each training on what it did not learn from, the last on the frozen cases."""
     final = run.plan.final.name
-    run.share = choose_share(run, parent, trained[final])
-    candidate: dict[str, Scores] = {}
-    for training in run.plan.trainings:
-        weights = weights_at(run, training.name, trained[training.name], run.share)
-        candidate |= score_candidate(run, training.name, weights, [run.cases[name] for name in training.judged])
+    differences = protocol_differences(run, parent)
+    aim = aim_of(run, differences)
+    evidence = weigh_shares(run, parent, trained)
+    gross = partial(falls_grossly, rules=run.config.gate, aim=aim)
+    run.share = allowed_share(run, parent, trained[final], evidence.share, gross)
+    run.judged_at = {
+        name: min(evidence.judged_at[run.cases[name].patient], run.share if run.share < evidence.share else 1.0)
+        for training in run.plan.trainings
+        for name in training.judged
+    }
+    candidate = score_held_out(run, trained, run.judged_at) | score_frozen(run, trained[final], run.share)
     weights = weights_at(run, final, trained[final], run.share)
-    candidate |= score_candidate(run, share_name(run.share), weights, run.frozen)
-    return conclude(run, schedule, parent, candidate, weights)
+    return conclude(run, schedule, parent, candidate, weights, Findings(evidence, differences, aim))
 
 
 # --- the parent
@@ -135,6 +151,24 @@ def contradictions(run: Finetuning, parent: Mapping[str, Scores]) -> tuple[list[
     return in_words(exchanged, names), in_words([one for one in found if one not in exchanged], names)
 
 
+def protocol_differences(run: Finetuning, parent: Mapping[str, Scores]) -> list[ProtocolDifference]:
+    """How the corrections differ from the parent in the same way in all patients."""
+    known = {one.value: one.name for one in run.mapping.site.structures if run.mapping.origin[one.value] is not None}
+    shifts: dict[str, list[dict[int, StructureShift]]] = {}
+    for case in (one for one in run.data.labelled if known and one.id in parent):
+        predicted = read_prediction(run.folder / PARENT, case)
+        for modality, labels in case.reference().items():
+            found = structure_shifts(labels, predicted[modality], list(known))
+            shifts.setdefault(case.patient, []).append(found)
+    return consistent_differences(shifts, known)
+
+
+def aim_of(run: Finetuning, differences: Sequence[ProtocolDifference]) -> Aim:
+    """Whom the model is for, and what this site draws, in which way."""
+    own = {one.name for one in run.mapping.site.structures if one.value not in run.data.unshown}
+    return Aim(run.config.finetune.keep_general, frozenset(own), frozenset(one.name for one in differences))
+
+
 def doubts(run: Finetuning, judged: Sequence[PairedCase]) -> list[str]:
     """Why the evidence is thin, beyond what the scores show."""
     too_few = len({case.patient for case in judged}) < run.config.gate.fewest_patients
@@ -150,6 +184,7 @@ def conclude(
     parent: Mapping[str, Scores],
     candidate: Mapping[str, Scores],
     weights: Mapping[str, Tensor],
+    findings: Findings,
 ) -> Outcome:
     """The verdict, the candidate's bundle, the report, and last the file that marks the run as done."""
     run.pace.update("report", 0.0)
@@ -157,23 +192,37 @@ def conclude(
     frozen = paired(run.frozen, parent, candidate)
     new = [one.name for one in run.mapping.new]
     exchanged, doubtful = contradictions(run, parent)
-    verdict = judge(site, frozen, run.config.gate, exchanged, [*doubtful, *doubts(run, site)], new)
+    verdict = judge(site, frozen, run.config.gate, exchanged, [*doubtful, *doubts(run, site)], new, findings.aim)
+    summary = in_two_sentences(verdict, findings.aim)
     steps = final_steps(run, schedule)
     bundle = publish_candidate(run, configuration(run, steps), weights, verdict)
     metrics = {
         "verdict": dataclasses.asdict(verdict),
+        "summary": summary,
+        "protocol": [dataclasses.asdict(one) for one in findings.differences],
         "candidate": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
         "parent": dict(run.plan.base),
         "schedule": dataclasses.asdict(schedule),
         "share": run.share,
+        "shares": {
+            "gain by share and patient": findings.evidence.gains,
+            "judged at": findings.evidence.judged_at,
+        },
         "seconds": round(run.pace.elapsed),
         "scores": {"parent": parent, "candidate": candidate},
     }
-    report = write_report(run, schedule, verdict, parent, candidate, bundle)
+    report = write_report(run, schedule, verdict, parent, candidate, bundle, findings, summary)
     promoted = adopt(run.site, bundle.path) if verdict.decision == "promote" else None
     write_atomically(run.folder / METRICS_FILE, json.dumps(_without_infinity(metrics), indent=1, allow_nan=False))
     shutil.rmtree(run.folder / PREPARED, ignore_errors=True)  # only spares time: what cannot be removed does no harm
-    return Outcome(verdict, bundle, promoted, report, taken_in_words(run.plan))
+    told = [one.in_words() for one in findings.differences]
+    notes = (
+        *((f"there was time to learn from {taken}",) if (taken := taken_in_words(run.plan)) else ()),
+        *(words for words in run.mapping.in_words() if run.mapping.undrawn and "--absent" in words),
+        *((f"your protocol differs in {'; '.join(told)}",) if told else ()),
+        *((f"what it costs: {'; '.join(verdict.costs)}",) if verdict.costs else ()),
+    )
+    return Outcome(verdict, bundle, promoted, report, summary, notes)
 
 
 def _without_infinity(content: Any) -> Any:

@@ -1,12 +1,14 @@
 """The gate: whether a candidate model may take the place of its parent, from scores of both on the same cases.
 
 Scores are Dice in [0, 1]. Differences are candidate minus parent, paired by case; a case's modalities are averaged, and
-so are the cases of one patient, because they are no independent evidence. Two groups of cases are judged alike: the
-site's own held-out cases, on which the candidate must be better, and the bundle's frozen cases, which it must not forget.
+so are the cases of one patient, because they are no independent evidence. There are two groups of cases: the site's own
+held-out cases, on which the candidate must be better, and the bundle's frozen cases, which show what it loses elsewhere.
+By default the model is for the site, and of these losses only a gross one decides; to keep what is general, both groups
+are judged alike.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,18 +20,24 @@ from CrossModalSegLib.contradictions import AT_LEAST_0, AT_LEAST_2, FRACTION, Co
 from CrossModalSegLib.plurals import counted
 
 Decision = Literal["promote", "keep", "insufficient-evidence"]
+MOST_PATIENTS = 200  # whoever would need more has no gain worth speaking of
 ROUNDING = 1e-9  # a fall of exactly the limit is allowed, however it was computed
 
 
 @dataclass(frozen=True)
 class GateRules:
-    """``structure_fall``, ``case_fall``: the most that the mean of a structure, or a case, may lose. ``fewest_patients``
-    and ``confidence``: how many held-out patients, and how sure the mean gain above 0 must be, to promote. Two patients
-    may do, because Student's interval of two is wide: their gains have to be large and alike. ``new_structure_least``: the
-    least mean Dice of a structure that the parent does not have, to promote."""
+    """``structure_fall``, ``case_fall``: the most that the mean of a structure, or a case, may lose. On its own held-out
+    cases, a model for one site may lose in a structure as much as it gains in the mean, ``most_structure_fall`` at most.
+    ``gross_fall`` and ``gross_mean_fall``: what it may lose elsewhere, of a structure that the site draws and of the mean.
+    ``fewest_patients`` and ``confidence``: how many held-out patients, and how sure the mean gain above 0 must be, to
+    promote. Two patients may do, because Student's interval of two is wide: their gains have to be large and alike.
+    ``new_structure_least``: the least mean Dice of a structure that the parent does not have, to promote."""
 
     structure_fall: float = 0.01
     case_fall: float = 0.10
+    most_structure_fall: float = 0.05
+    gross_fall: float = 0.25
+    gross_mean_fall: float = 0.10
     fewest_patients: int = 2
     confidence: float = 0.90
     new_structure_least: float = 0.5
@@ -39,10 +47,22 @@ class GateRules:
 
     def contradictions(self) -> Iterator[Contradiction]:
         """What cannot be judged by although every value has the right type."""
-        yield from out_of_range(self, ("structure_fall", "case_fall"), AT_LEAST_0)
+        falls = ("structure_fall", "case_fall", "most_structure_fall", "gross_fall", "gross_mean_fall")
+        yield from out_of_range(self, falls, AT_LEAST_0)
         yield from out_of_range(self, ("fewest_patients",), AT_LEAST_2)
         yield from out_of_range(self, ("confidence",), Range("between 0 and 1", lambda number: 0 < number < 1))
         yield from out_of_range(self, ("new_structure_least",), FRACTION)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Whom the new model is for: this site's next patients, or with ``keep_general`` several scanners as well, of whom the
+    frozen cases stand for the others. ``own`` are the structures, by name, that the site's corrections show; ``protocol``
+    those that they draw otherwise than the parent, alike in all patients: no forgetting."""
+
+    keep_general: bool = False
+    own: frozenset[str] = frozenset()
+    protocol: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -87,12 +107,16 @@ class GroupChanges:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision, the reasons for it in words, and the numbers behind them."""
+    """The decision, the reasons for it in words, the numbers behind them, and what the candidate ``costs``, in words: what
+    it loses that does not speak against it. ``more_patients``: how many more corrected patients would make a gain of this
+    size certain; 0 where it is, None where nothing can be said."""
 
     decision: Decision
     reasons: tuple[str, ...]
     site: GroupChanges
     frozen: GroupChanges
+    costs: tuple[str, ...] = ()
+    more_patients: int | None = None
 
     @property
     def means(self) -> tuple[str, ...]:
@@ -110,34 +134,69 @@ def judge(
     contradictions: Sequence[str] = (),
     doubts: Sequence[str] = (),
     new: Sequence[str] = (),
+    aim: Aim = Aim(),
 ) -> Verdict:
     """The verdict on a candidate.
 
     ``keep`` where anything speaks against it: ``contradictions`` in the labels it was trained on, a structure or a case
-    that falls too far in either group, no gain on the site's cases. ``insufficient-evidence`` where nothing does, but
-    there are other ``doubts``, the held-out patients are too few, the interval of the gain reaches 0, a structure falls in
-    the only patient of a group, whose mean does not: that may be chance; or a ``new`` structure, by name, is not found
-    well, or shown by too few patients. Else ``promote``.
+    that falls too far, no gain on the site's cases. ``insufficient-evidence`` where nothing does, but there are other
+    ``doubts``, the held-out patients are too few, the interval of the gain reaches 0, a structure falls in the only patient
+    of a group, whose mean does not: that may be chance; or a ``new`` structure, by name, is not found well, or shown by too
+    few patients. Else ``promote``. What is too far on the frozen cases follows from the ``aim``.
     """
     of_site, of_frozen = compare(site, rules), compare(frozen, rules)
-    falls = [*_falls("held-out", of_site, rules), *_falls("frozen", of_frozen, rules)]
+    falls = [*_falls("held-out", of_site, rules, _allowed(of_site, rules, aim))]
+    falls += (
+        _falls("frozen", of_frozen, rules, rules.structure_fall) if aim.keep_general else _gross(frozen, rules, aim)
+    )
     against = [*contradictions, *(words for words, is_certain in falls if is_certain)]
     if of_site.mean and of_site.mean.difference <= 0:
         against.append(f"no gain on the held-out cases: mean Dice {_arrow(of_site.mean)}")
+    costs = tuple(_costs(of_site, of_frozen, rules, aim))
+    more = more_patients(list(gains(site).values()), rules)
     if against:
-        return Verdict("keep", tuple(against), of_site, of_frozen)
+        return Verdict("keep", tuple(against), of_site, of_frozen, costs, more)
     chances = [words for words, _is_certain in falls]
     unsure = [*doubts, *chances, *_doubts(of_site, rules), *_doubts_about_new(site, new, rules)]
     if unsure:
-        return Verdict("insufficient-evidence", tuple(unsure), of_site, of_frozen)
+        return Verdict("insufficient-evidence", tuple(unsure), of_site, of_frozen, costs, more)
     assert of_site.mean is not None
     gain = f"mean Dice on {of_site.mean.patients} held-out patients {_arrow(of_site.mean)}; nothing falls too far"
-    return Verdict("promote", (gain,), of_site, of_frozen)
+    return Verdict("promote", (gain,), of_site, of_frozen, costs, more)
+
+
+def gains(cases: Sequence[PairedCase]) -> dict[str, float]:
+    """Mean Dice over structures, candidate minus parent, by patient."""
+    by_patient: dict[str, list[float]] = {}
+    for case in cases:
+        pair = _whole(case)
+        if pair is not None:
+            by_patient.setdefault(case.patient or case.id, []).append(pair[1] - pair[0])
+    return {patient: float(np.mean(found)) for patient, found in by_patient.items()}
+
+
+def more_patients(differences: Sequence[float], rules: GateRules = GateRules()) -> int | None:
+    """How many more patients whose gains are like these would make the mean gain certain; 0 where it is, None where these
+    are too few to tell, or where there is no gain."""
+    count, mean = len(differences), float(np.mean(differences)) if differences else 0.0
+    if count < 2 or mean <= 0:
+        return None
+    spread = float(np.std(differences, ddof=1))
+    for number in range(max(count, rules.fewest_patients), MOST_PATIENTS + 1):
+        if mean > float(stats.t.ppf((1 + rules.confidence) / 2, number - 1)) * spread / math.sqrt(number):
+            return number - count
+    return None
 
 
 def falls_too_far(cases: Sequence[PairedCase], rules: GateRules = GateRules(), certainly: bool = False) -> bool:
     """Whether a structure or a case of this group loses more than is allowed; ``certainly``: so that it is no chance."""
-    return any(is_certain or not certainly for _words, is_certain in _falls("", compare(cases, rules), rules))
+    falls = _falls("", compare(cases, rules), rules, rules.structure_fall)
+    return any(is_certain or not certainly for _words, is_certain in falls)
+
+
+def falls_grossly(frozen: Sequence[PairedCase], rules: GateRules, aim: Aim) -> bool:
+    """Whether a model for one site loses more elsewhere than it may."""
+    return any(True for _ in _gross(frozen, rules, aim))
 
 
 def compare(cases: Sequence[PairedCase], rules: GateRules = GateRules()) -> GroupChanges:
@@ -202,19 +261,59 @@ def _mean_pair(pairs: Iterable[Pair]) -> Pair | None:
     return float(parent), float(candidate)
 
 
-def _falls(group: str, changes: GroupChanges, rules: GateRules) -> Iterable[tuple[str, bool]]:
+def _allowed(site: GroupChanges, rules: GateRules, aim: Aim) -> float:
+    """What a structure may lose on the site's held-out cases."""
+    if aim.keep_general or site.mean is None:
+        return rules.structure_fall
+    return max(rules.structure_fall, min(site.mean.difference, rules.most_structure_fall))
+
+
+def _falls(group: str, changes: GroupChanges, rules: GateRules, allowed: float) -> Iterable[tuple[str, bool]]:
     """What falls too far, in words, and whether that is certain: one structure of one patient may fall by chance."""
-    limit = -rules.structure_fall - ROUNDING
-    mean_falls = changes.mean is not None and changes.mean.difference < limit
+    mean_falls = changes.mean is not None and changes.mean.difference < -rules.structure_fall - ROUNDING
     for change in changes.structures:
-        if change.difference < limit:
-            words = (
-                f"{change.name} falls on the {group} cases: Dice {_arrow(change)}, {rules.structure_fall:g} is allowed"
-            )
+        if change.difference < -allowed - ROUNDING:
+            words = f"{change.name} falls on the {group} cases: Dice {_arrow(change)}, {allowed:.2g} is allowed"
             yield words, change.patients > 1 or mean_falls
     for change in changes.cases:
         if change.difference < -rules.case_fall - ROUNDING:
             yield f"{group} case {change.name} falls: mean Dice {_arrow(change)}, {rules.case_fall:g} is allowed", True
+
+
+def _gross(frozen: Sequence[PairedCase], rules: GateRules, aim: Aim) -> Iterable[tuple[str, bool]]:
+    """What a model for one site may not lose elsewhere: a structure that this site draws, and draws as the parent does."""
+    changes = compare([_without(case, aim.protocol) for case in frozen], rules)
+    for change in changes.structures:
+        if change.name in aim.own and change.difference < -rules.gross_fall - ROUNDING:
+            words = f"{change.name} is lost on the frozen cases: Dice {_arrow(change)}, {rules.gross_fall:g} is allowed"
+            yield words, True
+    if changes.mean and changes.mean.difference < -rules.gross_mean_fall - ROUNDING:
+        words = f"the frozen cases fall: mean Dice {_arrow(changes.mean)}, {rules.gross_mean_fall:g} is allowed"
+        yield words, True
+
+
+def _without(case: PairedCase, names: Collection[str]) -> PairedCase:
+    parent, candidate = (
+        {m: {name: dice for name, dice in of.items() if name not in names} for m, of in side.items()}
+        for side in (case.parent, case.candidate)
+    )
+    return PairedCase(case.id, case.patient, parent, candidate)
+
+
+def _costs(site: GroupChanges, frozen: GroupChanges, rules: GateRules, aim: Aim) -> Iterable[str]:
+    """What is lost and does not decide: more than ``structure_fall``, of a structure or of the frozen cases' mean."""
+    limit = -rules.structure_fall - ROUNDING
+    for change in site.structures:
+        if change.difference < limit:
+            yield f"{change.name} on the held-out cases: Dice {_arrow(change)}"
+    if aim.keep_general or frozen.mean is None:
+        return
+    if frozen.mean.difference < limit:
+        yield f"elsewhere (frozen cases): mean Dice {_arrow(frozen.mean)}"
+    for change in sorted(frozen.structures, key=lambda one: one.difference):
+        if change.difference < limit:
+            why = ", which this site draws otherwise" if change.name in aim.protocol else ""
+            yield f"{change.name} elsewhere: Dice {_arrow(change)}{why}"
 
 
 def _doubts(site: GroupChanges, rules: GateRules) -> Iterable[str]:

@@ -6,7 +6,8 @@ is new; ``start`` says which of the bundle's structures a new one may begin as (
     {"map": {"17": 17, "500": null}, "start": {"500": 2}}
 
 The new model has all structures of the bundle, in their order, and then the new ones. Structures of the bundle that the
-site's label map does not have are not lost: what the parent sees there takes the place of the missing labels.
+site's label map does not have, or that nobody draws there though the parent sees them, are not lost: what the parent sees
+takes the place of the missing labels.
 """
 
 import json
@@ -34,13 +35,15 @@ class LabelMapping:
     """How the ``site``'s structures stand to those of the ``base``.
 
     ``origin`` holds the base's value for each value of the site, None for a new structure; ``start`` the base's value
-    that a new structure begins as. Raises LabelError ``bad-mapping``, naming all problems.
+    that a new structure begins as; ``undrawn`` the site's values that no correction shows and the parent finds all the
+    same. Raises LabelError ``bad-mapping``, naming all problems.
     """
 
     base: LabelMap
     site: LabelMap
     origin: Mapping[int, int | None]
     start: Mapping[int, int] = field(default_factory=dict)
+    undrawn: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         known, wanted = set(self.base.values), set(self.site.values)
@@ -48,6 +51,9 @@ class LabelMapping:
         problems += [f"the site has no {value}" for value in {*self.origin, *self.start} - wanted]
         problems += [
             f"the bundle has no {value}" for value in {*self.origin.values(), *self.start.values()} - known - {None}
+        ]
+        problems += [
+            f"{v} cannot be kept from the bundle, which has none" for v in self.undrawn if not self.origin.get(v)
         ]
         used = [value for value in self.origin.values() if value is not None]
         problems += [f"several structures are mapped to the bundle's {v}" for v in sorted({*used}) if used.count(v) > 1]
@@ -65,6 +71,16 @@ class LabelMapping:
     def new(self) -> tuple[Structure, ...]:
         """The structures that the base does not have."""
         return tuple(one for one in self.site.structures if self.origin[one.value] is None)
+
+    @property
+    def drawn(self) -> frozenset[int]:
+        """The values that the site's corrections decide about: where they do not show one of these, there is none."""
+        return frozenset(self.site.values) - self.undrawn
+
+    @property
+    def needs_parent(self) -> bool:
+        """Whether labels are completed with what the parent sees."""
+        return not self.drawn >= set(self.label_map.values)
 
     @property
     def translation(self) -> dict[int, int]:
@@ -86,8 +102,8 @@ class LabelMapping:
 
     def complete(self, corrected: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Training labels: what was corrected, and where that is background, the structures that the site does not
-        label as the parent sees them. ``predicted`` in values of the new model, both on one grid."""
-        unlabelled = np.array([value for value in self.label_map.values if value not in self.site.values])
+        draw as the parent sees them. ``predicted`` in values of the new model, both on one grid."""
+        unlabelled = np.array([value for value in self.label_map.values if value not in self.drawn])
         return np.where((corrected == 0) & np.isin(predicted, unlabelled), predicted, corrected).astype(np.uint16)
 
     def grow(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -139,18 +155,25 @@ class LabelMapping:
         missing = [names[old] for old, new in self.translation.items() if new not in self.site.values]
         if missing:
             said.append(f"not labelled by the site, taken from the parent's segmentation: {', '.join(missing)}")
+        kept = [one.name for one in self.site.structures if one.value in self.undrawn]
+        if kept:
+            said.append(
+                "drawn in no correction though the model finds it, and therefore taken from the parent's segmentation: "
+                f"{', '.join(kept)} (if it is truly absent: --absent NAME)"
+            )
         return said
 
     def _kept(self, structure: Structure) -> Structure:
         by_origin = {origin: value for value, origin in self.origin.items() if origin is not None}
         return self.site.by_value(by_origin[structure.value]) if structure.value in by_origin else structure
 
-    def to_json(self) -> dict[str, dict[str, int | None]]:
+    def to_json(self) -> dict[str, Any]:
         """What `read_mapping` reads again."""
-        return {
+        content: dict[str, Any] = {
             "map": {str(value): origin for value, origin in self.origin.items()},
             "start": {str(value): origin for value, origin in self.start.items()},
         }
+        return content | ({"undrawn": sorted(self.undrawn)} if self.undrawn else {})
 
 
 def propose_mapping(base: LabelMap, site: LabelMap) -> LabelMapping:
@@ -185,4 +208,4 @@ def mapping_from_json(content: Mapping[str, Any], base: LabelMap, site: LabelMap
     """What `LabelMapping.to_json` gave. Raises LabelError ``bad-mapping``; KeyError and the like for other content."""
     origin = {int(key): None if value is None else int(value) for key, value in content["map"].items()}
     start = {int(key): int(value) for key, value in content.get("start", {}).items()}
-    return LabelMapping(base, site, origin, start)
+    return LabelMapping(base, site, origin, start, frozenset(map(int, content.get("undrawn", ()))))

@@ -29,19 +29,30 @@ class BeforeAfter:
 
 def draw(case: BeforeAfter, label_map: LabelMap) -> str:
     """PNG as base64 text: one slice through the most labelled voxels, three times."""
-    number = int((case.reference > 0).sum(axis=(1, 2)).argmax())
-    turn = _as_radiologists_look(case.volume)
-    scan = case.volume.array[number][turn]
-    low, high = np.percentile(case.volume.array, (1, 99.5))
-    width, height = _size_mm(case.volume)
-    figure = Figure(figsize=(9, 9 / 3 * height / width + 0.4), layout="constrained")
+    return _side_by_side(
+        case.volume, dict(zip(TITLES, (case.reference, case.parent, case.candidate), strict=True)), label_map
+    )
+
+
+def draw_pair(volume: Volume, reference: np.ndarray, parent: np.ndarray, label_map: LabelMap) -> str:
+    """The same slice twice, with the labels (K, J, I) and the parent's."""
+    return _side_by_side(volume, dict(zip(TITLES[:2], (reference, parent), strict=True)), label_map)
+
+
+def _side_by_side(volume: Volume, labelled: Mapping[str, np.ndarray], label_map: LabelMap) -> str:
+    """The slice through the most voxels of the first labels, once with each of these by its title."""
+    number = int((next(iter(labelled.values())) > 0).sum(axis=(1, 2)).argmax())
+    turn = _as_radiologists_look(volume)
+    scan = volume.array[number][turn]
+    low, high = np.percentile(volume.array, (1, 99.5))
+    width, height = _size_mm(volume)
+    count = len(labelled)
+    figure = Figure(figsize=(3 * count, 3 * height / width + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
     colors = ListedColormap(
         [(0.0, 0.0, 0.0, 0.0), *[(*(part / 255 for part in one.color), OPACITY) for one in label_map.structures]]
     )
-    for axes, title, labels in zip(
-        figure.subplots(1, 3), TITLES, (case.reference, case.parent, case.candidate), strict=True
-    ):
+    for axes, (title, labels) in zip(figure.subplots(1, count), labelled.items(), strict=True):
         axes.imshow(
             scan,
             cmap="gray",

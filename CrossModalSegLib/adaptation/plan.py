@@ -157,9 +157,11 @@ def _ids(cases: Sequence[DataCase], patients: set[str]) -> tuple[str, ...]:
 
 
 def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, frozen: int) -> Plan:
-    """The plan with as many judged cases as can be scored for parent and candidate in the time for it; ids are random, so
-    the first ones do. Every training keeps at least one."""
-    most = int(options.evaluation_share * plan.budget_minutes * 60 / (2 * case_seconds)) - frozen
+    """The plan with as many judged cases as can be scored for the parent and at each share of the way in the time for it;
+    ids are random, so the first ones do. Every training keeps at least one."""
+    each_judged, each_frozen = _times_scored(options)
+    seconds = options.evaluation_share * plan.budget_minutes * 60
+    most = int((seconds / case_seconds - (1 + each_frozen) * frozen) / (1 + each_judged))
     judged = [one for one in plan.trainings if one.judged]
     each = max(1, most // max(1, len(judged)))
     trainings = tuple(dataclasses.replace(one, judged=one.judged[:each]) for one in plan.trainings)
@@ -188,9 +190,15 @@ def taken_in_words(plan: Plan) -> str:
     return " and ".join(f"{taken} of {found} {name}" for taken, found, name in there if taken < found)
 
 
-def scored(plan: Plan, frozen: int) -> int:
-    """How often a case is segmented after the trainings; the frozen ones several times, to choose how far to go."""
-    return sum(len(one.judged) for one in plan.trainings) + len(STEPS_BACK) * frozen
+def scored(plan: Plan, options: FinetuneOptions, frozen: int) -> int:
+    """How often a case is segmented after the trainings: several times each of those that choose how far to go."""
+    each_judged, each_frozen = _times_scored(options)
+    return each_judged * sum(len(one.judged) for one in plan.trainings) + each_frozen * frozen
+
+
+def _times_scored(options: FinetuneOptions) -> tuple[int, int]:
+    """How often a held-out case is scored after its training, and a frozen one after the last."""
+    return (1, len(STEPS_BACK)) if options.keep_general else (len(options.shares), 1)
 
 
 def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: int) -> Schedule:
@@ -198,7 +206,7 @@ def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds:
 
     Raises ConfigError ``budget-too-small``, which says what would do.
     """
-    rest = seconds * MARGIN - REPORT_SECONDS - plan.case_seconds * scored(plan, frozen)
+    rest = seconds * MARGIN - REPORT_SECONDS - plan.case_seconds * scored(plan, options, frozen)
     steps = rest / step_seconds
     share = options.fold_share if plan.folds else 0.0
     final = _after_validation((1 - share) * steps, options) if plan.final.judged else (1 - share) * steps

@@ -5,26 +5,32 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from CrossModalSegLib.adaptation.candidate import share_name
-from CrossModalSegLib.adaptation.gate import Change, GroupChanges, Verdict
-from CrossModalSegLib.adaptation.pictures import BeforeAfter, bars, draw
+from CrossModalSegLib.adaptation.candidate import PARENT, Evidence, held_out_name, share_name
+from CrossModalSegLib.adaptation.gate import Aim, Change, GroupChanges, Verdict
+from CrossModalSegLib.adaptation.pictures import BeforeAfter, bars, draw, draw_pair
 from CrossModalSegLib.adaptation.plan import LEARNABLE, UNLABELLED, Schedule
+from CrossModalSegLib.adaptation.protocol_difference import ProtocolDifference
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import Scores, read_prediction
+from CrossModalSegLib.adaptation.share_choice import TOLERANCE
 from CrossModalSegLib.adaptation.site_data import DataCase
 from CrossModalSegLib.adaptation.training import volumes_file
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.site.runs import REPORT_FILE
 from CrossModalSegLib.training.training_log import PICTURE
 
 MOST_PICTURES = 6
+MOST_PROTOCOL_PICTURES = 3
 WORDS = {"promote": "Promote", "keep": "Keep the parent", "insufficient-evidence": "Insufficient evidence"}
 COLORS = {"promote": "#1a7f4b", "keep": "#b3261e", "insufficient-evidence": "#946200"}
 STYLE = """
@@ -37,6 +43,16 @@ figcaption { color: #555 } figure { margin: 0 0 1.2rem }
 """
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What was found out beside the scores: how far to go by the ``evidence``, where the site's protocol differs, and whom
+    the model is for."""
+
+    evidence: Evidence
+    differences: Sequence[ProtocolDifference]
+    aim: Aim
+
+
 def write_report(
     run: Finetuning,
     schedule: Schedule,
@@ -44,15 +60,20 @@ def write_report(
     parent: Mapping[str, Scores],
     candidate: Mapping[str, Scores],
     bundle: Bundle,
+    findings: Findings,
+    summary: Sequence[str],
 ) -> Path:
     """Write ``RUN/report.html``."""
     parts = [
         f"<h1>{escape(bundle.name)} {escape(bundle.version)}</h1>",
         f"<p>Fine-tuned from {escape(run.base.name)} {escape(run.base.version)}. Research and education. Not for clinical use.</p>",
-        _verdict(verdict),
+        _verdict(verdict, summary),
+        _aim(verdict, findings.aim),
         _data(run),
+        _protocol(run, findings.differences),
         _group("Held-out cases of the site", verdict.site, run, "None could be held out."),
-        _group("Frozen cases of the base: what must not be forgotten", verdict.frozen, run, "The base has none."),
+        _shares(run, findings.evidence),
+        _group(_frozen_title(findings.aim), verdict.frozen, run, "The base has none."),
         _surface(run.cases, parent, candidate),
         _pictures(run),
         _curves(run),
@@ -65,11 +86,79 @@ def write_report(
     return path
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdict(verdict: Verdict, summary: Sequence[str]) -> str:
     reasons = "".join(f"<li>{escape(reason)}</li>" for reason in verdict.reasons)
     color, words = COLORS[verdict.decision], WORDS[verdict.decision]
     box = f'<div class="verdict" style="background:{color}"><h2>{words}</h2><ul>{reasons}</ul></div>'
-    return box + "".join(f"<p>{escape(mean)}</p>" for mean in verdict.means)
+    said = "".join(f"<p><b>{escape(sentence)}</b></p>" for sentence in summary)
+    return said + box + "".join(f"<p>{escape(mean)}</p>" for mean in verdict.means)
+
+
+def _aim(verdict: Verdict, aim: Aim) -> str:
+    whom = (
+        "The model shall serve other scanners as well (--keep-general): what the frozen cases lose decides."
+        if aim.keep_general
+        else "The model is for this site's next patients: what it loses elsewhere is told, and decides only where it is gross."
+    )
+    costs = "".join(f"<li>{escape(words)}</li>" for words in verdict.costs)
+    return f"<h2>Whom it is for, and what it costs</h2><p>{whom}</p>" + (f"<ul>{costs}</ul>" if costs else "")
+
+
+def _frozen_title(aim: Aim) -> str:
+    return f"Frozen cases of the base: what {'must not be forgotten' if aim.keep_general else 'is lost elsewhere'}"
+
+
+def _protocol(run: Finetuning, differences: Sequence[ProtocolDifference]) -> str:
+    if not differences:
+        return ""
+    rows = [
+        (one.name, str(one.patients), f"{one.ratio - 1:+.0%}", f"{one.border_mm:+.1f}")
+        for one in sorted(differences, key=lambda one: -abs(one.ratio - 1))
+    ]
+    words = (
+        "The corrections differ from the parent alike in all patients: in volume and in where the border lies (above 0: "
+        "outside the parent's). That is another protocol, or how this site's scans look; it counts for the site."
+    )
+    return (
+        f"<h2>Your protocol differs</h2><p>{words}</p>"
+        + _table(("structure", "patients", "volume", "border, mm"), rows)
+        + _protocol_pictures(run, [one.name for one in differences])
+    )
+
+
+def _protocol_pictures(run: Finetuning, names: Sequence[str]) -> str:
+    """Corrections and parent of a few cases, with these structures alone."""
+    shown = LabelMap(tuple(one for one in run.mapping.label_map.structures if one.name in names))
+    figures = []
+    for case in (one for one in run.data.labelled if (run.folder / PARENT / one.id).is_dir()):
+        before, volumes = read_prediction(run.folder / PARENT, case), case.volumes()
+        for modality, (reference, _grid) in case.reference().items():
+            pair = (_only(reference, shown), _only(before[modality][0], shown))
+            caption = f"case {escape(case.id)}, {escape(modality)}"
+            figures.append(_image(draw_pair(volumes[modality], *pair, shown), caption))
+    return "".join(figures[:MOST_PROTOCOL_PICTURES])
+
+
+def _only(labels: np.ndarray, label_map: LabelMap) -> np.ndarray:
+    return np.where(np.isin(labels, label_map.values), labels, 0)
+
+
+def _shares(run: Finetuning, evidence: Evidence) -> str:
+    """How far to go: what each share of the way brings on the held-out cases, and who was judged at which."""
+    if not evidence.gains:
+        return ""
+    rows = []
+    for share, gains in evidence.gains.items():
+        mean = f"{sum(gains.values()) / len(gains):+.3f}" if gains else "–"
+        judged = sum(1 for at in evidence.judged_at.values() if at == share)
+        rows.append((f"{share:g}", mean, str(judged), "chosen" if share == run.share else ""))
+    words = (
+        "Of the way from the parent's weights to the trained ones. No patient chooses the share that it is judged at: those "
+        "of the other trainings do. The candidate goes as far as all of them say together; the smallest share counts that "
+        f"is within {TOLERANCE:g} of the best."
+    )
+    head = ("share of the way", "mean gain", "patients judged at it", "candidate")
+    return f"<h2>How far to go</h2><p>{words}</p>" + _table(head, rows)
 
 
 def _data(run: Finetuning) -> str:
@@ -148,7 +237,11 @@ def _surface(cases: Mapping[str, DataCase], parent: Mapping[str, Scores], candid
 
 def _pictures(run: Finetuning) -> str:
     """A few cases that were not learnt from, else the frozen ones."""
-    wanted = [(training.name, run.cases[name]) for training in run.plan.trainings for name in training.judged]
+    wanted = [
+        (held_out_name(training, run.judged_at[name]), run.cases[name])
+        for training in run.plan.trainings
+        for name in training.judged
+    ]
     wanted += [(share_name(run.share), case) for case in run.frozen]
     figures = []
     for training, case in wanted[:MOST_PICTURES]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -72,6 +72,9 @@ class Finetuning:
     pace: Pace
     processes: Processes = ALONE
     share: float = 1.0  # of the way from the base's weights to the trained ones, once it is chosen
+    judged_at: Mapping[str, float] = field(
+        default_factory=dict
+    )  # the share at which each held-out case is judged, by id
 
     @property
     def cases(self) -> dict[str, DataCase]:
@@ -82,10 +85,11 @@ class Finetuning:
 @dataclass(frozen=True)
 class Outcome:
     """What came of it: the verdict, the candidate's bundle, and the place among the site's models if it was promoted;
-    ``taken`` says of how many cases there was time for how many, and nothing where it was enough for all."""
+    ``summary`` says it in two sentences, ``notes`` what else a person should know."""
 
     verdict: Verdict
     candidate: Bundle
     promoted: Bundle | None
     report: Path
-    taken: str = ""
+    summary: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -1,7 +1,7 @@
 """Cases of a site as fine-tuning needs them: checked all at once, read one by one, brought onto the model grid."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 from CrossModalSegLib.adaptation.label_displacement import FARTHEST_MM, displacement_mm, structure_centres
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
+from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError, LabelError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import Volume, read_grid, read_volume
@@ -67,11 +67,13 @@ def read_labels(path: Path) -> Labels:
 @dataclass(frozen=True)
 class SiteData:
     """The cases of a site that have trusted labels, and those that have none. ``notes`` are sentences: which cases are
-    left out and why, and which labels show nothing."""
+    left out and why, and which labels show nothing. ``unshown`` are the values of the site's structures that the bundle
+    knows and no correction shows: these are scored nowhere."""
 
     labelled: tuple[DataCase, ...]
     unlabelled: tuple[DataCase, ...]
     notes: tuple[str, ...] = ()
+    unshown: tuple[int, ...] = ()
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -80,9 +82,14 @@ class SiteData:
 
 
 def site_data(
-    cases: Sequence[SiteCase], bundle: Bundle, mapping: LabelMapping, splits: Mapping[str, str] | None = None
+    cases: Sequence[SiteCase],
+    bundle: Bundle,
+    mapping: LabelMapping,
+    splits: Mapping[str, str] | None = None,
+    absent: Collection[str] = (),
 ) -> SiteData:
-    """The cases, all of them checked; ``splits`` are those that a person has set, by patient.
+    """The cases, all of them checked; ``splits`` are those that a person has set, by patient. ``absent`` names structures
+    that are truly not there where no correction shows them, which a person says.
 
     Two scans lie on each other if the centres of what is labelled in both are at most ``FARTHEST_MM`` apart; where that
     cannot be told of a case itself, the median of those of which it can decides (without any: yes). Left out are cases
@@ -106,7 +113,22 @@ def site_data(
         problems.append(f"the labels of all {len(labelled)} corrected cases are empty")
     if problems:
         raise DataError("site-data", "; ".join(problems), "put these right, then start again")
-    return SiteData(labelled, tuple(case for case in read if not case.labels), notes)
+    unshown = _unshown(mapping, frozenset().union(*(one.values for one in checked)), absent)
+    shown = tuple(value for value in mapping.site.values if value not in unshown)
+    labelled = tuple(replace(case, values=shown) for case in labelled)
+    return SiteData(labelled, tuple(case for case in read if not case.labels), notes, unshown)
+
+
+def _unshown(mapping: LabelMapping, shown: frozenset[int], absent: Collection[str]) -> tuple[int, ...]:
+    """Raises LabelError ``no-such-structure`` for a name that the site's label map does not have."""
+    by_name = {one.name.strip().lower(): one.value for one in mapping.site.structures}
+    unknown = [name for name in absent if name.strip().lower() not in by_name]
+    if unknown:
+        hint = f"the site's label map has: {', '.join(one.name for one in mapping.site.structures)}"
+        raise LabelError("no-such-structure", f"--absent {', '.join(unknown)}", hint)
+    said = {by_name[name.strip().lower()] for name in absent}
+    values = (value for value, origin in mapping.origin.items() if origin is not None)
+    return tuple(value for value in values if value not in shown and value not in said)
 
 
 @dataclass(frozen=True)
@@ -267,11 +289,6 @@ def structure_ml(labels: Labels) -> dict[int, float]:
     array, grid = labels
     values, counts = np.unique(array[array > 0], return_counts=True)
     return {int(value): int(count) * grid.voxel_volume_ml for value, count in zip(values, counts, strict=True)}
-
-
-def needs_completion(case: DataCase, mapping: LabelMapping) -> bool:
-    """Whether the labels leave out structures of the model."""
-    return bool(set(mapping.label_map.values) - set(case.values))
 
 
 def is_partly_labelled(case: DataCase) -> bool:

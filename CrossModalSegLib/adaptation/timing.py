@@ -15,7 +15,7 @@ from CrossModalSegLib.adaptation.head_probe import probe_heads
 from CrossModalSegLib.adaptation.plan import Schedule
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import SCORES_FILE
-from CrossModalSegLib.adaptation.site_data import is_partly_labelled, needs_completion
+from CrossModalSegLib.adaptation.site_data import is_partly_labelled
 from CrossModalSegLib.adaptation.training import configuration, grown_network, prepared_case, sources, validated
 from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.training.training import train
@@ -114,7 +114,7 @@ def _prepare(run: Finetuning, names: Sequence[str], labelled: bool) -> list[str]
             break
         words = "corrected case" if labelled else "case without labels"
         run.pace.update("preparing", 0.0, f"{words} {number} of {len(names)}")
-        if labelled and needs_completion(cases[name], run.mapping):
+        if labelled and run.mapping.needs_parent:
             parent.score(cases[name])
         prepared_case(run, cases[name], labelled)
         if is_partly_labelled(cases[name]):
@@ -126,6 +126,7 @@ def _prepare(run: Finetuning, names: Sequence[str], labelled: bool) -> list[str]
 def take_up(run: Finetuning) -> None:
     """The plan as the first process has left it, and the data that it names."""
     run.plan = finetune_plan.read_plan(run.folder)
+    run.mapping = replace(run.mapping, undrawn=frozenset(run.plan.mapping.get("undrawn", ())))
     taken = set(run.plan.unlabelled)
     run.data = replace(run.data, unlabelled=tuple(case for case in run.data.unlabelled if case.id in taken))
 
@@ -174,5 +175,6 @@ def stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:
     """The expected seconds of each stage that is still to come, in their order."""
     steps = {fold.name: schedule.fold_steps for fold in run.plan.folds} | {run.plan.final.name: schedule.final_steps}
     expected = {f"training {name}": count * schedule.step_seconds for name, count in steps.items()}
-    expected["scoring the candidate"] = finetune_plan.scored(run.plan, len(run.frozen)) * run.plan.case_seconds
+    scored = finetune_plan.scored(run.plan, run.config.finetune, len(run.frozen))
+    expected["scoring the candidate"] = scored * run.plan.case_seconds
     return expected | {"report": finetune_plan.REPORT_SECONDS}

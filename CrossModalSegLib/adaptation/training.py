@@ -16,7 +16,7 @@ from CrossModalSegLib.adaptation.head_probe import probe_heads
 from CrossModalSegLib.adaptation.plan import Schedule, Training
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import read_prediction
-from CrossModalSegLib.adaptation.site_data import DataCase, is_partly_labelled, needs_completion, prepared, structure_ml
+from CrossModalSegLib.adaptation.site_data import DataCase, is_partly_labelled, prepared, structure_ml
 from CrossModalSegLib.atomic import output_errors, write_atomically
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.inference.inference import intensity_rules, load_network
@@ -24,7 +24,7 @@ from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.training import checkpoint
 from CrossModalSegLib.training.checkpoint import read_curve
 from CrossModalSegLib.training.config import TrainingConfig
-from CrossModalSegLib.training.early_stop import EarlyStop, best_of
+from CrossModalSegLib.training.early_stop import EarlyStop, best_step
 from CrossModalSegLib.training.forgetting import Anchor
 from CrossModalSegLib.training.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training.training import train
@@ -33,12 +33,14 @@ from CrossModalSegLib.training.training_log import Progress, TrainingLog
 
 PREPARED = "prepared"  # folder of the run, removed at its end
 START_FILE = "start.safetensors"  # of a training with new structures
+LEAST_PART = 0.3  # of the steps that fit: what folds say of a short training holds for a long one only roughly
 STILL: dict[str, Any] = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "elastic": 0.0, "displacement_probability": 0.0}
 STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "position_error": 0.0}
 
 
 def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tensor]:
-    """The averaged weights at the end of a training, which comes early where held-out scores no longer improve.
+    """The averaged weights at the end of a training, which comes early where no fold tells its length and the scores of
+    many held-out patients no longer improve.
 
     Those of its best validation would have been chosen on the cases that the gate judges them on.
     """
@@ -57,7 +59,7 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
         _probe(run, network, labelled, folder)
         network.load_state_dict(start_weights(run, training.name))
     options = run.config.finetune
-    stop = EarlyStop(options.patience) if training.judged else None
+    stop = EarlyStop(options.patience) if training.judged and training == run.plan.final else None
     anchor = Anchor(network.to(run.device), options.anchor) if options.anchor else None
 
     def report(progress: Progress) -> None:
@@ -75,14 +77,17 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
 
 
 def final_steps(run: Finetuning, schedule: Schedule) -> int:
-    """As many steps as fit; fewer where the folds were best long before their end, which is how overfitting shows."""
-    shares = []
-    for fold in run.plan.folds:
-        curve = read_curve(run.folder / "training" / fold.name)
-        if curve:
-            shares.append(curve[best_of(curve)]["step"] / schedule.fold_steps)
-    share = min(1.0, max(0.3, statistics.mean(shares))) if shares else 1.0
-    return max(1, round(share * schedule.final_steps))
+    """As many steps as fit; fewer where all folds together were better before their end, which is how overfitting shows.
+
+    The last training then sees each of its cases as often as the folds saw theirs until then.
+    """
+    curves = [read_curve(run.folder / "training" / fold.name) for fold in run.plan.folds]
+    best = best_step([curve for curve in curves if curve])
+    if best is None:
+        return schedule.final_steps
+    each = statistics.fmean(max(1, len(fold.learnt)) for fold in run.plan.folds)
+    steps = max(LEAST_PART * schedule.final_steps, best * len(run.plan.final.learnt) / each)
+    return max(1, min(schedule.final_steps, round(steps)))
 
 
 def configuration(run: Finetuning, steps: int) -> TrainingConfig:
@@ -160,7 +165,7 @@ def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCa
         if reference is not None:
             volumes = [structure_ml(labels) for labels in reference.values()]
             write_atomically(volumes_file(run, case.id), json.dumps(volumes))
-        completed = labelled and needs_completion(case, run.mapping)
+        completed = labelled and run.mapping.needs_parent
         predicted = read_prediction(run.folder / "parent", case) if completed else None
         made = prepared(case, run.base, run.mapping, reference, predicted)
         save_case(path, made.normalised(intensity_rules(run.base)))

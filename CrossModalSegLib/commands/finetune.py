@@ -17,6 +17,7 @@ from CrossModalSegLib.plurals import counted
 if TYPE_CHECKING:
     import torch
 
+    from CrossModalSegLib.adaptation.config import FinetuneConfig
     from CrossModalSegLib.adaptation.label_mapping import LabelMapping
     from CrossModalSegLib.adaptation.plan import Plan
     from CrossModalSegLib.adaptation.run import Finetuning, Outcome, Status
@@ -61,6 +62,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--propose-mapping", type=Path, metavar="FILE", help="write a mapping to correct, and do no more"
     )
+    parser.add_argument(
+        "--keep-general",
+        action="store_true",
+        default=None,
+        help="the model shall serve other scanners too: what it loses elsewhere decides",
+    )
+    parser.add_argument(
+        "--absent",
+        action="append",
+        metavar="STRUCTURE",
+        help="it is truly not there where no correction shows it (else it is taken from the parent's segmentation)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the newest unfinished run")
     parser.add_argument("--dry-run", action="store_true", help="check and plan only; writes nothing")
     parser.add_argument("--events", action="store_true", help="progress as lines of JSON on stdout")
@@ -101,8 +114,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _refuse_contradicting(args: argparse.Namespace) -> None:
-    fixed = ("output", "budget", "config", "mapping")
-    given = [f"--{name}" for name in fixed if getattr(args, name) is not None]
+    fixed = ("output", "budget", "config", "mapping", "keep_general", "absent")
+    given = [f"--{name.replace('_', '-')}" for name in fixed if getattr(args, name) is not None]
     if args.resume and given:
         what = f"--resume with {', '.join(given)}"
         raise InputError("plan-fixed", what, "a run goes on as it was planned; start a new one to change that")
@@ -149,7 +162,7 @@ def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, Si
     from CrossModalSegLib.site.models import MODELS, next_name
     from CrossModalSegLib.site.runs import require_free_name
 
-    config = read_finetune_config(args.config)
+    config = _with_choices(read_finetune_config(args.config), args)
     store = CaseStore(args.site)
     label_map = store.site().label_map
     base = choose_base(args.site, args.base, store.cases())
@@ -164,6 +177,13 @@ def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, Si
     minutes = args.budget or DEFAULT_MINUTES
     plan, data = make_plan(args.site, base, mapping, config, name, next_version(name, base.version), minutes)
     return base, mapping, plan, data
+
+
+def _with_choices(config: "FinetuneConfig", args: argparse.Namespace) -> "FinetuneConfig":
+    """What was chosen by an option of its own, over what the file says."""
+    options = config.finetune
+    general, absent = options.keep_general or bool(args.keep_general), (*options.absent, *(args.absent or ()))
+    return dataclasses.replace(config, finetune=dataclasses.replace(options, keep_general=general, absent=absent))
 
 
 def mapping_of_plan(site: Path, base: "Bundle", plan: "Plan") -> "LabelMapping":
@@ -214,17 +234,17 @@ def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display")
 
 def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
     verdict = outcome.verdict
-    taken = f"there was time to learn from {outcome.taken}" if outcome.taken else ""
     if args.events:
-        facts = {"decision": verdict.decision, "reasons": verdict.reasons, "report": str(outcome.report)}
+        facts = {"decision": verdict.decision, "reasons": verdict.reasons, "summary": outcome.summary}
         place = outcome.promoted or outcome.candidate
-        if taken:
-            print(json.dumps({"event": "message", "text": taken}), flush=True)
-        print(json.dumps({"event": "done", **facts, "bundle": str(place.path)}), flush=True)
+        for words in outcome.notes:
+            print(json.dumps({"event": "message", "text": words}), flush=True)
+        paths = {"report": str(outcome.report), "bundle": str(place.path)}
+        print(json.dumps({"event": "done", **facts, **paths}), flush=True)
         return
-    print("\n".join([f"{verdict.decision}: {'; '.join(verdict.reasons)}", *verdict.means]))
-    if taken:
-        print(taken)
+    print("\n".join([f"{verdict.decision}: {'; '.join(verdict.reasons)}", *verdict.means, *outcome.summary]))
+    for words in outcome.notes:
+        print(words)
     print(f"report {outcome.report}")
     if outcome.promoted:
         print(f"new model, also for crossmodalseg segment --bundle: {outcome.promoted.path}")

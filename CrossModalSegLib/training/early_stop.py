@@ -9,7 +9,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from scipy import stats
+
 Curve = Sequence[Mapping[str, Any]]
+LEAST_LOST = 0.005  # mean Dice at the end of trainings that overfit
 
 
 def mean_dice(entry: Mapping[str, Any]) -> float:
@@ -21,6 +25,23 @@ def mean_dice(entry: Mapping[str, Any]) -> float:
 def best_of(curve: Curve) -> int:
     """Position of the best validation in the curve, the earliest of equals; -1 where there is none."""
     return max(range(len(curve)), key=lambda n: mean_dice(curve[n])) if curve else -1
+
+
+def best_step(curves: Sequence[Curve]) -> int | None:
+    """The step after which several trainings of one length only overfit; None where they do not.
+
+    They do where their mean Dice was better before the end than at it, and the 90 % interval of that difference over the
+    trainings (Student's t) lies above 0: one alone, or one that was lucky, tells nothing.
+    """
+    if len(curves) < 2 or len({tuple(entry["step"] for entry in curve) for curve in curves}) > 1:
+        return None
+    dice = np.array([[mean_dice(entry) for entry in curve] for curve in curves])  # (trainings, validations)
+    if not np.isfinite(dice).all():
+        return None
+    best = int(dice.mean(axis=0).argmax())
+    lost = dice[:, best] - dice[:, -1]
+    half = float(stats.t.ppf(0.95, len(lost) - 1) * lost.std(ddof=1)) / math.sqrt(len(lost))
+    return int(curves[0][best]["step"]) if lost.mean() > max(half, LEAST_LOST) else None
 
 
 class EarlyStop:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from CrossModalSegLib.adaptation.candidate import choose_share, score_candidate, weights_at
+from CrossModalSegLib.adaptation.candidate import score_candidate, weights_at
 from CrossModalSegLib.adaptation.cases import make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, read_finetune_config
-from CrossModalSegLib.adaptation.finetune import new_finetuning, score_parent
+from CrossModalSegLib.adaptation.finetune import new_finetuning
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.plan import Training
 from CrossModalSegLib.adaptation.scoring import CaseScorer, Scores
@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, default=2)
     made.add_argument("--base-steps", type=int, default=1500)
     made.add_argument("--steps", type=int, default=250, help="of each fine-tuning")
+    made.add_argument("--share", type=float, default=1.0, help="of the way from the base's weights to the trained")
     made.add_argument("--config", type=Path, help="settings of the fine-tuning, as for crossmodalseg finetune")
     made.add_argument("--threads", type=int, default=1)
     made.set_defaults(rows="rows")  # folder of what is done
@@ -169,11 +170,10 @@ def carry_out(
     started = time.monotonic()
     trained = train_one(run, plan.final, args.steps)
     seconds = time.monotonic() - started
-    share = choose_share(run, score_parent(run), trained)
-    weights = weights_at(run, plan.final.name, trained, share)
+    weights = weights_at(run, plan.final.name, trained, args.share)
     found = {kind: summary(score_candidate(run, kind, weights, cases)) for kind, cases in tests.items()}
     facts = {"method": method, "corrected": corrected, "seed": seed, "steps": args.steps, "seconds": round(seconds)}
-    facts |= {"share": share, "unlabelled": len(data.unlabelled)}
+    facts |= {"share": args.share, "unlabelled": len(data.unlabelled)}
     write_row(target, {**facts, "configuration": config.to_tables(), **found})
     print(
         f"{name}: shifted {found['shifted']['mean']:.3f}, unshifted {found['unshifted']['mean']:.3f}, {seconds:.0f} s"

@@ -7,7 +7,7 @@ from CrossModalSegLib.adaptation.cases import make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.run import Finetuning, Pace
-from CrossModalSegLib.adaptation.site_data import needs_completion, prepared
+from CrossModalSegLib.adaptation.site_data import prepared
 from CrossModalSegLib.adaptation.training import configuration, sources
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.site.case_files import CaseFiles
@@ -32,7 +32,8 @@ def run_with(folder, site_map: LabelMap = LABEL_MAP) -> Finetuning:
 def test_of_a_pair_with_one_labelled_scan_this_one_is_learnt_from_and_the_pair_without_labels(tmp_path):
     run = run_with(tmp_path)
     (case,) = run.data.labelled
-    assert not needs_completion(case, run.mapping)
+    assert not run.mapping.needs_parent
+    assert case.labels
     labelled, unlabelled, _ = sources(run, run.plan.final, configuration(run, 10))
     assert [one.presence for one in labelled.cases] == [(True, False)]
     assert [one.presence for one in unlabelled.cases] == [(True, True)]
@@ -43,7 +44,7 @@ def test_of_a_pair_with_one_labelled_scan_this_one_is_learnt_from_and_the_pair_w
 def test_what_the_parent_sees_completes_structures_and_never_stands_in_for_the_labels_of_a_scan(tmp_path):
     run = run_with(tmp_path, LabelMap(tuple(one for one in LABEL_MAP.structures if one.value != RIGHT)))
     (case,) = run.data.labelled
-    assert needs_completion(case, run.mapping)
+    assert run.mapping.needs_parent
     predicted = {name: (labels(0), site_grid(0)) for name in case.scans}
     made = prepared(case, run.base, run.mapping, case.reference(), predicted)
     assert made.presence == (True, False)

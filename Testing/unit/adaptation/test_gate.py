@@ -4,7 +4,16 @@ import math
 
 import pytest
 
-from CrossModalSegLib.adaptation.gate import GateRules, PairedCase, compare, falls_too_far, judge
+from CrossModalSegLib.adaptation.gate import (
+    Aim,
+    GateRules,
+    PairedCase,
+    compare,
+    falls_too_far,
+    gains,
+    judge,
+    more_patients,
+)
 from CrossModalSegLib.errors import ConfigError
 
 
@@ -26,6 +35,8 @@ BETTER = cases(
     {"left": (0.72, 0.79), "right": (0.78, 0.84)},
     {"left": (0.68, 0.75), "right": (0.82, 0.87)},
 )
+GENERAL = Aim(keep_general=True)
+SITE = Aim(own=frozenset({"left", "right"}))
 SAME = cases({"left": (0.9, 0.9), "right": (0.9, 0.9)})
 
 
@@ -39,7 +50,7 @@ def test_a_candidate_that_is_better_everywhere_is_promoted():
 
 def test_better_on_the_mean_but_worse_in_one_structure_is_not_promoted():
     worse = cases(*[{"left": (0.7, 0.9), "right": (0.8, 0.789)}] * 4)
-    verdict = judge(worse, [])
+    verdict = judge(worse, [], aim=GENERAL)
     assert verdict.decision == "keep"
     assert verdict.reasons == ("right falls on the held-out cases: Dice 0.800 → 0.789 (-0.011), 0.01 is allowed",)
 
@@ -53,7 +64,19 @@ def test_the_means_are_told_whatever_the_reasons_are():
 
 
 def test_a_structure_may_fall_by_exactly_what_is_allowed():
-    assert judge(cases(*[{"left": (0.7, 0.9), "right": (0.8, 0.79)}] * 4), []).decision == "promote"
+    assert judge(cases(*[{"left": (0.7, 0.9), "right": (0.8, 0.79)}] * 4), [], aim=GENERAL).decision == "promote"
+
+
+def test_at_its_own_site_a_structure_may_lose_what_the_mean_gains_and_no_more_than_a_twentieth():
+    def decided(*pairs: tuple[float, float]) -> str:
+        return judge(cases(*[dict(zip("abc", pairs, strict=False))] * 4), [], aim=SITE).decision
+
+    assert decided((0.7, 0.76), (0.8, 0.78)) == "promote"  # the mean gains 0.02
+    assert decided((0.7, 0.76), (0.8, 0.779)) == "keep"
+    assert decided((0.5, 0.9), (0.5, 0.9), (0.8, 0.75)) == "promote"
+    assert decided((0.5, 0.9), (0.5, 0.9), (0.8, 0.749)) == "keep"
+    verdict = judge(cases(*[{"left": (0.7, 0.76), "right": (0.8, 0.78)}] * 4), [], aim=SITE)
+    assert verdict.costs == ("right on the held-out cases: Dice 0.800 → 0.780 (-0.020)",)
 
 
 def test_one_case_that_falls_far_keeps_the_parent():
@@ -63,20 +86,62 @@ def test_one_case_that_falls_far_keeps_the_parent():
 
 
 def test_what_is_forgotten_on_frozen_cases_keeps_the_parent():
-    verdict = judge(BETTER, cases(*[{"left": (0.90, 0.88), "right": (0.9, 0.95)}] * 2))
+    verdict = judge(BETTER, cases(*[{"left": (0.90, 0.88), "right": (0.9, 0.95)}] * 2), aim=GENERAL)
     assert verdict.decision == "keep"
     assert "left falls on the frozen cases" in verdict.reasons[0]
 
 
+def test_what_a_model_for_one_site_loses_elsewhere_is_told_and_decides_only_where_it_is_gross():
+    lost = cases({"left": (0.90, 0.70), "right": (0.9, 0.9), "fluid": (0.9, 0.8)})
+    verdict = judge(BETTER, lost, aim=SITE)
+    assert verdict.decision == "promote"
+    assert verdict.costs == (
+        "elsewhere (frozen cases): mean Dice 0.900 → 0.800 (-0.100)",
+        "left elsewhere: Dice 0.900 → 0.700 (-0.200)",
+        "fluid elsewhere: Dice 0.900 → 0.800 (-0.100)",
+    )
+    gross = judge(BETTER, cases({"left": (0.90, 0.64), "right": (0.9, 0.97)}), aim=SITE)
+    assert gross.decision == "keep"
+    assert gross.reasons == ("left is lost on the frozen cases: Dice 0.900 → 0.640 (-0.260), 0.25 is allowed",)
+    mean = judge(BETTER, cases({"left": (0.90, 0.79), "right": (0.9, 0.79)}), aim=SITE)
+    assert "the frozen cases fall: mean Dice 0.900 → 0.790 (-0.110), 0.1 is allowed" in mean.reasons
+
+
+def test_a_structure_that_the_site_does_not_draw_or_draws_otherwise_is_no_gross_loss():
+    others = cases({"left": (0.90, 0.90), "right": (0.9, 0.9), "fluid": (0.9, 0.61)})
+    assert judge(BETTER, others, aim=SITE).decision == "promote"
+    cortex = cases({"left": (0.90, 0.60), "right": (0.9, 0.9)})
+    assert judge(BETTER, cortex, aim=SITE).decision == "keep"
+    verdict = judge(BETTER, cortex, aim=Aim(own=SITE.own, protocol=frozenset({"left"})))
+    assert verdict.decision == "promote"
+    assert "which this site draws otherwise" in verdict.costs[1]
+
+
+def test_how_many_more_patients_would_make_a_gain_certain():
+    assert more_patients([0.09, 0.09]) == 0
+    # mean 0.06, standard deviation 0.0424: 3 patients 0.0715, 4 patients 0.0499
+    assert more_patients([0.03, 0.09]) == 2
+    assert more_patients([0.09]) is None
+    assert more_patients([-0.01, -0.02]) is None
+    assert more_patients([0.1, -0.099]) is None  # more than anybody corrects
+
+
+def test_gains_are_of_patients():
+    two = [PairedCase("a", "p", {"T1w": {"x": 0.5}}, {"T1w": {"x": 0.7}}),
+           PairedCase("b", "p", {"T1w": {"x": 0.5}}, {"T1w": {"x": 0.5}})]  # fmt: skip
+    assert gains([*two, *cases({"x": (0.5, 0.4)})]) == pytest.approx({"p": 0.1, "case0": -0.1})
+
+
 def test_a_structure_that_falls_in_a_single_frozen_case_is_a_doubt_and_in_two_it_is_certain():
     one = cases({"left": (0.90, 0.88), "right": (0.9, 0.91)})
-    verdict = judge(BETTER, one)
+    verdict = judge(BETTER, one, aim=GENERAL)
     assert verdict.decision == "insufficient-evidence"
     assert "left falls on the frozen cases" in verdict.reasons[0]
     assert falls_too_far(one)
     assert not falls_too_far(one, certainly=True)
-    assert judge(BETTER, one * 2).decision == "insufficient-evidence"  # the same patient
-    assert judge(BETTER, cases(*[{"left": (0.90, 0.88), "right": (0.9, 0.91)}] * 2)).decision == "keep"
+    assert judge(BETTER, one * 2, aim=GENERAL).decision == "insufficient-evidence"  # the same patient
+    two = cases(*[{"left": (0.90, 0.88), "right": (0.9, 0.91)}] * 2)
+    assert judge(BETTER, two, aim=GENERAL).decision == "keep"
 
 
 def test_no_gain_keeps_the_parent():

@@ -145,13 +145,16 @@ def test_one_patient_is_learnt_from_and_nothing_is_judged():
 def test_the_steps_fill_what_scoring_and_report_leave_of_the_time():
     one = plan(Training("final", ("a",), ()))
     made = schedule(one, OPTIONS, seconds=500.0, step_seconds=2.0, frozen=3)
+    assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - 3 * 5) / 2)  # each frozen case once
+    general = replace(OPTIONS, keep_general=True)
+    made = schedule(one, general, seconds=500.0, step_seconds=2.0, frozen=3)
     assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - 4 * 3 * 5) / 2)  # each frozen case at four shares
 
 
 def test_folds_share_their_part_and_validation_is_paid_for():
     folds = (Training("fold-1", ("a",), ("b",)), Training("fold-2", ("b",), ("a",)))
     made = schedule(plan(*folds, Training("final", ("a", "b"), ())), OPTIONS, 500.0, 1.0, frozen=0)
-    steps = 500 * MARGIN - REPORT_SECONDS - 2 * 5
+    steps = 500 * MARGIN - REPORT_SECONDS - 2 * 4 * 5  # each held-out case at four shares
     assert made.final_steps == int(steps / 2)
     assert made.fold_steps == int(steps / 4 - 2 * 6 * VALIDATION_COST)  # 2 validations of 6 patches
 
@@ -179,11 +182,11 @@ def test_the_budget_that_is_asked_for_is_enough():
 
 def test_no_more_cases_are_judged_than_there_is_time_for_and_no_training_goes_without():
     folds = [Training(f"fold-{n}", (), tuple("abcdef")) for n in range(2)]
-    made = within_budget(plan(*folds, Training("final", (), ())), FinetuneOptions(evaluation_share=0.4), 20.0, 2)
-    assert [len(one.judged) for one in made.trainings] == [2, 2, 0]  # 240 s: 6 cases twice, 2 of them frozen
+    made = within_budget(plan(*folds, Training("final", (), ())), FinetuneOptions(evaluation_share=0.4), 10.0, 2)
+    assert [len(one.judged) for one in made.trainings] == [2, 2, 0]  # 24 scorings: 2 frozen twice, 4 held out 5 times
     poor = within_budget(plan(*folds), FinetuneOptions(), 1e6, 2)
     assert [len(one.judged) for one in poor.trainings] == [1, 1]
-    assert made.case_seconds == 20.0
+    assert made.case_seconds == 10.0
 
 
 def test_each_training_has_a_case_to_learn_from_however_few_are_taken_up():
@@ -205,13 +208,15 @@ def test_the_parent_completes_the_labels_of_those_cases_alone_that_are_taken_up(
     completed, ready = [], []
     monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
     monkeypatch.setattr(finetune_timing, "FEWEST_TAKEN", 2)
-    monkeypatch.setattr(finetune_timing, "needs_completion", lambda case, _mapping: case.id != "b1")
     monkeypatch.setattr(finetune_timing, "parent_scorer", lambda *_: SimpleNamespace(score=completed.append))
     monkeypatch.setattr(finetune_timing, "prepared_case", lambda _run, case, _labelled: ready.append(case.id))
-    run = Finetuning(*[Path(), Path(), *[None] * 3, data(*"abcd"), [], plan(), CPU, Pace(lambda _: None)])
+    mapping = SimpleNamespace(needs_parent=True)
+    run = Finetuning(*[Path(), Path(), None, mapping, None, data(*"abcd"), [], plan(), CPU, Pace(lambda _: None)])
     assert finetune_timing._prepare(run, ["a0", "b1", "c2", "d3"], True) == ["a0", "b1"]
-    assert [case.id for case in completed] == ["a0"]
-    assert ready == ["a0", "b1"]
+    assert [case.id for case in completed] == ready == ["a0", "b1"]
+    mapping.needs_parent = False
+    assert finetune_timing._prepare(run, ["c2"], True) == ["c2"]
+    assert len(completed) == 2, "labels that say all need no parent"
 
 
 def test_a_plan_survives_its_file(tmp_path):

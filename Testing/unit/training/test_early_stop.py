@@ -8,7 +8,7 @@ import torch
 
 from CrossModalSegLib.training.checkpoint import read_curve
 from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
-from CrossModalSegLib.training.early_stop import EarlyStop, best_of
+from CrossModalSegLib.training.early_stop import EarlyStop, best_of, best_step
 from CrossModalSegLib.training.forgetting import Anchor, between
 from CrossModalSegLib.training.training import build_network, train
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
@@ -30,6 +30,18 @@ def test_the_best_validation_is_the_first_of_equals_and_structures_that_do_not_o
 def test_a_training_ends_after_so_many_validations_without_a_better_one():
     stop = EarlyStop(patience=2)
     assert [stop.ends(curve(*(0.5, 0.7, 0.7, 0.6)[:n])) for n in range(5)] == [False, False, False, False, True]
+
+
+def test_several_trainings_together_tell_where_overfitting_begins():
+    assert best_step([curve(0.5, 0.6, 0.55), curve(0.5, 0.61, 0.56), curve(0.4, 0.5, 0.45)]) == 1
+
+
+def test_one_lucky_validation_one_training_or_a_rise_to_the_end_tell_nothing():
+    assert best_step([curve(0.5, 0.9, 0.55), curve(0.5, 0.55, 0.56), curve(0.4, 0.45, 0.46)]) is None
+    assert best_step([curve(0.5, 0.9, 0.1)]) is None
+    assert best_step([curve(0.5, 0.6, 0.7), curve(0.5, 0.6, 0.7)]) is None
+    assert best_step([curve(0.5, 0.604, 0.6), curve(0.5, 0.604, 0.6)]) is None, "no more than anything varies by"
+    assert best_step([]) is None
 
 
 class _Worse(EarlyStop):
