@@ -1,67 +1,84 @@
 """Writing all or nothing: a result is staged beside its target, flushed to disk, then renamed into place.
 
-A reader sees the old content or the new content, never a mixture, and an error leaves the target untouched. A process
-that is killed outright may leave a hidden ``.<name>.<id>`` entry beside the target; the target itself stays whole.
+A reader sees the old content or the new content, and an error leaves the target untouched. Where a folder cannot be
+exchanged as a whole, because it is mounted or lies in somebody else's, its entries are, the marker last. A process that is
+killed outright may leave hidden entries (see ``staging``), which the next one that writes the same target puts right.
 """
 
+import errno
 import os
-import re
 import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from CrossModalSegLib.errors import OutputError
+from CrossModalSegLib.staging import (
+    EARLIER,
+    GONE,
+    MOVES,
+    clear_beside,
+    clear_left_behind,
+    hidden_entries,
+    hidden_sibling,
+    journal_of,
+    locked,
+    move_into,
+    remove,
+    undo_moves,
+)
+
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}  # such as a USB stick
 
 
 @contextmanager
 def staged_folder(target: str | Path, overwrite: bool = False, marker: str = "report.json") -> Iterator[Path]:
     """Give an empty staging folder that becomes ``target`` when the block ends without an error.
 
-    ``target`` may be missing (its parents are made when the block succeeds) or an empty folder. A folder with content
-    is replaced as a whole, and only with ``overwrite`` and when it holds the file ``marker``, which shows that it is an
-    earlier result: a folder that holds anything else (``--output ~``) is never deleted.
+    ``target`` may be missing (its parents are made when the block succeeds) or an empty folder, which is filled and stays
+    what it is: a mounted one, or one in a folder of somebody else. A folder with content is replaced as a whole, and only
+    with ``overwrite`` and when it holds the file ``marker``, which shows that it is an earlier result: a folder that holds
+    anything else (``--output ~``) is never deleted. What killed processes have left of ``target`` is put right first.
 
-    Raises OutputError ``output-exists``, ``not-a-result`` (before the block runs) or ``cannot-write``.
+    Raises OutputError ``output-exists``, ``not-a-result``, ``cannot-write`` before the block runs wherever they are known
+    then, else when it ends.
     """
     target = Path(target).resolve()
-    _check_replaceable(target, overwrite, marker)
-    anchor = _nearest_existing_folder(target.parent)
-    staging = _hidden_sibling(anchor / target.name)
     with output_errors(target):
+        clear_left_behind(target)
+        _check_replaceable(target, overwrite, marker)
+        # In the target where it exists: to be able to write there is what is needed, and never another disk.
+        anchor = target if target.is_dir() else _nearest_existing_folder(target.parent)
+        staging = hidden_sibling(anchor / target.name)
         staging.mkdir()
     try:
-        yield staging
-        with output_errors(target):
-            _flush_tree(staging)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _swap_in(staging, target, overwrite)
+        with _locked(staging, target):
+            yield staging
+            with output_errors(target):
+                _flush_tree(staging)
+                _put_in_place(staging, target, overwrite, marker)
     except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
+        if not journal_of(staging).exists():
+            shutil.rmtree(staging, ignore_errors=True)
         raise
 
 
 @contextmanager
 def staged_file(target: str | Path) -> Iterator[Path]:
-    """Give a path in ``target``'s folder, with its suffixes, that replaces ``target`` when the block ends well.
+    """Give a file in ``target``'s folder, with its suffixes, that replaces ``target`` when the block ends well.
 
-    For writers that want a file name, such as SimpleITK. Raises OutputError ``cannot-write``.
+    For writers that want a file name, such as SimpleITK. Raises OutputError ``cannot-write``: before the block runs where
+    there is no right to write.
     """
     target = Path(target).resolve()
-    staging = _hidden_sibling(target)
-    try:
-        with output_errors(target):
-            if not target.parent.is_dir():
-                raise FileNotFoundError(f"no folder {target.parent}")
+    with _hidden_file(target) as staging:
         yield staging
         with output_errors(target):
+            if staging.stat().st_mtime_ns == 0:
+                raise OSError("nothing was written")
             _flush(staging)
             staging.replace(target)
             _flush_folder(target.parent)
-    except BaseException:
-        staging.unlink(missing_ok=True)
-        raise
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
@@ -76,23 +93,12 @@ def create_once(file: Path, content: bytes) -> None:
 
     Raises OSError where it cannot be written.
     """
-    staged = _hidden_sibling(file)
-    try:
-        with staged.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+    with _hidden_file(file) as staging:
+        staging.write_bytes(content)
+        _flush(staging)
         with suppress(FileExistsError):
-            try:
-                os.link(staged, file)
-            except FileExistsError:
-                raise
-            except OSError:  # a disk without links, such as a USB stick: there it may be seen half written
-                with file.open("xb") as stream:
-                    stream.write(content)
+            _link(staging, file, content)
         _flush_folder(file.parent)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 def remove_staging(target: Path) -> None:
@@ -102,16 +108,65 @@ def remove_staging(target: Path) -> None:
     the same kind of name for a moment.
     """
     target = target.resolve()
-    folder = next((folder for folder in target.parents if folder.is_dir()), None)
-    for entry in [entry for entry in (folder.iterdir() if folder else ()) if _is_hidden_sibling(entry, target)]:
-        gone = entry.with_name(f"{entry.name}.gone")
+    folder = next((folder for folder in (target, *target.parents) if folder.is_dir()), None)
+    if folder is None:
+        return
+    for journal in hidden_entries(folder, target, [MOVES]):
+        with suppress(OSError):
+            undo_moves(journal)
+    for entry in hidden_entries(folder, target):
+        gone = entry.with_name(f"{entry.name}{GONE}")
         with suppress(OSError):  # Windows does not rename it while a file in it is open
             entry.rename(gone)  # whoever still writes into it does not find it any more
-        shutil.rmtree(gone if gone.exists() else entry, ignore_errors=True)
+        remove(gone if gone.exists() else entry)
+
+
+@contextmanager
+def _hidden_file(target: Path) -> Iterator[Path]:
+    """A hidden file beside ``target``, locked, that is removed again unless it was renamed; its leftovers go first.
+
+    Raises OutputError ``cannot-write``.
+    """
+    staging = hidden_sibling(target)
+    try:
+        with output_errors(target):
+            if target.exists() and not target.is_file():
+                raise FileExistsError("it is there, and no file")
+            clear_beside(target.parent, target)
+            staging.touch(exist_ok=False)
+            os.utime(staging, ns=(0, 0))  # to see whether it is written at all
+        with _locked(staging, target):
+            yield staging
+    finally:
+        remove(staging)
+
+
+def _link(staging: Path, file: Path, content: bytes) -> None:
+    """Give ``staging`` the name ``file`` as well. Raises FileExistsError, or another OSError."""
+    try:
+        os.link(staging, file)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with file.open("xb") as stream:  # on such a disk it may be seen half written
+            try:
+                stream.write(content)
+                stream.flush()
+            except BaseException:
+                file.unlink(missing_ok=True)
+                raise
+
+
+@contextmanager
+def _locked(staging: Path, target: Path) -> Iterator[None]:
+    with ExitStack() as held:
+        with output_errors(target):
+            held.enter_context(locked(staging))
+        yield
 
 
 def _check_replaceable(target: Path, overwrite: bool, marker: str) -> None:
-    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+    if not target.exists() or (target.is_dir() and not _entries(target)):
         return
     if not overwrite:
         raise OutputError("output-exists", f"{target} exists already", "choose another folder or pass --overwrite")
@@ -123,49 +178,63 @@ def _check_replaceable(target: Path, overwrite: bool, marker: str) -> None:
         )
 
 
-def _swap_in(staging: Path, target: Path, overwrite: bool) -> None:
-    """Rename ``staging`` to ``target``; with ``overwrite``, what was there is put back if that fails, else removed.
+def _entries(folder: Path) -> list[str]:
+    """Names of what a folder holds, but for what is being written into it."""
+    return sorted(entry.name for entry in set(folder.iterdir()) - set(hidden_entries(folder, folder)))
 
-    Without it, what somebody else has put there meanwhile stays: OutputError ``output-exists``.
-    """
-    if not (overwrite and target.exists()):
+
+def _put_in_place(staging: Path, target: Path, overwrite: bool, marker: str) -> None:
+    """Make ``staging`` the content of ``target``; without ``overwrite``, what somebody has put there meanwhile stays."""
+    if staging.parent != target:
+        target.parent.mkdir(parents=True, exist_ok=True)
         _rename_to_new(staging, target)
-    else:
-        earlier = _hidden_sibling(target)
-        target.rename(earlier)
+        _flush_folder(target.parent)
+        return
+    old = _entries(target)
+    if old and not overwrite:
+        raise _appeared(target)
+    if old and _exchange(staging, target):
+        return
+    move_into(target, staging, old, marker)
+    _flush_folder(target)
+
+
+def _exchange(staging: Path, target: Path) -> bool:
+    """Rename ``target`` away and ``staging``, which lies in it, into its place, or nothing; False where ``target`` cannot
+    be renamed: it is mounted, or its folder is somebody else's."""
+    earlier = target.with_name(staging.name + EARLIER)
+    with locked(target):
         try:
-            staging.rename(target)
+            target.rename(earlier)
         except OSError:
+            return False
+        try:
+            (earlier / staging.name).rename(target)
+        except BaseException:
             earlier.rename(target)
             raise
-        shutil.rmtree(earlier, ignore_errors=True)  # the new result is in place: what is left is only litter
-    _flush_folder(target.parent)
+        _flush_folder(target.parent)
+    shutil.rmtree(earlier, ignore_errors=True)  # the new result is in place: what is left is only litter
+    return True
 
 
 def _rename_to_new(staging: Path, target: Path) -> None:
-    if target.is_dir() and not any(target.iterdir()):
-        target.rmdir()
     try:
         staging.rename(target)
     except OSError as error:
         if target.exists():
-            raise OutputError("output-exists", f"{target} appeared meanwhile", "choose another folder") from error
+            raise _appeared(target) from error
         raise
+
+
+def _appeared(target: Path) -> OutputError:
+    return OutputError("output-exists", f"{target} appeared meanwhile", "choose another folder")
 
 
 def _nearest_existing_folder(folder: Path) -> Path:
     while not folder.exists():
         folder = folder.parent
     return folder
-
-
-def _hidden_sibling(path: Path) -> Path:
-    """A new name in the same folder; the suffixes stay at the end, because writers choose the format by them."""
-    return path.with_name(f".{uuid.uuid4().hex[:12]}.{path.name}")
-
-
-def _is_hidden_sibling(entry: Path, path: Path) -> bool:
-    return re.fullmatch(rf"\.[0-9a-f]{{12}}\.{re.escape(path.name)}", entry.name) is not None
 
 
 def _flush_tree(folder: Path) -> None:
@@ -181,13 +250,14 @@ def _flush(file: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename inside ``folder`` durable; Windows has no such call and does not need it."""
+    """Make a rename inside ``folder`` durable, where the disk can: what is in place already is no failure without it."""
     if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ FOUNDATION = {
     "plurals",
     "progress",
     "protocol",
+    "staging",
 }
 MATHEMATICS = {"network", "losses", "preprocess"}  # torch and MONAI's losses; know no files
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
