@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from CrossModalSegLib import __version__
-from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.errors import typed_error
 
 COMMANDS = ("segment", "train", "finetune", "evaluate", "bundle", "site", "doctor")
 
@@ -39,15 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         return modules[args.command].run(args)
-    except CrossModalSegError as error:
-        print(_one_line(str(error)), file=sys.stderr)
-        return BAD_INPUT
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what is left to flush at exit goes nowhere
         return 0
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
+    except Exception as error:
+        told = typed_error(error)
+        if told is None:
+            raise
+        print(_one_line(str(told)), file=sys.stderr)
+        return BAD_INPUT
 
 
 def build_parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, ModuleType]]:

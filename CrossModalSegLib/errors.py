@@ -1,5 +1,14 @@
 """Typed errors: each names what was wrong with which value, and what to do about it."""
 
+import errno
+import os
+import re
+
+_OUT_OF_MEMORY = re.compile(
+    "allocate memory|not enough memory|bad_?alloc|out of memory|unable to allocate", re.IGNORECASE
+)
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+
 
 class CrossModalSegError(Exception):
     """Something a user can put right.
@@ -61,3 +70,54 @@ class WorkerError(CrossModalSegError):
 
 class InstallError(CrossModalSegError):
     """Packages that are missing and could not be installed."""
+
+
+def read_error(what: str, error: OSError, kind: type[CrossModalSegError] = InputError) -> CrossModalSegError:
+    """The error of the ``kind`` that says why ``what``, a file or folder with its path, cannot be read.
+
+    Its code is ``not-found``, ``path-too-long`` or ``cannot-read``.
+    """
+    reason = error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        return kind("path-too-long", f"{what}: {reason}", "give shorter names, or work in a folder nearer to the root")
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return kind("not-found", f"{what}: {reason}", "check the path")
+    if isinstance(error, PermissionError):
+        return kind(
+            "cannot-read", f"{what}: {reason}", "ask for the right to read it, or copy it to a folder of your own"
+        )
+    return kind("cannot-read", f"{what}: {reason}", "check the path and the disk")
+
+
+def typed_error(error: BaseException) -> CrossModalSegError | None:
+    """What an exception of Python, NumPy, torch or SimpleITK means to the user; None where it is a fault of ours."""
+    if isinstance(error, CrossModalSegError):
+        return error
+    what = _in_one_line(error)
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
+        return DeviceError("out-of-memory", what, "close other programs or crop the volumes")
+    if isinstance(error, RuntimeError) and "CUDA error" in str(error):
+        return DeviceError("gpu-fault", what, "try again; if it comes back, choose the CPU as device")
+    if isinstance(error, ImportError) and not (error.name or "").startswith("CrossModalSegLib"):
+        package = (error.name or "a package").partition(".")[0]
+        return InstallError("packages-missing", f"{package} cannot be loaded: {what}", "install the packages")
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        return _of_file(os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename, error)
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return OutputError("cannot-write", error.strerror or what, "check that the disk has space")
+    return None
+
+
+def internal_error(error: BaseException) -> CrossModalSegError:
+    """How a fault of ours is told where a traceback cannot be: ``internal``."""
+    return CrossModalSegError("internal", _in_one_line(error), "report it, with the log")
+
+
+def _of_file(path: object, error: OSError) -> CrossModalSegError:
+    if error.errno in _NO_SPACE:
+        return OutputError("cannot-write", f"{path}: {error.strerror}", "check that the disk has space")
+    return read_error(str(path), error)
+
+
+def _in_one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no details'}"

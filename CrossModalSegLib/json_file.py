@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.errors import DataError, read_error
 
 
 def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
-    """The JSON object in ``file``. Raises DataError with ``code`` where there is none."""
+    """The JSON object in ``file``. Raises DataError with ``code`` where there is none, ``cannot-read`` without the right."""
     try:
         with open(file, "rb") as stream:  # noqa: PTH123 - thousands of small files are read: a Path costs as much again
             content = json.loads(stream.read())
-    except (OSError, ValueError) as error:
+    except PermissionError as error:
+        raise read_error(str(file), error, DataError) from error
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(code, f"{file} cannot be read: {reason}", hint) from error
     if not isinstance(content, dict):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from CrossModalSegLib.errors import LabelError
+from CrossModalSegLib.errors import LabelError, read_error
 from CrossModalSegLib.labels import LabelMap
 
 
@@ -53,11 +53,13 @@ def read_labels(path: str | Path) -> LabelMap | LabelTranslation:
     Raises LabelError ``labels-not-found``, ``bad-labels``, and those of the two.
     """
     path = Path(path)
-    if not path.is_file():
-        raise LabelError("labels-not-found", f"no such file {path}", "check the path given with --labels")
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except FileNotFoundError as error:
+        raise LabelError("labels-not-found", f"no such file {path}", "check the path given with --labels") from error
+    except OSError as error:
+        raise read_error(f"--labels {path}", error, LabelError) from error
+    except (ValueError, RecursionError) as error:
         raise LabelError("bad-labels", f"{path} is not JSON: {error}", "correct the file") from error
     if isinstance(entry, dict) and "map" in entry:
         return LabelTranslation.from_json(entry)

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.errors import LabelError
+from CrossModalSegLib.errors import LabelError, read_error
 
 LABEL_MAP_FOLDER = Path(__file__).parent / "label_maps"
 LARGEST_VALUE = 65535  # label arrays are stored as uint8 or uint16
@@ -162,13 +162,15 @@ class LabelMap:
 
 
 def read_label_map(path: str | Path) -> LabelMap:
-    """The label map in a JSON file. Raises LabelError ``label-map-not-found`` or ``bad-label-map``."""
+    """The label map in a JSON file. Raises LabelError ``label-map-not-found``, ``bad-label-map``, `read_error`'s."""
     path = Path(path)
-    if not path.is_file():
-        raise LabelError("label-map-not-found", f"no such file {path}", "check the path")
     try:
         return LabelMap.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:  # malformed JSON, or not UTF-8
+    except FileNotFoundError as error:
+        raise LabelError("label-map-not-found", f"no such file {path}", "check the path") from error
+    except OSError as error:
+        raise read_error(f"label map {path}", error, LabelError) from error
+    except (ValueError, RecursionError) as error:  # malformed JSON, or not UTF-8
         raise LabelError("bad-label-map", f"{path} is not JSON: {error}", "correct the file") from error
 
 

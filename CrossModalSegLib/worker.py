@@ -20,7 +20,7 @@ from pathlib import Path
 
 from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import remove_staging
-from CrossModalSegLib.errors import CrossModalSegError, InputError, ProtocolError
+from CrossModalSegLib.errors import CrossModalSegError, ProtocolError, read_error
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Ready, Request, decode_request, encode
 from CrossModalSegLib.worker_requests import RequestHandler
 
@@ -153,7 +153,7 @@ def _read_request(file: Path) -> Request:
     try:
         return decode_request(file.read_bytes())
     except OSError as error:
-        raise InputError("not-found", f"request file {file}: {error.strerror}", "check the path") from error
+        raise read_error(f"request file {file}", error) from error
 
 
 def _show(progress: Progress) -> None:

@@ -1,14 +1,13 @@
 """Carries out the requests that the worker process gets (see ``protocol``); the model stays loaded between them."""
 
 import importlib
-import re
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from CrossModalSegLib.errors import CrossModalSegError, ProtocolError
+from CrossModalSegLib.errors import CrossModalSegError, ProtocolError, internal_error, typed_error
 from CrossModalSegLib.progress import RunProgress
 from CrossModalSegLib.protocol import Done, Event, Failed, Request, encode
 
@@ -27,8 +26,6 @@ _SEGMENTING = {
     "cuda": {"reading": 0.5, "resampling": 1.0, "network": 3.0, "restoring": 4.0, "writing": 5.0},
 }
 _REGISTERING = {"reading": 0.5, "registration": 8.0}
-
-_OUT_OF_MEMORY = re.compile("allocate memory|not enough memory|bad_?alloc|out of memory", re.IGNORECASE)
 
 Report = Callable[[str, float], None]  # stage, fraction of it
 
@@ -128,19 +125,11 @@ class RequestHandler:
 
 
 def failure(request_id: str, error: Exception) -> Failed:
-    """What is told about ``error``; unless a user can put it right, its traceback goes to stderr as well."""
-    if isinstance(error, CrossModalSegError):
-        return Failed(request_id, error.code, error.message, error.hint)
-    traceback.print_exception(error)
-    what = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no details'}"
-    if isinstance(error, ImportError) and not (error.name or "").startswith("CrossModalSegLib"):
-        package = (error.name or "a package").partition(".")[0]
-        return Failed(request_id, "packages-missing", f"{package} cannot be loaded: {what}", "install the packages")
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
-        return Failed(request_id, "out-of-memory", what, "close other programs or crop the volumes")
-    if isinstance(error, RuntimeError) and "CUDA error" in str(error):
-        return Failed(request_id, "gpu-fault", what, "try again; if it comes back, choose the CPU as device")
-    return Failed(request_id, "internal", what, "report it, with the log")
+    """What is told about ``error``; unless it was typed where it arose, its traceback goes to stderr as well."""
+    if not isinstance(error, CrossModalSegError):
+        traceback.print_exception(error)
+    told = typed_error(error) or internal_error(error)
+    return Failed(request_id, told.code, told.message, told.hint)
 
 
 def _import_engine() -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from CrossModalSegLib.errors import LabelError
+from CrossModalSegLib.errors import LabelError, read_error
 from CrossModalSegLib.labels import LabelMap, Structure
 
 RARE = 2.0  # how much the logit of a new structure lies below the one that it begins as
@@ -196,10 +196,12 @@ def same_structures(base: LabelMap, site: LabelMap) -> LabelMapping:
 
 
 def read_mapping(path: Path, base: LabelMap, site: LabelMap) -> LabelMapping:
-    """The mapping in a JSON file. Raises LabelError ``bad-mapping``."""
+    """The mapping in a JSON file. Raises LabelError ``bad-mapping``, or those of `read_error`."""
     try:
         return mapping_from_json(json.loads(path.read_text(encoding="utf-8")), base, site)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise read_error(str(path), error, LabelError) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{path}: {type(error).__name__} {error}"
         raise LabelError("bad-mapping", what, 'expected {"map": {"17": 17, "500": null}}') from error
 

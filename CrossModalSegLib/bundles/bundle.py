@@ -27,7 +27,7 @@ from CrossModalSegLib.bundles.bundle_metadata import (
     metadata_problems,
     metadata_sha256,
 )
-from CrossModalSegLib.errors import BundleError, InputError
+from CrossModalSegLib.errors import BundleError, InputError, read_error
 from CrossModalSegLib.labels import LabelMap
 
 SEARCH_PATH_VARIABLE = "CROSSMODALSEG_BUNDLES"
@@ -130,7 +130,9 @@ def read_bundle(folder: str | Path) -> Bundle:
     folder = Path(folder).resolve()
     try:
         metadata = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except PermissionError as error:
+        raise read_error(f"bundle {folder}, {METADATA_FILE}", error, BundleError) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise _invalid(folder, f"{METADATA_FILE} cannot be read: {error}") from error
     problems = metadata_problems(metadata)
     if problems:
@@ -272,6 +274,8 @@ def _refuse_pickles(folder: Path) -> None:
 def _check_hash(bundle: Bundle, name: str, expected: str) -> None:
     try:
         actual = hashlib.sha256((bundle.path / name).read_bytes()).hexdigest()
+    except PermissionError as error:
+        raise read_error(f"bundle {bundle.path}, {name}", error, BundleError) from error
     except OSError as error:
         raise _corrupt(bundle.path, f"{name} cannot be read: {error.strerror}") from error
     if actual != expected:

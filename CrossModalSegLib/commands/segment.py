@@ -1,7 +1,6 @@
 """``crossmodalseg segment``: one case, or a table of cases, from files to segmentations."""
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -9,7 +8,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
+from CrossModalSegLib.atomic import output_errors
+from CrossModalSegLib.commands.case_table import read_case_table
+from CrossModalSegLib.errors import InputError, internal_error, typed_error
+from CrossModalSegLib.staging import clear_left_behind
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Segment; returns 0, or 1 when some cases of a table failed. Raises CrossModalSegError for bad input."""
     if bool(args.input) == bool(args.cases):
         raise InputError("usage", "give either --input or --cases", "see crossmodalseg segment --help")
-    cases = _read_cases(args.cases) if args.cases else {}
+    cases = read_case_table(args.cases) if args.cases else {}
     inputs = _parse_inputs(args.input)
 
     from CrossModalSegLib.bundles.bundle import load_bundle
@@ -84,34 +86,6 @@ def _parse_inputs(entries: list[str]) -> dict[str, Path]:
             raise InputError("same-modality", f"--input {name} is given twice", "give each modality once")
         inputs[name] = Path(path)
     return inputs
-
-
-def _read_cases(table: Path) -> dict[str, dict[str, Path]]:
-    """Inputs per case; all problems of the table in one DataError."""
-    try:
-        reader = csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines())
-        rows = [(reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise DataError("not-found", f"case table {table}: {error.strerror}", "check the path") from error
-    except (UnicodeError, csv.Error) as error:
-        raise DataError("case-table", f"{table} cannot be read: {error}", "save it as CSV in UTF-8") from error
-    if not rows or "case" not in rows[0][1]:
-        raise DataError("case-table", f'{table} has no column "case" or no row', "see crossmodalseg segment --help")
-    cases: dict[str, dict[str, Path]] = {}
-    problems = []
-    for line, row in rows:
-        name = (row.pop("case") or "").strip()
-        if not name or name in cases or Path(name).name != name or name == "..":
-            problems.append(f'line {line}: case name "{name}" is empty, repeated or no plain name')
-        if None in row:
-            problems.append(f"line {line}: more cells than columns")
-        paths = {modality: (value or "").strip() for modality, value in row.items() if modality is not None}
-        cases[name] = {modality: table.parent / value for modality, value in paths.items() if value}
-        if not cases[name]:
-            problems.append(f"line {line}: no volume")
-    if problems:
-        raise DataError("case-table", f"{table}: {'; '.join(problems)}", "correct the table")
-    return cases
 
 
 def _segment(segmenter: "Segmenter", inputs: dict[str, Path], output: Path, options: "OutputOptions") -> dict[str, Any]:
@@ -141,24 +115,30 @@ def _run_table(
     """Segment every case that is not done; a failure is noted and the rest goes on."""
     states: dict[str, str] = {}
     for number, (case, inputs) in enumerate(cases.items(), start=1):
-        folder = output / case
-        if (folder / "report.json").is_file() and not options.overwrite:
-            states[case] = "done before"
-            continue
-        print(f"{number}/{len(cases)} {case}", file=sys.stderr)
         started = time.monotonic()
         try:
-            _segment(segmenter, inputs, folder, options)
-        except CrossModalSegError as error:
-            states[case] = str(error)
-            print(error, file=sys.stderr)
-        except Exception as error:  # noqa: BLE001 - a fault of ours must not stop the other cases of a long night
-            states[case] = f"error[internal]: {type(error).__name__}: {error} (report it, with the traceback above)"
-            traceback.print_exc()
+            if _is_done(output / case) and not options.overwrite:
+                states[case] = "done before"
+                continue
+            print(f"{number}/{len(cases)} {case}", file=sys.stderr)
+            _segment(segmenter, inputs, output / case, options)
+        except Exception as error:  # noqa: BLE001 - whatever it is must not stop the other cases of a long night
+            told = typed_error(error)
+            if told is None:
+                traceback.print_exc()
+            states[case] = " ".join(str(told or internal_error(error)).split())
+            print(states[case], file=sys.stderr)
         else:
             states[case] = f"done in {time.monotonic() - started:.0f} s"
     _print_states(states)
     return int(any(state.startswith("error") for state in states.values()))
+
+
+def _is_done(folder: Path) -> bool:
+    """Whether the result is there; what a killed run has left of it is put right first."""
+    with output_errors(folder):
+        clear_left_behind(folder.resolve())
+        return (folder / "report.json").is_file()
 
 
 def _print_states(states: dict[str, str]) -> None:

@@ -3,9 +3,9 @@
 
 import argparse
 import re
+import shutil
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +21,7 @@ from CrossModalSegLib.commands.site_listing import (
 )
 from CrossModalSegLib.commands.site_models import adopt_candidate, list_models
 from CrossModalSegLib.commands.site_ranking import rank_cases
-from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError
+from CrossModalSegLib.errors import DataError, InputError, typed_error
 from CrossModalSegLib.plurals import counted
 
 if TYPE_CHECKING:
@@ -180,8 +180,11 @@ def _try_one(args: argparse.Namespace, case: "FoundCase", number: int, count: in
     print(f"{number}/{count} {case.title}", file=sys.stderr)
     try:
         _say_saved(_add_one(args, case))
-    except CrossModalSegError as error:
-        print(error, file=sys.stderr)
+    except Exception as error:
+        told = typed_error(error)
+        if told is None:
+            raise
+        print(" ".join(str(told).split()), file=sys.stderr)
         return False
     return True
 
@@ -224,16 +227,14 @@ def _pattern(text: str) -> str:
 @contextmanager
 def _unpacked(path: Path) -> Iterator[Path]:
     """The folder itself, or what a zip file holds, for as long as the block lasts."""
+    from CrossModalSegLib.imaging.zip_files import unpack
+
     if not (path.is_file() and path.suffix.lower() == ".zip"):
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                archive.extractall(folder)  # leaves out drives and "..", so that nothing goes elsewhere
-        except (zipfile.BadZipFile, OSError, RuntimeError) as error:
-            raise InputError("unreadable", f"{path}: {error}", "copy or export it again, without a password") from error
-        yield Path(folder)
+        unpack(path, Path(folder) / path.stem, shutil.disk_usage(folder).free)
+        yield Path(folder) / path.stem
 
 
 def _approve(args: argparse.Namespace) -> int:

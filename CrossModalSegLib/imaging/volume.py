@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CrossModalSegLib.atomic import staged_file
-from CrossModalSegLib.errors import GeometryError, InputError, OutputError
+from CrossModalSegLib.errors import GeometryError, InputError, OutputError, read_error
 from CrossModalSegLib.imaging import dicom
 from CrossModalSegLib.imaging.channels import split_channel
 from CrossModalSegLib.imaging.finding import Finding
@@ -105,8 +105,7 @@ def write_volume(path: Path | str, array: np.ndarray, grid: Grid) -> None:
 
 def _read(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
     file, channel = split_channel(path)
-    if not file.exists():
-        raise InputError("not-found", f"no such file or folder: {file}", "check the path")
+    _require_readable(file)
     if file.is_dir() or dicom.is_dicom(file):
         _refuse_channel(file, channel, 1)
         array, grid = dicom.read_series(file, pixel_type)
@@ -117,6 +116,21 @@ def _read(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
         message = f"{path}: the voxel axes are {grid.shear_degrees:.2f} degrees away from right angles"
         raise GeometryError("sheared-axes", message, "resample the volume to right angles, e.g. with 3D Slicer")
     return array, grid
+
+
+def _require_readable(file: Path) -> None:
+    """Raises InputError ``not-found``, ``cannot-read``, ``path-too-long`` or ``unreadable``."""
+    try:
+        if not file.exists():
+            raise InputError("not-found", f"no such file or folder: {file}", "check the path")
+        if file.is_dir():
+            next(file.iterdir(), None)
+        elif file.is_file():
+            file.open("rb").close()
+        else:  # a pipe or a device, which ends never, or can be read only once
+            raise InputError("unreadable", f"{file} is neither a file nor a folder", "copy it into a file first")
+    except OSError as error:
+        raise read_error(str(file), error) from error
 
 
 def _read_file(path: Path, pixel_type: int, channel: int | None) -> tuple[np.ndarray, Grid]:

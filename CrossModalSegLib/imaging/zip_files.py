@@ -6,14 +6,14 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from CrossModalSegLib.errors import InputError, OutputError
+from CrossModalSegLib.errors import InputError, OutputError, read_error
 
 
 def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
     """Unpack the zip file ``path`` into ``folder``, which is made.
 
     Raises InputError ``unreadable`` (no zip file, damaged, or locked by a password), ``zip-too-large`` or
-    ``zip-unsafe`` (names that lead out of the folder, links); OutputError ``cannot-write``.
+    ``zip-unsafe`` (names that lead out of the folder, links), those of `read_error`; OutputError ``cannot-write``.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -28,6 +28,8 @@ def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
     except FileNotFoundError as error:
         raise InputError("unreadable", f"{path.name} does not exist", "give the path of a zip file") from error
     except OSError as error:
+        if error.filename == str(path):
+            raise read_error(str(path), error) from error
         message = f"unpacking {path.name}: {error.strerror or error}"
         raise OutputError("cannot-write", message, "check that the disk has space") from error
 

@@ -19,7 +19,7 @@ from CrossModalSegLib.contradictions import (
     out_of_range,
     refuse,
 )
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.errors import ConfigError, read_error
 from CrossModalSegLib.network import FUSIONS
 from CrossModalSegLib.preprocess import IntensityRule
 from CrossModalSegLib.synthesis.synthesis import ContrastPrior, SynthesisConfig
@@ -132,12 +132,12 @@ def read_config(path: Path) -> TrainingConfig:
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The nested tables in a TOML file. Raises ConfigError ``not-found`` or ``config``."""
+    """The nested tables in a TOML file. Raises ConfigError ``config``, or those of `read_error`."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError("not-found", f"configuration file {path}: {error.strerror}", "check the path") from error
-    except ValueError as error:  # malformed TOML, or not UTF-8
+        raise read_error(f"configuration file {path}", error, ConfigError) from error
+    except (ValueError, RecursionError) as error:  # malformed TOML, or not UTF-8
         raise ConfigError("config", f"{path} is not valid TOML: {error}", "correct that line") from error
 
 
