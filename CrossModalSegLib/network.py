@@ -9,7 +9,7 @@ strided stem that makes training on a CPU bearable.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 MODALITIES = 2
 INPUT_CHANNELS = 5  # normalised intensity, coverage, position along k, j, i
-FUSIONS = ("bottleneck", "gated")
+FUSIONS = ("bottleneck", "gated", "gated-all")
 
 
 class Convolution(nn.Conv3d):
@@ -46,8 +46,12 @@ class ModalityNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(modalities, channels))
 
     def forward(self, x: Tensor, modality: int) -> Tensor:
-        # group norm with one channel per group is instance norm, and several times faster on a CPU
-        return F.group_norm(x.contiguous(), x.shape[1], self.weight[modality], self.bias[modality])
+        weight, bias = self.weight[modality], self.bias[modality]
+        if x.device.type != "cpu":
+            return F.group_norm(x, x.shape[1], weight, bias)  # of one channel each: instance norm
+        # batch norm of one sample is instance norm, and its kernel keeps the channels-last layout of the convolutions
+        normed = [F.batch_norm(sample, None, None, weight, bias, training=True) for sample in x.split(1)]
+        return normed[0] if len(normed) == 1 else torch.cat(normed)
 
 
 class ConvBlock(nn.Module):
@@ -155,6 +159,57 @@ class GatedSkip(nn.Module):
         return own + gate * self.value(other) * other_present
 
 
+Offsets = tuple[int, ...]
+FIRST: Offsets = (0, 0, 0)
+
+
+class Head(nn.ConvTranspose3d):
+    """Linear classifier of feature cells: logits of the cell³ voxels of each.
+
+    ``smooth``: it sees the neighbouring cells as well (kernel 4, stride 2: the eight cells nearest to each voxel), so that
+    outlines do not step from cell to cell. Otherwise every cell is classified by itself. Either way it is linear: windows
+    may be averaged as features.
+    """
+
+    def __init__(self, channels: int, classes: int, cell: int, smooth: bool):
+        super().__init__(channels, classes, 2 * cell if smooth else cell, stride=cell, padding=1 if smooth else 0)
+        self.cell, self.smooth = cell, smooth
+
+    def classify(
+        self, features: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, offsets: Offsets = FIRST
+    ) -> Tensor:
+        """Logits (B, K, D, H, W) by ``weight`` (C, K, ...) and ``bias`` (K,) at every ``stride``-th cell of ``features``
+        (B, C, d, h, w), from ``offsets`` on.
+
+        The transposed convolution as convolutions whose outputs are laid out afterwards: several times faster on a CPU.
+        """
+        cell, classes = self.cell, weight.shape[1]
+        if self.smooth:
+            flat = self._smooth(features, weight, bias, stride, offsets)
+        else:
+            kernel = weight.movedim(0, -1).reshape(classes * cell**3, weight.shape[0], 1, 1, 1)
+            k, j, i = offsets
+            flat = F.conv3d(features[:, :, k:, j:, i:], kernel, bias.repeat_interleave(cell**3), stride=stride)
+        depth, height, width = flat.shape[-3:]
+        blocks = flat.reshape(len(features), classes, cell, cell, cell, depth, height, width)
+        blocks = blocks.permute(0, 1, 5, 2, 6, 3, 7, 4)  # (B, K, d, s, h, s, w, s)
+        return blocks.reshape(len(features), classes, depth * cell, height * cell, width * cell)
+
+    def _smooth(self, features: Tensor, weight: Tensor, bias: Tensor, stride: int, offsets: Offsets) -> Tensor:
+        """Logits (B, K, 8, d, h, w), the eight voxels of a cell one after the other; at the border its cells go on."""
+        size = features.shape[2:]
+        padded = F.pad(features, [1] * 6, mode="replicate")
+        parts = []
+        for voxel in product((0, 1), repeat=3):
+            k, j, i = (slice(s + first, s + n + 1) for s, first, n in zip(voxel, offsets, size, strict=True))
+            kernel = weight.transpose(0, 1)  # (K, C, 4, 4, 4)
+            for axis, s in enumerate(voxel):
+                taps = torch.tensor((2, 0) if s else (3, 1), device=weight.device)  # of the lower and the upper cell
+                kernel = kernel.index_select(2 + axis, taps)
+            parts.append(F.conv3d(padded[:, :, k, j, i], kernel, bias, stride=stride))
+        return torch.stack(parts, dim=2)
+
+
 @dataclass(frozen=True)
 class Encoded:
     """What the encoders make of a batch, by modality; a modality that no sample has is left out.
@@ -180,10 +235,12 @@ class CrossModalNetwork(nn.Module):
     stem_stride
         1, or 2 for features at half the resolution and a head that predicts 2 × 2 × 2 voxels per feature.
     fusion
-        "bottleneck" (the paper) or "gated": also the skips between bottleneck and finest level.
+        "bottleneck" (the paper), "gated": also the skips between bottleneck and finest level, or "gated-all": that one too.
     share_convolutions
         One set of convolutions for both modalities, with norms of each modality's own. For modalities that are alike
         (two MR contrasts) this doubles what each convolution sees.
+    smooth_head
+        The head sees the cells around each voxel, not only its own; for a ``stem_stride`` of 2.
     """
 
     def __init__(
@@ -193,10 +250,13 @@ class CrossModalNetwork(nn.Module):
         stem_stride: int = 2,
         fusion: str = "gated",
         share_convolutions: bool = False,
+        smooth_head: bool = False,
     ):
         super().__init__()
         if fusion not in FUSIONS:
-            raise ValueError(f'fusion must be "bottleneck" or "gated", not "{fusion}"')
+            raise ValueError(f'fusion must be one of {", ".join(FUSIONS)}, not "{fusion}"')
+        if smooth_head and stem_stride != 2:
+            raise ValueError(f"a smooth head needs a stem_stride of 2, not {stem_stride}")
         channels = tuple(channels)
         self.cell = stem_stride  # voxels per feature cell and axis
         self.stride = stem_stride * 2 ** (len(channels) - 1)  # grid sizes must be multiples of this
@@ -205,12 +265,11 @@ class CrossModalNetwork(nn.Module):
         self.encoders = nn.ModuleList(Encoder(channels, stem_stride, norms) for _ in range(copies))
         self.awareness = nn.ModuleList(ModalityIndependentAwareness() for _ in range(MODALITIES))
         self.fuse = ConvBlock(MODALITIES * channels[-1], channels[-1], modalities=1, kernel=1)
-        gated = channels[1:-1] if fusion == "gated" else ()
+        self.finest_gate = {"bottleneck": len(channels), "gated": 1, "gated-all": 0}[fusion]  # level of the first gate
+        gated = channels[self.finest_gate : -1]
         self.gates = nn.ModuleList(nn.ModuleList(GatedSkip(c) for c in gated) for _ in range(copies))
         self.decoders = nn.ModuleList(Decoder(channels, norms) for _ in range(copies))
-        self.heads = nn.ModuleList(
-            nn.ConvTranspose3d(channels[0], classes, stem_stride, stride=stem_stride) for _ in range(MODALITIES)
-        )
+        self.heads = nn.ModuleList(Head(channels[0], classes, stem_stride, smooth_head) for _ in range(MODALITIES))
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # convolutions are faster so
 
     def forward(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
@@ -231,22 +290,17 @@ class CrossModalNetwork(nn.Module):
             for modality, features in enumerate(self.features(volumes, position, presence))
         ]
 
-    def classify(self, features: Tensor, modality: int) -> Tensor:
-        """Logits from ``features`` of one modality; every feature cell is classified by itself.
-
-        The head's transposed convolution, whose windows do not overlap, as a convolution of kernel 1 whose outputs are
-        laid out afterwards: several times faster on a CPU.
-        """
-        head, cell = self.heads[modality], self.cell
-        assert isinstance(head, nn.ConvTranspose3d)
+    def classify(self, features: Tensor, modality: int, stride: int = 1, offsets: Offsets = FIRST) -> Tensor:
+        """Logits (B, classes, D, H, W) from ``features`` of one modality, at every ``stride``-th cell from ``offsets`` on."""
+        head = self.head(modality)
         assert head.bias is not None
-        inputs, classes = head.weight.shape[:2]
-        weight = head.weight.movedim(0, -1).reshape(classes * cell**3, inputs, 1, 1, 1)
-        flat = F.conv3d(features, weight, head.bias.repeat_interleave(cell**3))  # (B, K·s³, d, h, w)
-        batch, _, depth, height, width = flat.shape
-        blocks = flat.view(batch, classes, cell, cell, cell, depth, height, width)
-        blocks = blocks.permute(0, 1, 5, 2, 6, 3, 7, 4)  # (B, K, d, s, h, s, w, s)
-        return blocks.reshape(batch, classes, depth * cell, height * cell, width * cell)
+        return head.classify(features, head.weight, head.bias, stride, offsets)
+
+    def head(self, modality: int) -> Head:
+        """The classifier of one modality's features."""
+        head = self.heads[modality]
+        assert isinstance(head, Head)
+        return head
 
     def features(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """Decoder features (B, C0, D/s, H/s, W/s) per modality, None where no sample has it."""
@@ -290,5 +344,7 @@ class CrossModalNetwork(nn.Module):
     def _gate(self, own: list[Tensor], other: list[Tensor], other_present: Tensor, modality: int) -> list[Tensor]:
         gates = self.gates[0 if self.shared else modality]
         assert isinstance(gates, nn.ModuleList)
-        fused = [gate(own[level + 1], other[level + 1], other_present) for level, gate in enumerate(gates)]
-        return [*own[:1], *fused, *own[len(fused) + 1 :]]
+        first = self.finest_gate
+        pairs = zip(own[first:], other[first:], strict=True)
+        fused = [gate(*pair, other_present) for gate, pair in zip(gates, pairs, strict=True)]
+        return [*own[:first], *fused]

@@ -9,7 +9,7 @@ from torch import Tensor
 from CrossModalSegLib.contradictions import Contradiction
 from CrossModalSegLib.errors import ConfigError
 
-LARGEST_SAMPLE = 500_000  # voxels that percentiles are taken from
+LARGEST_SAMPLE = 40_000  # voxels that percentiles are taken from
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from CrossModalSegLib.losses import supervised_loss
 from CrossModalSegLib.network import MODALITIES, CrossModalNetwork
@@ -27,10 +27,11 @@ LEARNING_RATE = 0.1  # falls linearly to 0
 
 @dataclass(frozen=True)
 class _Example:
-    """One modality of a sample at some feature cells: ``features`` (1, C, d, h, w), and per voxel ``others`` (1, 1, ...),
+    """One modality of a sample: its ``features`` (1, C, d, h, w) and, at the cells that ``thinning`` chooses, per voxel ``others`` (1, 1, ...),
     the logit of being none of the new structures, and ``labels`` (1, ...): 0, or the number of the new structure."""
 
     features: Tensor
+    thinning: Thinning
     others: Tensor
     labels: Tensor
 
@@ -41,9 +42,7 @@ def probe_heads(network: CrossModalNetwork, new: int, source: SampleSource, devi
     The network is on ``device``. An output whose structure no sample shows in its modality is left alone, too. The same
     samples give the same weights.
     """
-    head = network.heads[0]
-    assert isinstance(head, nn.ConvTranspose3d)
-    known = head.out_channels - new
+    known = network.head(0).out_channels - new
     examples: list[list[_Example]] = [[] for _ in range(MODALITIES)]
     for number, drawn in enumerate(_telling(source, known)):
         sample = Sample.stack([drawn]).to(device)
@@ -79,17 +78,15 @@ def _example(
     """``features`` (1, C, d, h, w), ``labels`` (1, D, H, W) channels of which the new ones are the last."""
     stride = max(1, math.ceil((math.prod(features.shape[2:]) / CELLS) ** (1 / 3)))
     thinning = Thinning.draw(stride, number)
-    cells = thinning.cells(features)
-    logits = network.classify(cells, modality).float()  # (1, K, ...)
+    logits = network.classify(features, modality, thinning.stride, thinning.offsets).float()  # (1, K, ...)
     known = logits.shape[1] - new
     others = logits[:, :known].logsumexp(dim=1, keepdim=True)
     numbers = (thinning.voxels(labels, network.cell).long() - known + 1).clamp_min(0)
-    return _Example(cells.float(), others, numbers)
+    return _Example(features.float(), thinning, others, numbers)
 
 
 def _fit(network: CrossModalNetwork, modality: int, examples: list[_Example], new: int) -> None:
-    head = network.heads[modality]
-    assert isinstance(head, nn.ConvTranspose3d)
+    head = network.head(modality)
     assert head.bias is not None
     weight = head.weight[:, -new:].detach().clone().requires_grad_()  # (C, new, s, s, s)
     bias = head.bias[-new:].detach().clone().requires_grad_()
@@ -97,7 +94,8 @@ def _fit(network: CrossModalNetwork, modality: int, examples: list[_Example], ne
     for step in range(STEPS):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / STEPS)
         example = examples[step % len(examples)]
-        logits = nn.functional.conv_transpose3d(example.features, weight, bias, stride=network.cell)
+        thinning = example.thinning
+        logits = head.classify(example.features, weight, bias, thinning.stride, thinning.offsets)
         loss = supervised_loss(torch.cat([example.others, logits], dim=1), example.labels)
         optimiser.zero_grad()
         loss.backward()

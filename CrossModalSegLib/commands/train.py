@@ -49,6 +49,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--config", type=Path, metavar="CONFIG.toml")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--resume", action="store_true", help="go on with the training in RUN")
+    parser.add_argument(
+        "--start-from",
+        metavar="BUNDLE",
+        help="begin with the weights of a bundle; the network may be wider than its own",
+    )
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class _Data:
 
 def run(args: argparse.Namespace) -> int:
     """Train and publish; returns 0. Raises CrossModalSegError for bad input."""
+    from CrossModalSegLib.bundles.bundle import load_bundle
     from CrossModalSegLib.inference.inference import choose_device
     from CrossModalSegLib.training.config import TrainingConfig, read_config
     from CrossModalSegLib.training.processes import processes_of_torchrun
@@ -77,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
             _make_folder(args.output)
         processes.wait()
         started = time.monotonic()
-        weights = _train(args.output, config, data, device, processes)
+        start = load_bundle(args.start_from) if args.start_from else None
+        weights = _train(args.output, config, data, device, processes, start)
         if processes.writes:
             hours = (time.monotonic() - started) / 3600
             bundle = _publish(
@@ -111,11 +118,19 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
 
 
 def _train(
-    folder: Path, config: "TrainingConfig", data: _Data, device: "torch.device", processes: "Processes"
+    folder: Path,
+    config: "TrainingConfig",
+    data: _Data,
+    device: "torch.device",
+    processes: "Processes",
+    start: "Bundle | None",
 ) -> "dict[str, Tensor]":
+    from CrossModalSegLib.training.initial_weights import begin_from
     from CrossModalSegLib.training.training import train
     from CrossModalSegLib.training.training_log import TrainingLog
 
+    classes = len(data.label_map.channels)
+    network = begin_from(start, config, classes) if start else None
     with _ProgressBar(config.training.iterations, processes.writes) as bar, ExitStack() as opened:
         log = None
         if processes.writes:
@@ -124,13 +139,14 @@ def _train(
                 print(log.missing, file=sys.stderr)
         return train(
             config,
-            len(data.label_map.channels),
+            classes,
             data.training,
             data.validation,
             folder,
             device,
             bar.show,
             data.unlabelled,
+            network,
             log=log,
             processes=processes,
         )

@@ -14,19 +14,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from CrossModalSegLib.preprocess import IntensityRule, network_input, position_channels
-from CrossModalSegLib.synthesis import acquisition, deformation
+from CrossModalSegLib.synthesis import acquisition, anatomy, deformation
+from CrossModalSegLib.synthesis.anatomy import CoarseField, Growth, LesionConfig
 from CrossModalSegLib.synthesis.deformation import chance, uniform
 from CrossModalSegLib.synthesis.samples import Sample
+
+LESION_SPREAD = 3.0  # times that of a tissue
 
 
 @dataclass(frozen=True)
 class ContrastPrior:
-    """A typical contrast of one modality, drawn with ``probability``: mean intensity (0 to 1) per label."""
+    """A typical contrast of one modality, drawn with ``probability``, and with ``elsewhere`` for the other modality: a scan
+    may be given under the other's name. ``means``: mean intensity (0 to 1) per label."""
 
     modality: str
     probability: float
     means: Mapping[int, float]
     spread: float = 0.06
+    elsewhere: float = 0.0
+
+    def chance(self, modality: str) -> float:
+        """How often a scan of ``modality`` has this contrast."""
+        return self.probability if modality == self.modality else self.elsewhere
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,8 @@ class SynthesisConfig:
     outside: tuple[int, ...] = ()  # labels that brain extraction removes
     border_fluid: tuple[int, ...] = ()  # labels that brain extraction removes half of the time
     contrast: tuple[ContrastPrior, ...] = ()
+    growth: tuple[Growth, ...] = ()
+    lesions: LesionConfig = field(default_factory=LesionConfig)
     extraction_probability: float = 0.5
     anywhere_probability: float = 0.2  # patches centred anywhere, not near the middle of the anatomy
     centre_spread: float = 0.5  # patch centres lie in this inner part of the labelled anatomy
@@ -65,13 +76,16 @@ class SynthesisConfig:
 @dataclass(frozen=True)
 class LabelSource:
     """A label map made ready: ``array`` (K, J, I) positions in the synthesizer's label values, uint8; lowest
-    and highest voxel of the anatomy that is to be segmented, and of the whole body."""
+    and highest voxel of the anatomy that is to be segmented, and of the whole body; ``growth`` and ``near`` as in
+    ``anatomy``, None where none are drawn."""
 
     array: Tensor
     spacing_mm: float
     lowest: Tensor
     highest: Tensor
     body: tuple[Tensor, Tensor]
+    growth: Tensor | None = None
+    near: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -86,11 +100,13 @@ class View:
 
 @dataclass(frozen=True)
 class Scan:
-    """One modality of a pair: where its voxels read the map (3, D, H, W), and which label values were removed."""
+    """One modality of a pair: where its voxels read the map (3, D, H, W), which label values were removed, and where
+    lesions are, if there are any."""
 
     modality: int
     coordinates: Tensor
     removed: Tensor
+    lesions: CoarseField | None
 
 
 class PairSynthesizer:
@@ -124,6 +140,8 @@ class PairSynthesizer:
         self.group = torch.tensor(self._groups(), device=self.device)
         self.outside = self._members(config.outside)
         self.border_fluid = self._members(config.border_fluid)
+        self.lesion_of = torch.tensor(self._lesions(), device=self.device)
+        self.is_lesion = self._members(list(config.lesions.within.values()))
 
     def sample(self, source: "LabelSource", patch: tuple[int, ...], target_mm: float, seed: int) -> Sample:
         """One pair of patch size (D, H, W) at ``target_mm``; the same seed gives the same pair."""
@@ -132,12 +150,13 @@ class PairSynthesizer:
         view = self._view(source, patch, target_mm, generator)
         coordinates = self._coordinates(source, view, generator)
         position = self._position(source, view, removed, generator)
+        lesions = self._draw_lesions(source, generator)
         presence = self._presence(generator)
         volumes = torch.zeros((2, 2, *patch), device=self.device)
         labels = torch.zeros((2, *patch), dtype=torch.uint8, device=self.device)
         for modality in range(2):
             if presence[modality]:
-                scan = Scan(modality, coordinates[modality], removed)
+                scan = Scan(modality, coordinates[modality], removed, lesions)
                 volumes[modality], labels[modality] = self._scan(source.array, scan, target_mm, generator)
         aligned = torch.tensor(coordinates[1] is coordinates[0], device=self.device)
         return Sample(volumes, position, labels, torch.tensor(presence, device=self.device), aligned)
@@ -148,8 +167,16 @@ class PairSynthesizer:
         positions = torch.searchsorted(values, array.to(self.device).contiguous().to(values.dtype))
         labelled = (self.target[positions] > 0).nonzero().float()  # (n, 3)
         body = (array.to(self.device) > 0).nonzero().float()
-        return LabelSource(
-            positions.to(torch.uint8), spacing_mm, labelled.amin(0), labelled.amax(0), (body.amin(0), body.amax(0))
+        extents = labelled.amin(0), labelled.amax(0), (body.amin(0), body.amax(0))
+        return LabelSource(positions.to(torch.uint8), spacing_mm, *extents, *self._fields(array, spacing_mm))
+
+    def _fields(self, array: Tensor, spacing_mm: float) -> tuple[Tensor | None, Tensor | None]:
+        """What growth and lesions are drawn from, None where they are not."""
+        array, options = array.to(self.device), self.config.lesions
+        growth = [one.labels for one in self.config.growth]
+        return (
+            anatomy.growth_fields(array, spacing_mm, growth) if growth else None,
+            anatomy.nearness(array, spacing_mm, options.around) if options.probability > 0 else None,
         )
 
     def _presence(self, generator: torch.Generator) -> list[bool]:
@@ -200,9 +227,36 @@ class PairSynthesizer:
             moved = deformation.apply_affine(deformation.rotation_matrix(angles), positions, shift)
             own_elastic = deformation.random_elastic(view.patch, c.elastic_knots, c.displacement_elastic, generator)
             second = deformation.apply_affine(view.affine, moved, view.centre) + elastic + own_elastic
-            return first / source.spacing_mm, second / source.spacing_mm
+            return self._grown(source, (first / source.spacing_mm, second / source.spacing_mm), generator)
         first = first / source.spacing_mm
-        return first, first
+        return self._grown(source, (first, first), generator)
+
+    def _grown(
+        self, source: "LabelSource", pair: tuple[Tensor, Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Both coordinate fields in the same changed anatomy; one and the same if they were."""
+        if source.growth is None:
+            return pair
+        field = anatomy.draw_growth(source.growth, self.config.growth, source.spacing_mm, generator)
+        first = pair[0] + field.at(pair[0])
+        return first, first if pair[1] is pair[0] else pair[1] + field.at(pair[1])
+
+    def _draw_lesions(self, source: "LabelSource", generator: torch.Generator) -> CoarseField | None:
+        if source.near is None or not chance(self.config.lesions.probability, generator):
+            return None
+        return anatomy.draw_lesions(source.near, source.spacing_mm, generator)
+
+    def _lesions(self) -> list[int]:
+        """For each label value's position that of its lesions, or its own."""
+        within = self.config.lesions.within
+        return [self.values.index(within.get(value, value)) for value in self.values]
+
+    def _tissue(self, label_map: Tensor, coordinates: Tensor, lesions: CoarseField | None) -> Tensor:
+        """(D, H, W) position in ``self.values`` of what lies at ``coordinates``."""
+        here = deformation.sample_nearest(label_map, coordinates).long()
+        if lesions is None:
+            return here
+        return torch.where(lesions.at(coordinates)[0] > 0, self.lesion_of[here], here)
 
     def _removed(self, generator: torch.Generator) -> Tensor:
         """Bool per label value: what brain extraction takes away in this pair."""
@@ -214,7 +268,7 @@ class PairSynthesizer:
         self, label_map: Tensor, scan: "Scan", target_mm: float, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Network input (2, D, H, W) and label channels (D, H, W) of one modality."""
-        here = deformation.sample_nearest(label_map, scan.coordinates).long()  # (D, H, W) position in self.values
+        here = self._tissue(label_map, scan.coordinates, scan.lesions)  # (D, H, W) position in self.values
         removed = scan.removed[here]
         image = self._image(label_map, scan, here, generator)
         image = self._acquire(image, target_mm, generator) * ~removed
@@ -231,7 +285,7 @@ class PairSynthesizer:
         fine = here
         if self.config.oversampling > 1:
             coordinates = deformation.refine(scan.coordinates, self.config.oversampling)
-            fine = deformation.sample_nearest(label_map, coordinates).long()
+            fine = self._tissue(label_map, coordinates, scan.lesions)
         texture = torch.randn(fine.shape, generator=generator, device=self.device)
         image = means[fine] + deviations[fine] * texture
         return image if fine is here else F.interpolate(image[None, None], size=here.shape, mode="area")[0, 0]
@@ -245,7 +299,8 @@ class PairSynthesizer:
         jitter = torch.randn((groups,), generator=generator, device=self.device)[self.group]
         if prior is not None:
             known = torch.tensor([prior.means.get(value, -1.0) for value in self.values], device=self.device)
-            means = torch.where(known >= 0, known + prior.spread * jitter, means).clamp_min(0)
+            spread = torch.where(self.is_lesion, LESION_SPREAD * prior.spread, prior.spread)  # no two are alike
+            means = torch.where(known >= 0, known + spread * jitter, means).clamp_min(0)
             deviations = deviations * 0.6
         air = torch.tensor([value == 0 for value in self.values], device=self.device)
         dark = float(uniform(0, 0.08, (), generator)) if chance(0.8, generator) else float(means[0])
@@ -253,10 +308,9 @@ class PairSynthesizer:
         return means * ~removed, deviations * ~removed
 
     def _draw_prior(self, modality: int, generator: torch.Generator) -> ContrastPrior | None:
-        priors = [prior for prior in self.config.contrast if prior.modality == self.modalities[modality]]
         draw = float(uniform(0, 1, (), generator))
-        for prior in priors:
-            draw -= prior.probability
+        for prior in self.config.contrast:
+            draw -= prior.chance(self.modalities[modality])
             if draw < 0:
                 return prior
         return None

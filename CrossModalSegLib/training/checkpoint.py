@@ -11,7 +11,7 @@ from torch import Tensor
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import TrainingError
-from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
+from CrossModalSegLib.training.config import NetworkConfig, TrainingConfig, config_to_tables
 from CrossModalSegLib.training.teacher import Teacher
 
 NAME = "checkpoint.pt"
@@ -72,8 +72,9 @@ def load_checkpoint(folder: Path, config: TrainingConfig, state: TrainingState) 
     if not path.exists():
         return
     content = _read(path)
-    same_options = content["config"]["network"] == config_to_tables(config)["network"]
-    if not same_options or _shapes(content["network"]) != _shapes(state.network.state_dict()):
+    options = config_to_tables(config)["network"]
+    of_checkpoint = config_to_tables(NetworkConfig()) | content["config"]["network"]  # older ones lack newer options
+    if of_checkpoint != options or _shapes(content["network"]) != _shapes(state.network.state_dict()):
         raise TrainingError(
             "checkpoint-differs",
             f"{path} was trained with another network or number of labels",

@@ -34,6 +34,7 @@ EXTENTS = (
     "blur", "bias", "noise", "gamma",
 )  # fmt: skip
 SEEDS = Range("at least 0 and below 2^32", lambda seed: 0 <= seed < 2**32)
+GROWTH = Range("0 to 5 mm", lambda mm: 0 <= mm <= 5)
 THICKNESS = Range("at least 1.5 mm", lambda mm: 1.5 <= mm < float("inf"))
 
 
@@ -45,6 +46,7 @@ class NetworkConfig:
     stem_stride: int = 2
     fusion: str = "gated"
     share_convolutions: bool = False
+    smooth_head: bool = False  # the head sees the cells around each voxel: outlines without steps of a cell
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,9 @@ def _network_problems(network: NetworkConfig, patch: tuple[int, ...], loss_strid
         yield Contradiction("network.channels", f"give numbers above 0, not {list(network.channels)}")
     elif network.stem_stride not in (1, 2):
         yield Contradiction("network.stem_stride", f"must be 1 or 2, not {network.stem_stride}")
+    elif network.smooth_head and network.stem_stride != 2:
+        about_head = ("network.smooth_head", "network.stem_stride")
+        yield Contradiction("network.smooth_head", f"needs a stem_stride of 2, not {network.stem_stride}", about_head)
     else:
         stride = network.stem_stride * 2 ** (len(network.channels) - 1)
         if len(patch) != 3 or any(n < 1 or n % stride for n in patch):
@@ -227,10 +232,16 @@ def _synthesis_problems(options: SynthesisConfig) -> Iterator[Contradiction]:
         yield from out_of_range(options, names, allowed, "synthesis.")
     for n, prior in enumerate(options.contrast):
         yield from _prior_problems(prior, f"synthesis.contrast[{n}].")
+    for n, growth in enumerate(options.growth):
+        yield from out_of_range(growth, ("probability",), FRACTION, f"synthesis.growth[{n}].")
+        yield from out_of_range(growth, ("outwards", "inwards"), GROWTH, f"synthesis.growth[{n}].")
+    yield from out_of_range(options.lesions, ("probability",), FRACTION, "synthesis.lesions.")
+    if options.lesions.probability > 0 and not options.lesions.within:
+        yield Contradiction("synthesis.lesions.within", "say which label they lie in and which they have")
 
 
 def _prior_problems(prior: ContrastPrior, where: str) -> Iterator[Contradiction]:
-    yield from out_of_range(prior, ("probability",), FRACTION, where)
+    yield from out_of_range(prior, ("probability", "elsewhere"), FRACTION, where)
     yield from out_of_range(prior, ("spread",), AT_LEAST_0, where)
     for label, mean in (prior.means or {}).items():  # None where they are missing
         if not FRACTION.holds(mean):

@@ -91,8 +91,10 @@ class Objective(nn.Module):
         """Deepest features, and logits (R, K, ...) per modality at the chosen feature cells."""
         encoded = self.network.encode(batch.volumes, batch.position, batch.presence)
         decoded = self.network.decode(encoded)  # (R, C0, d, h, w) each
-        cells = [None if features is None else thinning.cells(features) for features in decoded]
-        return encoded, [None if c is None else self.network.classify(c, m) for m, c in enumerate(cells)]
+        return encoded, [
+            None if features is None else self.network.classify(features, m, thinning.stride, thinning.offsets)
+            for m, features in enumerate(decoded)
+        ]
 
     def _supervised(self, logits: list[Tensor | None], labelled: Sample, thinning: Thinning) -> Tensor | None:
         """L_sup, the mean over the modalities that the labelled samples have."""

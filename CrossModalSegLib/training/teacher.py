@@ -73,8 +73,10 @@ class Teacher:
         presence = torch.cat([batch.presence, batch.presence[moved]])
         with autocast(weak.device):
             decoded = self.network.features(weak, position, presence)
-            cells = [None if features is None else thinning.cells(features) for features in decoded]
-            logits = [None if c is None else self.network.classify(c, m) for m, c in enumerate(cells)]
+            logits = [
+                None if features is None else self.network.classify(features, m, thinning.stride, thinning.offsets)
+                for m, features in enumerate(decoded)
+            ]
         covered = thinning.voxels(weak[:, :, 1], self.network.cell)  # (B + r, M, ...)
         seen = [None if of_m is None else _believed(of_m, covered[:, m], confidence) for m, of_m in enumerate(logits)]
         first = torch.arange(len(batch.presence), device=moved.device)  # (B,) rows on the grid of the first modality

@@ -1,6 +1,7 @@
 """The training loop, read from top to bottom. Every random choice follows from the seed and the step, so a training
 that was stopped and resumed gives the weights of one that was not."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def train(
 def build_network(config: TrainingConfig, classes: int) -> CrossModalNetwork:
     """A new network of this configuration, with random weights."""
     options = config.network
-    return CrossModalNetwork(classes, options.channels, options.stem_stride, options.fusion, options.share_convolutions)
+    return CrossModalNetwork(classes, **dataclasses.asdict(options))
 
 
 def _start(config: TrainingConfig, network: CrossModalNetwork, semi_supervised: bool) -> TrainingState:

@@ -11,6 +11,7 @@ import CrossModalSegLib
 from CrossModalSegLib.cli import COMMANDS
 from CrossModalSegLib.imaging.preflight import Finding, Preflight, VolumeFacts
 from CrossModalSegLib.preprocess import IntensityRule
+from CrossModalSegLib.synthesis.anatomy import Growth, LesionConfig
 from CrossModalSegLib.synthesis.synthesis import ContrastPrior, SynthesisConfig
 from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 
@@ -32,6 +33,8 @@ CONFIGURATION = [
     SynthesisConfig,
     IntensityRule,
     ContrastPrior,
+    Growth,
+    LesionConfig,
 ]
 KEYS = [(kind, field) for kind in CONFIGURATION for field in dataclasses.fields(kind)]
 

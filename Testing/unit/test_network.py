@@ -15,6 +15,7 @@ from CrossModalSegLib.network import (
     ModalityNorm,
     ResidualBlock,
 )
+from CrossModalSegLib.training.thinning import Thinning
 
 CLASSES = 3
 BOTH = (True, True)
@@ -22,10 +23,10 @@ FIRST_ALONE = (True, False)
 SECOND_ALONE = (False, True)
 
 
-def network(fusion: str = "gated", share: bool = False, stem: int = 1, channels=(4, 6, 8), seed: int = 0):
+def network(fusion: str = "gated", share: bool = False, stem: int = 1, channels=(4, 6, 8), seed: int = 0, smooth=False):
     """A small network whose MIA and norms are no longer at the values they start with."""
     torch.manual_seed(seed)
-    net = CrossModalNetwork(CLASSES, channels, stem, fusion, share)
+    net = CrossModalNetwork(CLASSES, channels, stem, fusion, share, smooth)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if "awareness" in name or "norm" in name:
@@ -47,8 +48,9 @@ def one(batch, sample: int):
     return tuple(tensor[sample : sample + 1] for tensor in batch)
 
 
-OPTIONS = list(product(("bottleneck", "gated"), (False, True), (1, 2)))
-FUSION_AND_SHARING = list(product(("bottleneck", "gated"), (False, True)))
+FUSIONS = ("bottleneck", "gated", "gated-all")
+OPTIONS = list(product(FUSIONS, (False, True), (1, 2)))
+FUSION_AND_SHARING = list(product(FUSIONS, (False, True)))
 
 
 @pytest.mark.parametrize(("fusion", "share", "stem"), OPTIONS)
@@ -321,6 +323,38 @@ def test_every_feature_cell_is_classified_as_by_a_transposed_convolution(stem):
     features = torch.randn(2, 4, 3, 5, 4)
     for modality, head in enumerate(net.heads):
         assert torch.allclose(net.classify(features, modality), head(features), atol=1e-6)
+
+
+def test_a_smooth_head_is_a_transposed_convolution_of_kernel_4_that_sees_the_cells_around():
+    net = network(stem=2, smooth=True)
+    features = torch.randn(2, 4, 4, 5, 6)
+    for modality, head in enumerate(net.heads):
+        inside = (..., *(slice(2, -2),) * 3)  # at the border, cells go on in place of zeros
+        expected = head(features)
+        assert expected.shape == (2, CLASSES, 8, 10, 12)
+        assert torch.allclose(net.classify(features, modality)[inside], expected[inside], atol=1e-5)
+
+
+def test_a_smooth_head_sees_no_border_in_features_that_are_the_same_everywhere():
+    net = network(stem=2, smooth=True)
+    logits = net.classify(torch.ones(1, 4, 3, 3, 3), 0)
+    blocks = logits.unflatten(4, (3, 2)).unflatten(3, (3, 2)).unflatten(2, (3, 2))  # (1, K, d, s, h, s, w, s)
+    assert torch.allclose(blocks, blocks[:, :, :1, :, :1, :, :1], atol=1e-5)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_a_part_of_the_cells_is_classified_as_among_all_of_them(smooth, stride):
+    net = network(stem=2, smooth=smooth)
+    features = torch.randn(1, 4, 6, 7, 6)
+    thinning = Thinning(stride, (1, 0, 1))
+    whole = thinning.voxels(net.classify(features, 0)[0], 2)
+    assert torch.allclose(net.classify(features, 0, stride, thinning.offsets)[0], whole, atol=1e-5)
+
+
+def test_a_smooth_head_without_a_strided_stem_is_refused():
+    with pytest.raises(ValueError, match="stem_stride of 2, not 1"):
+        CrossModalNetwork(CLASSES, (4, 6), stem_stride=1, smooth_head=True)
 
 
 def test_the_norm_gives_every_channel_of_every_sample_mean_zero_and_deviation_one():

@@ -6,6 +6,8 @@ import torch
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
+from CrossModalSegLib.network import FIRST, Offsets
+
 STRIDES = (1, 2, 2, 2)  # nnU-Net's plan for these crops: four levels
 
 
@@ -54,9 +56,16 @@ class EarlyFusion(nn.Module):
         parts = fused.logits.chunk(self.outputs, dim=1)
         return [parts[m % self.outputs] if bool(fused.presence[:, m].any()) else None for m in range(2)]
 
-    def classify(self, features: Tensor, modality: int) -> Tensor:  # noqa: ARG002
+    def classify(
+        self,
+        features: Tensor,
+        modality: int,  # noqa: ARG002
+        stride: int = 1,
+        offsets: Offsets = FIRST,
+    ) -> Tensor:
         """The features are the logits."""
-        return features
+        k, j, i = (slice(first, None, stride) for first in offsets)
+        return features[:, :, k, j, i]
 
     def forward(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """As ``CrossModalNetwork.forward``."""

@@ -186,7 +186,7 @@ def test_contradictions_are_reported_at_once_and_beside_unknown_names():
         "modalities: name two different ones, not ['T1w', 'T1w']",
         "spacing: must be above 0 mm, not 0",
         "patch: give three multiples of 16, not [32, 32, 30]",  # stem 2, then three halvings
-        'network.fusion: must be one of bottleneck, gated, not "late"',
+        'network.fusion: must be one of bottleneck, gated, gated-all, not "late"',
         "training.iterations: must be at least 1, not 0",
         "training.batch: must be at least 1, not 0",
         "training.workers: must be at least 0, not -1",
@@ -236,7 +236,7 @@ def test_contradictions_are_reported_beside_wrong_types_and_broken_tables():
         'intensity.CT: there is no modality "CT"',
         'synthesis.contrast[0]: there is no modality "PD"',
         'synthesis.contrast[1]: there is no modality "FLAIR"',
-        'network.fusion: must be one of bottleneck, gated, not "late"',
+        'network.fusion: must be one of bottleneck, gated, gated-all, not "late"',
         "patch: give three multiples of 16, not [32, 32, 30]",
         "training.batch: must be at least 1, not 0",
         "training.seed: must be at least 0 and below 2^32, not -1",
