@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from CrossModalSegLib import __version__
 from CrossModalSegLib.errors import typed_error
+from CrossModalSegLib.own_process import prepare_process
 
 COMMANDS = ("segment", "train", "finetune", "evaluate", "bundle", "site", "doctor")
 
@@ -34,7 +35,9 @@ class OneLineErrorParser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with ``argv`` (default: the process's own arguments) and return its exit code."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:  # a process of our own, not a notebook that calls this
+        prepare_process()
+        argv = sys.argv[1:]
     parser, modules = build_parser(argv)
     args = parser.parse_args(argv)
     try:

@@ -21,6 +21,7 @@ from pathlib import Path
 from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import remove_staging
 from CrossModalSegLib.errors import CrossModalSegError, ProtocolError, read_error
+from CrossModalSegLib.own_process import prepare_process
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Ready, Request, decode_request, encode
 from CrossModalSegLib.worker_requests import RequestHandler
 
@@ -29,6 +30,8 @@ BAD_INPUT = 2  # exit code, as of the command line
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; see the top of this module."""
+    if argv is None:
+        prepare_process()
     parser = argparse.ArgumentParser(prog="python -m CrossModalSegLib.worker", description="The process that computes.")
     parser.add_argument(
         "--idle-minutes", type=float, default=30.0, metavar="N", help="leave after so long (default 30)"

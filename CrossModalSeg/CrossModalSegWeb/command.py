@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.own_process import prepare_process
 from CrossModalSegUI.temporary import temporary_folder
 from CrossModalSegWeb.access import HOST, Access
 
@@ -18,6 +19,8 @@ _LIMIT_GB = 4.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted; 0 then, 2 for errors that the user can put right."""
+    if arguments is None:
+        prepare_process()
     options = _parser().parse_args(arguments)
     try:
         with temporary_folder() as folder:

@@ -11,7 +11,7 @@ from pathlib import Path
 from CrossModalSegLib import __version__
 
 PACKAGES = ("torch", "monai", "SimpleITK", "numpy", "scipy", "safetensors", "matplotlib")
-VARIABLES = ("CROSSMODALSEG_BUNDLES", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+VARIABLES = ("CROSSMODALSEG_BUNDLES", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")  # as torch names what a CPU can do
 GIB = 1024**3
 

@@ -19,6 +19,7 @@ FOUNDATION = {
     "json_file",
     "label_translation",
     "labels",
+    "own_process",
     "plurals",
     "progress",
     "protocol",
