@@ -52,6 +52,7 @@ class SynthesisConfig:
     extraction_probability: float = 0.5
     anywhere_probability: float = 0.2  # patches centred anywhere, not near the middle of the anatomy
     centre_spread: float = 0.5  # patch centres lie in this inner part of the labelled anatomy
+    located: bool = False  # positions are told from the centre of the labelled anatomy, not of the whole body
     position_error: float = 12.0  # how far the centre of the body may be off; three times that now and then
     rotation: float = 15.0
     scaling: float = 0.15
@@ -205,8 +206,10 @@ class PairSynthesizer:
         return View(affine, centre, patch, target_mm)
 
     def _position(self, source: "LabelSource", view: "View", removed: Tensor, generator: torch.Generator) -> Tensor:
-        """(3, D, H, W) position channels: relative to the centre of what is scanned, which is never known exactly."""
-        lowest, highest = (source.lowest, source.highest) if bool(removed.any()) else source.body
+        """(3, D, H, W) position channels: relative to the centre of what is scanned, or, if
+        ``located``, of the anatomy; neither is ever known exactly."""
+        located = self.config.located or bool(removed.any())
+        lowest, highest = (source.lowest, source.highest) if located else source.body
         body = (lowest + highest) / 2 * source.spacing_mm
         towards_body = torch.linalg.solve(view.affine, body - view.centre)  # from the patch centre, in the image
         wrong = self.config.position_error * (3.0 if chance(0.2, generator) else 1.0)

@@ -80,13 +80,13 @@ def test_lesions_lie_in_their_tissue_have_its_label_and_a_contrast_of_their_own(
     labels[:, :, 12:] = VALUES[2]  # the other side has none
     source = made.source(labels, 2.0)
     shares = []
-    for seed in range(12):
+    for seed in range(24):
         sample = made.sample(source, (16, 16, 16), 2.0, seed)
         assert set(sample.labels[0].unique().tolist()) == {CHANNELS.index(LEFT), CHANNELS.index(VALUES[2])}
         bright = sample.volumes[0, 0] > 0.8
         assert not bool((bright & (sample.labels[0] == CHANNELS.index(VALUES[2]))).any())
         shares.append(float(bright.float().mean()))
-    assert max(shares) > 0.02
+    assert max(shares) > 0.005
     assert max(shares) < 0.5
 
 

@@ -345,6 +345,18 @@ def test_position_channels_follow_a_patch_that_lies_elsewhere_and_is_turned():
     assert torch.allclose(mean, middle_of_left - body, atol=3.0)
 
 
+def test_with_a_locator_positions_are_told_from_the_anatomy_however_far_the_body_reaches():
+    labels = head()
+    labels[:2, 2:22, 2:22] = SKULL  # 2 voxels of 2 mm more body at the low end of k alone: its centre moves by 2 mm
+    given = {}
+    for located in (False, True):
+        made = synthesizer(replace(PLAIN, position_error=0, located=located, **STILL))
+        given[located] = made.sample(made.source(labels, 2.0), PATCH, 2.0, 0).position
+    anatomy = still_sample(replace(PLAIN, position_error=0), 0).position[:, 4:-4, 4:-4, 4:-4]  # whose body lies around it
+    assert torch.allclose(given[True], anatomy, atol=1e-5)
+    assert torch.allclose(100 * (given[False] - given[True])[0], torch.tensor(2.0), atol=1e-4)
+
+
 def test_the_position_is_wrong_by_no_more_than_three_times_the_error():
     exact = still_sample(replace(PLAIN, position_error=0), 0)
     errors = []
