@@ -20,6 +20,7 @@ from pathlib import Path
 
 from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import remove_staging
+from CrossModalSegLib.attended import lead_own_group
 from CrossModalSegLib.errors import CrossModalSegError, ProtocolError, read_error
 from CrossModalSegLib.own_process import prepare_process
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Ready, Request, decode_request, encode
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def serve(idle_seconds: float) -> None:
     """Answer requests from stdin until it closes or nothing has come for ``idle_seconds``; then end the process."""
     requests_in, events_out = _take_over_stdio()
-    _lead_own_group()
+    lead_own_group()
     faulthandler.enable()
     events = _EventStream(events_out)
     handler = RequestHandler(events.send)
@@ -135,13 +136,6 @@ def _take_over_stdio() -> tuple[int, int]:
     os.dup2(nothing, 0)
     os.close(nothing)
     return requests_in, events_out
-
-
-def _lead_own_group() -> None:
-    """Become the leader of a process group, so that this process can be killed with all that it has started."""
-    if hasattr(os, "setsid"):
-        with contextlib.suppress(PermissionError):  # it leads one already
-            os.setsid()
 
 
 def _lines(descriptor: int) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from CrossModalSegUI.adaptation import AdaptationResult, can_resume, latest_resu
 from CrossModalSegUI.background_command import CommandStatus
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
-from CrossModalSegUI.wording import adaptation_words, error_html, verdict_words
+from CrossModalSegUI.wording import adaptation_words, button_words, error_html, verdict_words
 
 
 class AdaptationPanel:
@@ -104,7 +104,7 @@ class AdaptationPanel:
 
     def _render(self) -> None:
         status, ui = self._logic.adaptation.status, self._ui
-        ui.adaptButton.text = _("Cancel adapting") if status.is_running else _("Adapt the model")
+        ui.adaptButton.text = button_words(status, _("Adapt the model"), _("Cancel adapting"))
         ui.adaptButton.enabled = status.is_running or (self._folder is not None and self._bundle is not None)
         ui.budgetSpin.enabled = not status.is_running
         ui.adaptBar.visible = status.is_running

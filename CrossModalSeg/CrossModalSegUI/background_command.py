@@ -1,6 +1,6 @@
 """A command of the library as a process of its own that tells in lines of JSON how far it is. Knows no widgets.
 
-It may be killed at any moment: what it has done is kept, and starting it again goes on from there.
+It may be ended at any moment: what it has done is kept, and starting it again goes on from there.
 """
 
 import json
@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from CrossModalSegLib.errors import CrossModalSegError, InputError, WorkerError
+from CrossModalSegUI.child_process import ChildProcess, ending_words
 from CrossModalSegUI.run_state import Outcome
-from CrossModalSegUI.worker_client import WorkerProcess
 
 _MODULE = "CrossModalSegLib.cli"
 _KEPT_ERROR_LINES = 5
@@ -23,9 +23,12 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class CommandStatus:
     """All that a view shows: ``fraction`` (0 to 1) of the whole, ``seconds_left`` None where not known yet; ``plan``
-    says in sentences what was found and will be done, ``result`` what came of it, where the command has one to show."""
+    says in sentences what was found and will be done, ``result`` what came of it, where the command has one to show.
+
+    It is running as long as its process lives, also while ``is_stopping``: it was told to end, and has not yet."""
 
     is_running: bool = False
+    is_stopping: bool = False
     plan: tuple[str, ...] = ()
     stage: str = ""
     words: str = ""
@@ -43,10 +46,10 @@ class Launcher(Protocol):
         self,
         module: str,
         arguments: Sequence[str],
-        on_output: Callable[[bytes], None],
-        on_error_output: Callable[[bytes], None],
-        on_finished: Callable[[int | None], None],
-    ) -> WorkerProcess: ...
+        on_line: Callable[[bytes], None],
+        on_error_line: Callable[[str], None],
+        on_end: Callable[[int | None], None],
+    ) -> ChildProcess: ...
 
 
 class BackgroundCommand:
@@ -59,8 +62,7 @@ class BackgroundCommand:
         self.status = CommandStatus()
         self._launch, self._name, self._died = launch, name, died
         self._listeners: list[Callable[[CommandStatus], None]] = []
-        self._process: WorkerProcess | None = None
-        self._line = b""
+        self._process: ChildProcess | None = None
         self._error_lines: deque[str] = deque(maxlen=_KEPT_ERROR_LINES)
         self._answer: CommandStatus | None = None  # how it ended, once the process has said it
 
@@ -72,16 +74,18 @@ class BackgroundCommand:
         self._listeners.remove(listener)
 
     def cancel(self) -> None:
-        """Stop it, if it is going on; what it has done is kept."""
+        """Stop it, if it is going on; what it has done is kept. It is stopped when `status` says so, here or later."""
         if self._process is not None:
-            self._process.kill_tree()
-            self._process = None
-            self._set(CommandStatus(outcome=Outcome.CANCELLED, plan=self.status.plan))
+            self._set(CommandStatus(is_running=True, is_stopping=True, stage="stopping", plan=self.status.plan))
+            self._process.end()
 
     def close(self) -> None:
-        """Stop it, and tell nobody."""
+        """Kill it, and tell nobody."""
         self._listeners.clear()
-        self.cancel()
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+            self.status = CommandStatus(outcome=Outcome.CANCELLED, plan=self.status.plan)
 
     def wait(self, seconds: float) -> None:
         """Let events arrive and deliver them on this thread, for at most ``seconds``; where no event loop does."""
@@ -92,10 +96,10 @@ class BackgroundCommand:
         """Begin ``crossmodalseg ARGUMENTS --events``; returns at once. Raises InputError ``busy``."""
         if self._process is not None:
             raise InputError("busy", f"a {self._name} is going on already", "wait for it, or cancel it")
-        self._line, self._answer = b"", None
+        self._answer = None
         self._error_lines.clear()
         command = [*arguments, "--events"]
-        self._process = self._launch(_MODULE, command, self._take_output, self._take_error_output, self._note_end)
+        self._process = self._launch(_MODULE, command, self._take_line, self._take_error_line, self._note_end)
         self._set(CommandStatus(is_running=True, stage="starting"))
 
     def result_of(self, _event: dict[str, Any]) -> Any:
@@ -104,20 +108,20 @@ class BackgroundCommand:
 
     # --- what the process says
 
-    def _take_output(self, data: bytes) -> None:
-        *lines, self._line = (self._line + data).split(b"\n")
-        for line in lines:
-            try:
-                event = json.loads(line)
-                self._take_event(str(event["event"]), event)
-            except (ValueError, KeyError, TypeError) as error:
-                _log.warning("the %s says something else than events: %r (%s)", self._name, line[:200], error)
+    def _take_line(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+            self._take_event(str(event["event"]), event)
+        except (ValueError, KeyError, TypeError) as error:
+            _log.warning("the %s says something else than events: %r (%s)", self._name, line[:200], error)
 
     def _take_event(self, kind: str, event: dict[str, Any]) -> None:
         status = self.status
-        if kind == "message":
+        if kind == "ready" and self._process is not None:
+            self._process.note_pid(int(event["pid"]))
+        elif kind == "message":
             self._set(replace(status, plan=(*status.plan, event["text"])))
-        elif kind == "progress":
+        elif kind == "progress" and not status.is_stopping:
             stage, words, left = event["stage"], event["words"], event["seconds_left"]
             self._set(replace(status, stage=stage, words=words, fraction=event["fraction"], seconds_left=left))
         elif kind == "failed":
@@ -127,18 +131,17 @@ class BackgroundCommand:
             result = self.result_of(event)
             self._answer = CommandStatus(outcome=Outcome.DONE, result=result, plan=status.plan)
 
-    def _take_error_output(self, data: bytes) -> None:
-        for line in data.decode("utf-8", "replace").splitlines():
-            if line.strip():
-                self._error_lines.append(line.strip())
-                _log.info("%s: %s", self._name, line)
+    def _take_error_line(self, line: str) -> None:
+        self._error_lines.append(line)
+        _log.info("%s: %s", self._name, line)
 
     def _note_end(self, exit_code: int | None) -> None:
-        """The process is gone. Where it has not said how it ended, it was killed, or could not be started."""
+        """The process is gone. Where it has not said how it ended, it was stopped, killed, or could not be started."""
         self._process = None
-        if self._answer is None:
-            what = "could not be started" if exit_code is None else f"ended unexpectedly (exit code {exit_code})"
-            message = "\n".join([f"The process of the {self._name} {what}.", *self._error_lines])
+        if self._answer is None and self.status.is_stopping:
+            self._answer = CommandStatus(outcome=Outcome.CANCELLED, plan=self.status.plan)
+        elif self._answer is None:
+            message = "\n".join([f"The process of the {self._name} {ending_words(exit_code)}.", *self._error_lines])
             hint = "what it had done is kept: go on with it; if it happens again, memory may be short"
             error = WorkerError(self._died, message, hint)
             self._answer = CommandStatus(outcome=Outcome.FAILED, error=error, plan=self.status.plan)

@@ -13,7 +13,7 @@ from CrossModalSegUI.background_command import CommandStatus
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.run_state import Outcome
-from CrossModalSegUI.wording import command_words, error_html
+from CrossModalSegUI.wording import button_words, command_words, error_html
 
 
 class RankingPanel:
@@ -76,7 +76,7 @@ class RankingPanel:
     def _render(self) -> None:
         status, ui = self._logic.ranking.status, self._ui
         is_possible = self._folder is not None and self._bundle is not None
-        ui.rankButton.text = _("Cancel ordering") if status.is_running else _("Order by gain")
+        ui.rankButton.text = button_words(status, _("Order by gain"), _("Cancel ordering"))
         ui.rankButton.enabled = status.is_running or (is_possible and not self._logic.adaptation.status.is_running)
         ui.rankLabel.text = _words(status)
         ui.rankLabel.visible = bool(ui.rankLabel.text)

@@ -5,6 +5,7 @@ import os
 import queue
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
@@ -15,7 +16,7 @@ _SECONDS_TO_DIE = 3.0
 
 
 class SubprocessWorkerProcess:
-    """A `worker_client.WorkerProcess` of Python's own: threads read, and ``wait`` calls the callbacks."""
+    """A `child_process.WorkerProcess` of Python's own: threads read, and ``wait`` calls the callbacks."""
 
     def __init__(self) -> None:
         self.on_output: Callable[[bytes], None] | None = None
@@ -48,12 +49,17 @@ class SubprocessWorkerProcess:
                 self._process.stdin.write(data)
                 self._process.stdin.flush()
 
+    def close_stdin(self) -> None:
+        if self._process is not None:
+            self._close_stdin(self._process)
+
     def kill_tree(self, worker_pid: int | None = None) -> None:
-        self._is_over = True
-        if self._process is None:
+        is_over, self._is_over = self._is_over, True
+        if self._process is None or is_over:
             return
+        kill_process_tree(*filter(None, [worker_pid]))
         if self.is_running:
-            kill_process_tree(self._process.pid, *filter(None, [worker_pid]))
+            kill_process_tree(self._process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_SECONDS_TO_DIE)
         self._close_stdin(self._process)
@@ -63,6 +69,11 @@ class SubprocessWorkerProcess:
             self._call(*self._arrived.get(block=seconds > 0, timeout=seconds))
             while True:
                 self._call(*self._arrived.get_nowait())
+
+    def join(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._process is not None and not self._is_over and (left := deadline - time.monotonic()) > 0:
+            self.wait(left)
 
     def _call(self, callback: str, argument: Any) -> None:
         if not self._is_over:

@@ -212,6 +212,11 @@ def command_words(status: CommandStatus) -> str:
     return f"{stage}{': ' if status.words else ''}{status.words}{_time_left(status.seconds_left)}"
 
 
+def button_words(status: CommandStatus, start: str, cancel: str) -> str:
+    """What stands on the button that starts a command and cancels it; while it is stopping, that it does."""
+    return _("Stopping…") if status.is_stopping else cancel if status.is_running else start
+
+
 def error_html(error: CrossModalSegError) -> str:
     """An error with its hint, for a label."""
     message, hint = escape(error.message).replace("\n", "<br>"), escape(sentence(error.hint))

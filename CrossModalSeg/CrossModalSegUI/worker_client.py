@@ -1,25 +1,24 @@
 """The module's side of the worker process: starts it when there is something to do, and tells what becomes of it.
 
-`WorkerClient` knows nothing of Qt. How a process is started and read is left to a `WorkerProcess`, of which there are
-two: ``worker_process.QtWorkerProcess`` for the desktop, ``subprocess_worker.SubprocessWorkerProcess`` for all else.
+`WorkerClient` knows nothing of Qt. How a process is started and read is left to a `child_process.WorkerProcess`, of which
+there are two: ``worker_process.QtWorkerProcess`` for the desktop, ``subprocess_worker.SubprocessWorkerProcess`` for all else.
 """
 
 import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import CrossModalSegLib
 from CrossModalSegLib.atomic import remove_staging
 from CrossModalSegLib.errors import ProtocolError, WorkerError
 from CrossModalSegLib.protocol import Done, Event, Failed, Ready, Request, decode_event, encode
+from CrossModalSegUI.child_process import ChildProcess, WorkerProcess, ending_words
 
 CANCELLED = "cancelled"
 WORKER_DIED = "worker-died"
@@ -32,35 +31,6 @@ _SHOWN_WIDTH = 160  # of each; after a crash, Python ends with a line that names
 _SECONDS_TO_NOTICE_AN_END = 2.0
 
 _log = logging.getLogger(__name__)
-
-
-class WorkerProcess(Protocol):
-    """One run of a program. It is started once; the callbacks are called on the thread that owns it.
-
-    ``on_output`` and ``on_error_output`` get bytes as they come, ``on_finished`` comes once, after all output: with the
-    exit code, negative where a signal ended the process, or None where it could not be started (why, goes to
-    ``on_error_output``). None of them is called from within ``start`` or ``write``.
-    """
-
-    on_output: Callable[[bytes], None]
-    on_error_output: Callable[[bytes], None]
-    on_finished: Callable[[int | None], None]
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the process is alive, as far as is known; its last output may still be on the way."""
-
-    def start(self, program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start ``program`` in this process's environment changed by ``environment``."""
-
-    def write(self, data: bytes) -> None:
-        """Write to its stdin. Where it has ended, nothing happens: ``on_finished`` tells."""
-
-    def kill_tree(self, worker_pid: int | None = None) -> None:
-        """Kill it and all that it has started, among them ``worker_pid``. No callback is called from here on."""
-
-    def wait(self, seconds: float) -> None:
-        """Let output arrive: calls the callbacks on this thread; returns when some came, at latest after ``seconds``."""
 
 
 OnEvent = Callable[[Event], None]
@@ -110,7 +80,7 @@ class WorkerClient:
     @property
     def worker_pid(self) -> int | None:
         """The id of the process that computes, once it has said it; None where there is none."""
-        return self._session.worker_pid if self._session else None
+        return self._session.process.pid if self._session else None
 
     def submit(self, request: Request, on_event: OnEvent) -> None:
         """Ask for ``request``; ``on_event`` is told of it later. Raises WorkerError ``same-id``, ProtocolError."""
@@ -139,15 +109,17 @@ class WorkerClient:
         self,
         module: str,
         arguments: Sequence[str],
-        on_output: Callable[[bytes], None],
-        on_error_output: Callable[[bytes], None],
-        on_finished: Callable[[int | None], None],
-    ) -> WorkerProcess:
-        """Start ``python -m module`` beside the worker, with its interpreter and its library, for something else."""
-        process = self._process_factory()
-        process.on_output, process.on_error_output, process.on_finished = on_output, on_error_output, on_finished
-        self._start_python(process, module, arguments)
-        return process
+        on_line: Callable[[bytes], None],
+        on_error_line: Callable[[str], None],
+        on_end: Callable[[int | None], None],
+    ) -> ChildProcess:
+        """Start ``python -m module`` beside the worker, with its interpreter and its library, for something else.
+
+        The first line that comes of it says which process it is (`CrossModalSegLib.attended`).
+        """
+        child = ChildProcess(self._process_factory(), on_line, on_error_line, on_end)
+        self._start_python(child, "CrossModalSegLib.attended", [module, *arguments])
+        return child
 
     def _send(self, waiting: _Waiting) -> None:
         data = encode(waiting.request)
@@ -161,7 +133,7 @@ class WorkerClient:
         self._start_python(session.process, "CrossModalSegLib.worker", self._worker_arguments)
         return session
 
-    def _start_python(self, process: WorkerProcess, module: str, arguments: Sequence[str]) -> None:
+    def _start_python(self, process: ChildProcess, module: str, arguments: Sequence[str]) -> None:
         library = self._library or Path(CrossModalSegLib.__file__).resolve().parents[1]
         search_path = [str(library), *filter(None, [os.environ.get("PYTHONPATH")])]
         # -P: the folder that the program was started from does not come before the library
@@ -184,7 +156,7 @@ class WorkerClient:
 
     def _on_event(self, session: "_Session", event: Event) -> None:
         if isinstance(event, Ready):
-            session.worker_pid = event.pid
+            session.process.note_pid(event.pid)
             return
         waiting = session.waiting.get(event.id)
         if waiting is None:
@@ -211,7 +183,9 @@ class WorkerClient:
         session.clean_up()
         lost = self._send_again(session.waiting) if exit_code == 0 else session.waiting
         if lost:
-            _log.error("the worker process %s; its last words:\n%s", _how(exit_code), "\n".join(session.error_lines))
+            _log.error(
+                "the worker process %s; its last words:\n%s", ending_words(exit_code), "\n".join(session.error_lines)
+            )
             code, message, hint = self._obituary(exit_code, next(iter(lost.values())).submitted)
             _fail(lost, code, message + session.last_words(), hint)
 
@@ -231,7 +205,7 @@ class WorkerClient:
         if exit_code is None:
             program = self._python or default_python()
             return NOT_STARTED, f"The worker process {program} could not be started.", "check that it can be run"
-        message = f"The worker process {_how(exit_code)} after {self._clock() - submitted:.0f} s."
+        message = f"The worker process {ending_words(exit_code)} after {self._clock() - submitted:.0f} s."
         hint = "click Segment again; if it happens again, close other programs: memory may be short"
         return WORKER_DIED, message, hint
 
@@ -246,24 +220,16 @@ class _Session:
         on_garbage: Callable[[ProtocolError], None],
         on_finished: "Callable[[_Session, int | None], None]",
     ):
-        self.process = process
+        self.process = ChildProcess(process, self._take_line, self._note_error_line, self._finish)
         self.waiting: dict[str, _Waiting] = {}  # by request id, in the order in which they are worked on
-        self.worker_pid: int | None = None
         self.error_lines: deque[str] = deque(maxlen=_KEPT_ERROR_LINES)
         self._on_event = on_event
         self._on_garbage = on_garbage
         self._on_finished = on_finished
-        self._line = b""  # what has come of it
-        self._error_line = b""
-        self._is_over = False
-        process.on_output = self._take_output
-        process.on_error_output = self._take_error_output
-        process.on_finished = self._finish
 
     def kill(self) -> None:
         """Kill the process with all that it has started; no event comes any more."""
-        self._is_over = True
-        self.process.kill_tree(self.worker_pid)
+        self.process.kill()
         self.clean_up()
 
     def clean_up(self) -> None:
@@ -282,34 +248,20 @@ class _Session:
         lines = list(self.error_lines)[-_SHOWN_ERROR_LINES:]
         return "".join(f"\n{line[:_SHOWN_WIDTH]}" + "…" * (len(line) > _SHOWN_WIDTH) for line in lines)
 
-    def _take_output(self, data: bytes) -> None:
-        *lines, self._line = (self._line + data).split(b"\n")
-        for line in lines:
-            if self._is_over:  # a listener has cancelled
-                return
-            try:
-                event = decode_event(line)
-            except ProtocolError as error:
-                self._on_garbage(error)
-            else:
-                self._on_event(self, event)
+    def _take_line(self, line: bytes) -> None:
+        try:
+            event = decode_event(line)
+        except ProtocolError as error:
+            self._on_garbage(error)
+        else:
+            self._on_event(self, event)
 
-    def _take_error_output(self, data: bytes) -> None:
-        *lines, self._error_line = (self._error_line + data).split(b"\n")
-        for line in lines:
-            self._note_error_line(line)
-
-    def _note_error_line(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip()
-        if text:
-            self.error_lines.append(text)
-            _log.info("worker: %s", text)
+    def _note_error_line(self, text: str) -> None:
+        self.error_lines.append(text)
+        _log.info("worker: %s", text)
 
     def _finish(self, exit_code: int | None) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._note_error_line(self._error_line)
-            self._on_finished(self, exit_code)
+        self._on_finished(self, exit_code)
 
 
 def default_python() -> str:
@@ -333,12 +285,3 @@ def _deliver(waiting: _Waiting, event: Event) -> None:
 def _fail(lost: Mapping[str, _Waiting], code: str, message: str, hint: str) -> None:
     for request_id, waiting in lost.items():
         _deliver(waiting, Failed(request_id, code, message, hint))
-
-
-def _how(exit_code: int | None) -> str:
-    if exit_code is None:
-        return "could not be started"
-    if exit_code >= 0:
-        return f"ended unexpectedly (exit code {exit_code})"
-    names = {one.value: one.name for one in signal.Signals}
-    return f"was killed ({names.get(-exit_code, -exit_code)})"

@@ -11,7 +11,7 @@ _MILLISECONDS_TO_DIE = 3000
 
 
 class QtWorkerProcess:
-    """A `worker_client.WorkerProcess` on QProcess. To be used from the thread of the application object."""
+    """A `child_process.WorkerProcess` on QProcess. To be used from the thread of the application object."""
 
     def __init__(self) -> None:
         self.on_output: Callable[[bytes], None] | None = None
@@ -42,10 +42,17 @@ class QtWorkerProcess:
         if self.is_running:
             self._process.write(data)
 
+    def close_stdin(self) -> None:
+        if self.is_running:
+            self._process.closeWriteChannel()
+
     def kill_tree(self, worker_pid: int | None = None) -> None:
         process = self._release()
-        if process is not None and process.state() != qt.QProcess.NotRunning:
-            kill_process_tree(process.processId(), *filter(None, [worker_pid]))
+        if process is None:
+            return
+        kill_process_tree(*filter(None, [worker_pid]))
+        if process.state() != qt.QProcess.NotRunning:
+            kill_process_tree(process.processId())
             process.waitForFinished(_MILLISECONDS_TO_DIE)
 
     def wait(self, seconds: float) -> None:
@@ -53,6 +60,10 @@ class QtWorkerProcess:
             self._tell_not_started()
         elif self._process is not None:
             self._process.waitForReadyRead(round(1000 * seconds))
+
+    def join(self, seconds: float) -> None:
+        if self._process is not None:
+            self._process.waitForFinished(round(1000 * seconds))
 
     def _read_output(self, *_: Any) -> None:
         self._read("readAllStandardOutput", self.on_output)

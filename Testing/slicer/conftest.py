@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mrml_scene import layout_logic, mrml_scene, slicer_logics, slicer_terminologies  # noqa: F401
 from scene_volumes import add_volume, linear_node, oblique_grid, put_under, rigid_matrix
 
-from Testing.slicer.desktop.desktop import desktop, slicer_names  # noqa: F401
+from Testing.slicer.desktop.desktop import desktop, python_slicer, slicer_names  # noqa: F401
 
 
 @pytest.fixture

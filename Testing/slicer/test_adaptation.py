@@ -4,11 +4,13 @@ The process is real; in the place of the command it is a few lines of Python tha
 """
 
 import json
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
+from CrossModalSegLib import attended
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.errors import InputError
@@ -36,11 +38,17 @@ say("message", text=" ".join(sys.argv[1:]))
 
 def stub(folder: Path, body: str) -> Path:
     """A library whose command line does ``body``."""
-    package = folder / "library" / "CrossModalSegLib"
+    return library_with(folder / "library", COMMAND + body)
+
+
+def library_with(folder: Path, command: str) -> Path:
+    """A library in ``folder`` whose command line is the program ``command``; it is attended as the real one is."""
+    package = folder / "CrossModalSegLib"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "cli.py").write_text(COMMAND + body)
-    return folder / "library"
+    shutil.copy(attended.__file__, package)
+    (package / "cli.py").write_text(command)
+    return folder
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from CrossModalSegLib.imaging.volume import Volume, read_volume
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.work_list import CaseScore, Ranking, write_ranking
+from Testing.slicer.test_adaptation import library_with
 from Testing.slicer.test_panel import MODULE, Panel
 from Testing.tiny_bundle import intensity_bundle
 
@@ -99,7 +100,7 @@ def test_adapting_is_pictured_at_work_and_with_the_new_model_that_it_offers(desk
     panel.ui.siteSection.collapsed = False
     panel.ui.siteFolderEdit.text = "our-site"
     panel.ui.budgetSpin.value = 15
-    panel.logic._worker._library = command_in_place(tmp_path / "library")
+    panel.logic._worker._library = library_with(tmp_path / "library", ADAPTING)
     panel.ui.adaptButton.click()
     panel.wait(lambda: "7 min left" in panel.ui.adaptLabel.text)
     desktop.screenshot(desktop.panel.parent, pictures / "panel-adapting.png", WIDTH)
@@ -130,15 +131,6 @@ def phantom_site(folder):
     waiting = [case.id for case in store.cases() if not case.labels]
     scores = {one: CaseScore(0.31 - 0.04 * n, 0.18 - 0.03 * n, (float(n),)) for n, one in enumerate(waiting)}
     write_ranking(folder, Ranking("brain-mr-pair", scores))
-
-
-def command_in_place(library):
-    """A library whose command line does what is `ADAPTING`."""
-    package = library / "CrossModalSegLib"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "cli.py").write_text(ADAPTING)
-    return library
 
 
 def finished_run(site, parent):

@@ -15,6 +15,7 @@ LIBRARY = Path(CrossModalSegLib.__file__).parent
 FOUNDATION = {
     "errors",
     "atomic",
+    "attended",
     "contradictions",
     "json_file",
     "label_translation",

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from Testing.slicer.launcher import write_launcher
+
 IGNORED_MESSAGES = ("propagateSizeHints",)
 
 
@@ -157,10 +159,19 @@ def slicer_names(slicer_logics: SimpleNamespace, tmp_path_factory: pytest.TempPa
     return SlicerNames(slicer_logics)
 
 
+@pytest.fixture(scope="session")
+def python_slicer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with Slicer's launcher of Python."""
+    return write_launcher(tmp_path_factory.mktemp("slicer-bin")).parent
+
+
 @pytest.fixture
-def desktop(slicer_names: Any, mrml_scene: Any) -> Iterator[Desktop]:
+def desktop(
+    slicer_names: Any, mrml_scene: Any, python_slicer: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Desktop]:
     """A Slicer-like application with an empty scene; see Desktop. What it proves and what not: the package's page."""
     del mrml_scene
+    monkeypatch.setenv("PATH", str(python_slicer), prepend=os.pathsep)
     application = slicer_names.make_application()
     with slicer_names.installed(application):
         desktop = Desktop(slicer_names, application)
