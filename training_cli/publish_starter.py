@@ -1,4 +1,5 @@
-"""Publish the starter bundle from its training run, with measured scores on its model card.
+"""Publish the starter bundle from its training run, with measured scores on its model card, and with the frozen cases of
+``frozen_crops.py``, which show what a model that is fine-tuned from it loses elsewhere.
 
     crossmodalseg train --data training_cli/configs/brain-label-maps.json --root LABEL_MAPS \
         --config training_cli/configs/brain-mr-pair.toml --output runs/starter
@@ -20,6 +21,7 @@ from CrossModalSegLib.training.trained_bundle import publish_trained
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "configs" / "brain-mr-pair.toml"
+FROZEN = HERE / "frozen"  # what frozen_crops.py has written
 CARD = HERE / "configs" / "brain-mr-pair.card.md"
 BUNDLES = HERE.parent / "CrossModalSeg" / "Resources" / "Bundles"
 SETTINGS = (
@@ -52,8 +54,14 @@ def main() -> None:
     }
     dice = state["curve"][-1]["dice"]
     card = model_card(config, label_map, state["step"], scores)
-    bundle = publish_trained(args.output, config, label_map, state["average"], facts, dice, card)
+    files = frozen_files()
+    bundle = publish_trained(args.output, config, label_map, state["average"], facts, dice, card, more_files=files)
     print(f"published {bundle.path} ({bundle.sha256})")
+
+
+def frozen_files(folder: Path = FROZEN) -> dict[str, bytes]:
+    """The files of the frozen cases as the bundle carries them, by their place in it."""
+    return {f"frozen/{path.parent.name}/{path.name}": path.read_bytes() for path in sorted(folder.glob("*/*.nrrd"))}
 
 
 def model_card(config: TrainingConfig, label_map: LabelMap, steps: int, scores: Mapping[str, Any]) -> str:
