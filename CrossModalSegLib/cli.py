@@ -29,7 +29,7 @@ class OneLineErrorParser(argparse.ArgumentParser):
     """An argument parser that reports a wrong argument in the same form as every other error."""
 
     def error(self, message: str) -> NoReturn:
-        print(_one_line(f"error[usage]: {message} (see {self.prog} --help)"), file=sys.stderr)
+        print(in_one_line(f"error[usage]: {message} (see {self.prog} --help)"), file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         told = typed_error(error)
         if told is None:
             raise
-        print(_one_line(str(told)), file=sys.stderr)
+        print(in_one_line(str(told)), file=sys.stderr)
         return BAD_INPUT
 
 
@@ -72,7 +72,8 @@ def build_parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str
     return parser, modules
 
 
-def _one_line(text: str) -> str:
+def in_one_line(text: str) -> str:
+    """``text`` as the one line that an error is on stderr."""
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 

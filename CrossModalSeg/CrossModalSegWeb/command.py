@@ -2,19 +2,24 @@
 
 import argparse
 import asyncio
+import errno
+import math
 import os
+import socket
 import sys
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.cli import BAD_INPUT, OneLineErrorParser, in_one_line
+from CrossModalSegLib.errors import InputError, typed_error
 from CrossModalSegLib.own_process import prepare_process
 from CrossModalSegUI.temporary import temporary_folder
 from CrossModalSegWeb.access import HOST, Access
 
 _LIMIT_GB = 4.0
+_LARGEST_PORT = 65535
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,18 +28,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepare_process()
     options = _parser().parse_args(arguments)
     try:
+        _require_free(options.port)
         with temporary_folder() as folder:
             _serve(options, folder)
-    except CrossModalSegError as error:
-        print(error, file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         pass
+    except Exception as error:
+        told = typed_error(error)
+        if told is None:
+            raise
+        print(in_one_line(str(told)), file=sys.stderr)
+        return BAD_INPUT
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineErrorParser(
         prog="crossmodalseg-web",
         description="Segment two scans of one patient and correct the result in a browser. Serves this computer only.",
         epilog="example: crossmodalseg-web --input T1w=t1.nii.gz --input T2w=t2.nii.gz --site our-site",
@@ -48,11 +57,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a scan and its modality, a file or a folder with one DICOM series; default: the sample pair",
     )
     parser.add_argument("--site", type=Path, metavar="SITE", help="the site folder that corrections are saved to")
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="default: one that is free")
+    parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: one that is free")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.add_argument(
         "--upload-limit",
-        type=float,
+        type=_gigabytes,
         default=_LIMIT_GB,
         metavar="GB",
         help=f"most that can be opened from the browser at once (default: {_LIMIT_GB:g})",
@@ -65,6 +74,36 @@ def _named_path(text: str) -> tuple[str, Path]:
     if not (separator and name and path):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as T1w=t1.nii.gz")
     return name, Path(path)
+
+
+def _port(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= _LARGEST_PORT):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no port: give a number from 1 to {_LARGEST_PORT}, or 0 for a free one"
+        )
+    return int(text)
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = math.nan
+    if not (math.isfinite(size) and size > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size in GB above 0")
+    return size
+
+
+def _require_free(port: int) -> None:
+    """Raises InputError ``port-in-use`` or ``port-refused``: said now, not when everything has been loaded."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name == "posix")  # as the server itself does
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            code = "port-in-use" if error.errno == errno.EADDRINUSE else "port-refused"
+            hint = "give another --port, or none for one that is free"
+            raise InputError(code, f"port {port} on {HOST}: {error.strerror}", hint) from error
 
 
 def _serve(options: argparse.Namespace, folder: Path) -> None:

@@ -11,7 +11,7 @@ from CrossModalSegLib.errors import InputError
 
 _BATCH = re.compile(r"[0-9a-f]{8,32}")
 _CHUNK_BYTES = 1 << 20
-_LONGEST_NAME = 120
+_LONGEST_NAME = 200  # bytes
 
 
 class Uploads:
@@ -43,15 +43,31 @@ class Uploads:
         if not _BATCH.fullmatch(batch) or not name:
             raise web.HTTPBadRequest(text="not an upload of this page")
         self._refuse_above(request.content_length or 0, batch)
-        path = self._folder / batch / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = _free_name(self._folder / batch / name)
         self._bytes.setdefault(batch, 0)
+        try:
+            await self._write(request, batch, path)
+        except OSError as error:
+            self.remove(batch)
+            # The rest is not waited for: the connection is closed, as with what is over the limit.
+            raise web.HTTPInsufficientStorage(text=f"{path.name}: {error.strerror or error}") from error
+        except BaseException:  # whoever sends it is gone: half a file is none
+            self._forget(batch, path)
+            raise
+        return web.Response(status=204)
+
+    async def _write(self, request: web.Request, batch: str, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
             async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
                 self._refuse_above(len(chunk), batch)
                 self._bytes[batch] += len(chunk)
                 file.write(chunk)
-        return web.Response(status=204)
+
+    def _forget(self, batch: str, path: Path) -> None:
+        if path.is_file():
+            self._bytes[batch] -= path.stat().st_size
+            path.unlink()
 
     def _refuse_above(self, more: int, batch: str) -> None:
         if sum(self._bytes.values()) + more <= self.limit_bytes:
@@ -64,7 +80,23 @@ class Uploads:
         raise web.HTTPRequestEntityTooLarge(max_size=self.limit_bytes, actual_size=more, text=text)
 
 
+def _free_name(path: Path) -> Path:
+    """``path``, or one with a number before its name: files whose names became alike must not replace each other."""
+    free, number = path, 1
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{number}_{path.name}")
+    return free
+
+
 def _safe_name(name: str) -> str:
     """A relative path with plain names only; "" where nothing is left of it."""
-    parts = [re.sub(r"[^\w.+=@ -]", "_", part)[-_LONGEST_NAME:] for part in re.split(r"[/\\]", name)]
+    parts = [_ended(re.sub(r"[^\w.+=@ -]", "_", part)) for part in re.split(r"[/\\]", name)]
     return "/".join(part for part in parts if part.strip(". "))
+
+
+def _ended(name: str) -> str:
+    """The end of a name that is too long, since its suffix says what it is."""
+    while len(name.encode()) > _LONGEST_NAME:
+        name = name[1:]
+    return name

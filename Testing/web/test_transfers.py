@@ -10,6 +10,7 @@ from aiohttp import web
 from CrossModalSegLib.errors import InputError
 from CrossModalSegWeb.downloads import Downloads
 from CrossModalSegWeb.uploads import Uploads
+from Testing.disk_faults import disturbed, failing_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:aiohttp")
 BATCH = "0123456789abcdef"
@@ -26,13 +27,15 @@ def exchange(routes: list[web.RouteDef], *requests: tuple[str, str, bytes | None
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         base = f"http://127.0.0.1:{runner.addresses[0][1]}"
         answers = []
-        async with aiohttp.ClientSession() as session:
-            for method, path, body, name in requests:
-                headers = {"X-File-Name": name}
-                async with session.request(method, base + path, data=body, headers=headers) as answer:
-                    disposition = answer.headers.get("Content-Disposition", "")
-                    answers.append((answer.status, await answer.read(), disposition))
-        await runner.cleanup()
+        try:
+            async with aiohttp.ClientSession() as session:
+                for method, path, body, name in requests:
+                    headers = {"X-File-Name": name}
+                    async with session.request(method, base + path, data=body, headers=headers) as answer:
+                        disposition = answer.headers.get("Content-Disposition", "")
+                        answers.append((answer.status, await answer.read(), disposition))
+        finally:
+            await runner.cleanup()
         return answers
 
     return asyncio.run(ask())
@@ -90,6 +93,43 @@ def test_a_length_that_is_kept_secret_does_not_lift_the_limit(tmp_path):
     uploads = Uploads(tmp_path, 1000)
     assert exchange(uploads.routes(), ("POST", f"/upload/{BATCH}", parts(), "a"))[0][0] == 413
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_of_any_length_keeps_its_suffix(tmp_path):
+    uploads = Uploads(tmp_path, 1000)
+    assert upload(uploads, b"x", f"{100 * '%E8%85%A6'}.nii.gz") == 204  # 100 characters of three bytes each
+    (file,) = uploads.folder_of(BATCH).iterdir()
+    assert file.name.endswith("腦.nii.gz")
+    assert len(file.name.encode()) <= 255
+
+
+def test_files_whose_names_become_alike_do_not_replace_each_other(tmp_path):
+    uploads = Uploads(tmp_path, 1000)
+    for body, name in ((b"one", "s/IM%3A1"), (b"two", "s/IM%3F1"), (b"three", "s/IM_1")):
+        assert upload(uploads, body, name) == 204
+    assert {path.read_bytes() for path in uploads.folder_of(BATCH).rglob("*IM_1")} == {b"one", b"two", b"three"}
+
+
+def test_a_disk_that_is_full_is_said_and_nothing_of_the_batch_stays(tmp_path):
+    uploads = Uploads(tmp_path, 1000)
+    assert upload(uploads, b"x", "a") == 204
+    with disturbed(failing_at(1)):
+        ((status, text, _),) = exchange(uploads.routes(), ("POST", f"/upload/{BATCH}", b"y", "b"))
+    assert (status, text) == (507, b"b: No space left on device")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_file_of_a_browser_that_is_gone_does_not_stay(tmp_path):
+    uploads = Uploads(tmp_path, 1000)
+
+    async def parts():
+        yield b"x" * 200
+        raise ConnectionError("the browser is closed")
+
+    with pytest.raises(aiohttp.ClientError):
+        exchange(uploads.routes(), ("POST", f"/upload/{BATCH}", parts(), "a"))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert upload(uploads, b"x" * 1000, "a") == 204  # what was lost is not counted
 
 
 def test_a_download_has_its_name_and_leaves_nothing_behind(tmp_path):
