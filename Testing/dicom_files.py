@@ -22,10 +22,12 @@ def write_series(
 ) -> list[Path]:
     """One CT file per slice of ``array`` (K, J, I) int16; returns the files in the order of the slices."""
     series_uid = series_uid or generate_uid()
-    folder.mkdir(exist_ok=True)
+    study_uid, frame_of_reference = (generate_uid(entropy_srcs=[series_uid, what]) for what in ("study", "frame"))
+    folder.mkdir(exist_ok=True, parents=True)
     files = []
     for n, pixels in enumerate(array):
         header = _header(CTImageStorage, series_uid, description, pixels.shape)
+        header.StudyInstanceUID, header.FrameOfReferenceUID = study_uid, frame_of_reference
         header.InstanceNumber = len(array) - n  # runs against the positions: not to be relied on
         header.ImagePositionPatient = position(grid, n)
         header.ImageOrientationPatient = orientation(grid)

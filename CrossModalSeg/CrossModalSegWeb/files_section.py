@@ -97,7 +97,15 @@ def _read_all(folder: Path) -> tuple[list[tuple[ScanFile, Volume]], list[str]]:
     found, problems = [], []
     for scan in scans_in(folder):
         try:
-            found.append((scan, read_volume(scan.path, scan.name)))
+            volume = read_volume(scan.path, scan.name)
         except CrossModalSegError as error:
-            problems.append(f"{scan.name} was left out: {error.message.replace(f'{folder}/', '')}")
+            problems.append(f"{scan.name} was left out: {_without(folder, error.message)}")
+        else:
+            found.append((scan, volume))
+            problems += [_without(folder, one.message) for one in volume.findings if one.severity == "warning"]
     return found, problems
+
+
+def _without(folder: Path, message: str) -> str:
+    """The message without the temporary folder, which says nothing to the user."""
+    return message.replace(f"{folder}/", "").replace(str(folder), "the files").rstrip(".")

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from CrossModalSegLib.bundles.bundle import METADATA_FILE, Bundle, list_bundles,
 from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import BundleError, InputError, OutputError
 from CrossModalSegLib.imaging.zip_files import leads_outside, unpack
+from CrossModalSegLib.plurals import some_of
 
 LARGEST_UNPACKED_BYTES = 2_000_000_000
 
@@ -110,7 +111,7 @@ def _bundle_in(folder: Path, path: Path) -> Path:
     if not inside:
         raise _no_bundle(path, f"has no {METADATA_FILE}, neither in itself nor in a folder of it")
     if len(inside) > 1:
-        raise _no_bundle(path, f"holds several bundles ({_some([one.name for one in inside])})")
+        raise _no_bundle(path, f"holds several bundles ({some_of([one.name for one in inside])})")
     return inside[0]
 
 
@@ -118,11 +119,11 @@ def _trusted(root: Path) -> Bundle:
     """The bundle in ``root`` when all of it has been checked."""
     links = [str(entry.relative_to(root)) for entry in sorted(root.rglob("*")) if entry.is_symlink()]
     if links:
-        raise _unsafe(root, f"holds links: {_some(links)}")
+        raise _unsafe(root, f"holds links: {some_of(links)}")
     bundle = read_bundle(root)
     outside = [name for name in bundle.metadata[SECTION]["sha256"] if leads_outside(name)]
     if outside:
-        raise _unsafe(root, f"lists names that lead out of it: {_some(outside)}")
+        raise _unsafe(root, f"lists names that lead out of it: {some_of(outside)}")
     _verify(bundle)
     return bundle
 
@@ -211,7 +212,3 @@ def _not_ours(name: str) -> BundleError:
         return BundleError("not-removable", message, f"only what lies in {own} can be removed here")
     there = ", ".join(sorted(_user_bundles())) or "none"
     return BundleError("bundle-not-found", f"no bundle {name!r} in {own}", f"your own bundles are: {there}")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

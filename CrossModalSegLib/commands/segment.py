@@ -45,7 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         default=[],
         metavar="MODALITY=PATH",
-        help="a volume, or a folder with one DICOM series",
+        help="a volume, a folder with one DICOM series, or FOLDER#UID for one of several",
     )
     parser.add_argument("--cases", type=Path, metavar="TABLE.csv", help="many cases instead of --input")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")

@@ -192,6 +192,10 @@ def _try_one(args: argparse.Namespace, case: "FoundCase", number: int, count: in
 def _add_one(args: argparse.Namespace, found: "FoundCase") -> "SavedCase":
     store = store_of(args)
     case = found.read(store.site())
+    for finding in (one for volume in case.volumes.values() for one in volume.findings if one.severity == "warning"):
+        print(finding, file=sys.stderr)
+    if found.left_out:
+        print(f"of the same examination, not taken: {'; '.join(found.left_out)}", file=sys.stderr)
     if not case.labels:
         return store.add_unlabelled(case)
     return store.save_prediction(case) if args.predicted else store.save_correction(case, args.author)

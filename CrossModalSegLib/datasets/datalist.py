@@ -18,7 +18,7 @@ from CrossModalSegLib.datasets.common_layouts import Bids, NnunetRaw
 from CrossModalSegLib.datasets.layout import SUFFIXES, Items, Layout, Names
 from CrossModalSegLib.datasets.monai_layout import Decathlon, is_monai, monai_items
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.imaging.channels import split_channel
+from CrossModalSegLib.imaging.channels import whole_of
 from CrossModalSegLib.json_file import read_json
 
 LAYOUTS: tuple[Layout, ...] = (Amos(), NnunetRaw(), Decathlon(), MsCmrSeg(), Chaos(), Bids())  # the first that fits
@@ -136,7 +136,7 @@ def _entry(item: Any, base: Path, modalities: Sequence[str], where: str, problem
         problems.append(f"{where}: no label for {', '.join(name for name in own if name not in labels)}")
     known = {*modalities, "label", *(f"label_{name}" for name in modalities)}
     problems += [f'{where}: unknown name "{name}"' for name in paths if name not in known]
-    files = {name: split_channel(path)[0] if name in modalities else path for name, path in paths.items()}
+    files = {name: whole_of(path) if name in modalities else path for name, path in paths.items()}
     problems += [f"{where}: no such file {file}" for file in files.values() if not file.exists()]
     if "aligned" not in item:  # each scan was labelled by itself: the patient may have moved in between
         aligned = len(set(labels.values())) < 2

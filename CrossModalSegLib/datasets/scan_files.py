@@ -1,69 +1,55 @@
 """Scans in files as people have them: loose images, DICOM series in folders, zip files of either."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
-from pydicom.errors import InvalidDicomError
-
 from CrossModalSegLib.datasets.layout import natural, stem_of
 from CrossModalSegLib.errors import InputError
-from CrossModalSegLib.imaging.dicom import is_dicom
+from CrossModalSegLib.imaging.dicom import Series, Source, series_of
+from CrossModalSegLib.imaging.dicom_tree import scan_tree
 from CrossModalSegLib.imaging.zip_files import unpack
+from CrossModalSegLib.plurals import some_of
 
 LARGEST_UNPACKED_BYTES = 8_000_000_000
-_HEADER = ("PatientID", "SeriesInstanceUID", "SeriesDescription", "ProtocolName", "Modality", "Rows")
 
 
 @dataclass(frozen=True)
 class ScanFile:
-    """A scan that `volume.read_volume` can read from ``path`` (for DICOM, a file of the series).
+    """A scan that `volume.read_volume` can read from ``path``.
 
     ``name`` is what to call it, never a patient's name; ``dicom_modality`` such as "MR", and ``patient_id``, are "" where
     the file does not say.
     """
 
-    path: Path
+    path: Source
     name: str
     dicom_modality: str = ""
     patient_id: str = ""
 
 
 def scans_in(folder: Path) -> list[ScanFile]:
-    """The images and DICOM series below ``folder``; zip files are unpacked beside themselves.
+    """The images below ``folder``, and the DICOM series of the whole tree, those with most slices first; zip files are
+    unpacked beside themselves.
 
-    Raises InputError ``no-scans`` where there are none, and what unpacking raises.
+    Raises InputError ``no-scans`` where there are none, which names what could not be read, and what unpacking raises.
     """
     for archive in sorted(folder.rglob("*.zip")):
         unpack(archive, archive.with_name(f"{archive.name} unpacked"), LARGEST_UNPACKED_BYTES)
     files = sorted((path for path in folder.rglob("*") if _is_wanted(path)), key=lambda path: natural(str(path)))
     images = [ScanFile(path, stem) for path in files if (stem := stem_of(path))]
-    series = _series(path for path in files if not stem_of(path) and is_dicom(path))
+    tree = scan_tree(folder)
+    series = sorted(series_of(tree), key=lambda one: -one.slice_count)
     if not images and not series:
         what = f"none of {len(files)} files is a scan" if files else "there are no files"
+        what += f": {some_of([*map(str, tree.damaged)])}" if tree.damaged else ""
         raise InputError("no-scans", what, "give NIfTI, NRRD, MetaImage or DICOM files, or a zip file of them")
-    return images + series
+    return images + [_scan_of(one) for one in series]
+
+
+def _scan_of(series: Series) -> ScanFile:
+    first = series.images[0]
+    return ScanFile(series, series.name, first.modality, first.patient_id)
 
 
 def _is_wanted(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.suffix != ".zip"
-
-
-def _series(files: Iterable[Path]) -> list[ScanFile]:
-    """One scan per DICOM series, those with most files first; what has no pixels is passed over."""
-    found: dict[str, list[ScanFile]] = {}
-    for path in files:
-        header = _header(path)
-        if "Rows" in header and "SeriesInstanceUID" in header:
-            name = str(header.get("SeriesDescription", "") or header.get("ProtocolName", "") or "DICOM series").strip()
-            one = ScanFile(path, name, str(header.get("Modality", "")), str(header.get("PatientID", "")))
-            found.setdefault(str(header.SeriesInstanceUID), []).append(one)
-    return [group[0] for group in sorted(found.values(), key=len, reverse=True)]
-
-
-def _header(path: Path) -> pydicom.Dataset:
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
-    except (InvalidDicomError, EOFError) as error:
-        raise InputError("unreadable", f"{path.name}: {error}", "copy or export the series again") from error

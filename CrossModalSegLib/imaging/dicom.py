@@ -1,222 +1,301 @@
-"""DICOM series: the slices' positions come from the headers and are checked; the pixels are read by ITK."""
+"""DICOM series: collected by their UID over a whole folder, checked slice by slice, and never read in part in silence."""
 
-from collections.abc import Sequence
+import filecmp
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pydicom
-import SimpleITK as sitk
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from CrossModalSegLib.errors import GeometryError, InputError
-from CrossModalSegLib.imaging.grid import LPS_TO_RAS, Grid
+from CrossModalSegLib.errors import InputError
+from CrossModalSegLib.imaging.channels import split_series
+from CrossModalSegLib.imaging.dicom_header import DamagedHeader, ImageFile, OtherObject, is_dicom, read_header
+from CrossModalSegLib.imaging.dicom_pixels import INVERTED, read_pixels, same_pixels
+from CrossModalSegLib.imaging.dicom_stack import grid_of, numbering_findings, refuse_mixed_origin, stacked
+from CrossModalSegLib.imaging.dicom_tree import DamagedFile, DicomTree, scan_tree
+from CrossModalSegLib.imaging.finding import Finding
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.plurals import counted, some_of
 
-_PREAMBLE_BYTES = 128
-_POSITION_TOLERANCE_MM = 0.1  # slices further than this from their regular place are an error
-_DIRECTION_TOLERANCE = 1e-3  # difference of direction cosines that rounding in the header explains
+__all__ = ["Series", "Source", "is_dicom", "is_series", "read_series", "series_at", "series_in", "series_of"]
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_MOST_NEIGHBOURS = 50  # folders beside that of a series, in which the rest of it is looked for
+_COPY_AGAIN = "copy or export the series again"
 
 
-@dataclass(frozen=True)
-class Slice:
-    """One slice of a series in LPS millimetres (DICOM PS3.3 C.7.6.2): the first pixel's centre and the in-plane axes."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Series:
+    """One series of a tree: all files with its UID, sorted by path."""
 
-    file: Path
-    frame: int
-    frames_in_file: int
-    series_uid: str
-    series_description: str
-    size: tuple[int, int]  # rows, columns
-    position: np.ndarray  # (3,)
-    orientation: np.ndarray  # (2, 3): direction of growing column index, of growing row index
-    spacing: tuple[float, float]  # mm between rows, mm between columns
-    rescale: tuple[float, float]  # slope, intercept
+    tree: DicomTree
+    uid: str
+    images: tuple[ImageFile, ...]
+
+    def __str__(self) -> str:
+        """As it is given to the command line: ``folder#UID``."""
+        return f"{self.tree.folder}#{self.uid}"
+
+    def __repr__(self) -> str:
+        return f"Series({self}, {counted(self.slice_count, 'slice')})"
 
     @property
-    def normal(self) -> np.ndarray:
-        """Unit vector of the direction in which slices are stacked."""
-        return np.cross(self.orientation[0], self.orientation[1])
+    def name(self) -> str:
+        """What to call it; never a patient's name."""
+        return self.images[0].description or self.images[0].protocol or "DICOM series"
+
+    @property
+    def slice_count(self) -> int:
+        return sum(len(image.slices) for image in self.images)
+
+    @property
+    def folders(self) -> frozenset[Path]:
+        return frozenset(image.path.parent for image in self.images)
 
 
-def is_dicom(path: Path) -> bool:
-    """True for a file with a DICOM preamble (PS3.10 7.1); the name does not matter."""
-    with path.open("rb") as stream:
-        return stream.read(_PREAMBLE_BYTES + 4)[_PREAMBLE_BYTES:] == b"DICM"
+Source = Path | Series  # a scan by its path, or by what a tree was found to hold
 
 
-def read_series(path: Path, pixel_type: int = sitk.sitkUnknown) -> tuple[np.ndarray, Grid]:
-    """Read the one DICOM series of a folder, or the series to which a file belongs: (array (K, J, I), grid).
+def is_series(path: Path) -> bool:
+    """Whether this is read as DICOM: ``folder#UID``, a folder, or a DICOM file."""
+    return split_series(path)[1] is not None or path.is_dir() or is_dicom(path)
 
-    Slices are ordered by position along their normal. Raises InputError ``not-found`` (no DICOM images),
-    ``several-series`` (lists them), ``several-volumes`` (echoes or time points in one series), ``mixed-series``
-    (slices of different size, spacing or orientation), ``missing-slices`` and ``uneven-slices`` (names the gap),
-    ``not-3d`` (one slice), ``not-scalar``, ``unreadable``; GeometryError ``gantry-tilt``.
+
+def series_of(tree: DicomTree) -> list[Series]:
+    """The series of a tree that have slices in space, in the order of their first files."""
+    by_uid: dict[str, list[ImageFile]] = {}
+    for image in tree.images:
+        by_uid.setdefault(image.series_uid, []).append(image)
+    found = [Series(tree, uid, tuple(images)) for uid, images in by_uid.items()]
+    return [one for one in found if one.slice_count]
+
+
+def series_in(folder: Path) -> list[Series]:
+    """The series in the whole tree below ``folder``. Raises InputError ``unreadable`` or ``too-many-files``."""
+    return series_of(scan_tree(folder))
+
+
+def series_at(path: Path) -> Series:
+    """The series that ``path`` means: the one of a folder, ``folder#UID`` of several, or that of a file in its folder.
+
+    Raises InputError ``not-found`` (no DICOM images), ``several-series`` (lists them), ``no-position``, ``unreadable``.
     """
-    slices = _one_series(path)
-    _refuse_mixed(slices, path)
-    normal = slices[0].normal
-    slices = sorted(slices, key=lambda one: float(one.position @ normal))
-    _refuse_irregular(slices, path)
-    array = _pixels(slices, pixel_type)
-    return array, _grid(slices)
+    place, uid = split_series(path)
+    if place.is_file():
+        return _series_of_file(place)
+    tree = scan_tree(place)
+    found = [one for one in series_of(tree) if uid in (None, one.uid)]
+    if not found:
+        raise _no_series(tree, uid)
+    if len(found) > 1:
+        listed = "; ".join(f"{one.uid} '{one.name}' {counted(one.slice_count, 'slice')}" for one in found)
+        hint = f"name the one you mean: {place.name}#{found[0].uid}, or give a folder with that series alone"
+        raise InputError("several-series", f"{place} holds {len(found)} series: {listed}", hint)
+    return found[0]
 
 
-def _one_series(path: Path) -> list[Slice]:
-    folder = path if path.is_dir() else path.parent
-    files = sorted(f for f in folder.iterdir() if f.is_file() and is_dicom(f))
-    series: dict[str, list[Slice]] = {}
-    for file in files:
-        for one in _slices_of(file):
-            series.setdefault(one.series_uid, []).append(one)
-    if path.is_file():
-        wanted = [s for s in series.values() if any(one.file == path for one in s)]
-        if not wanted:
-            raise InputError("unreadable", f"{path} has no pixels with a position in space", "give a CT or MR series")
-        return wanted[0]
-    if not series:
-        raise InputError("not-found", f"no DICOM images in {folder}", "give the folder that holds the slice files")
-    if len(series) > 1:
-        listed = "; ".join(f"{uid} '{s[0].series_description}' {len(s)} slices" for uid, s in series.items())
-        hint = "give one file of the series you mean, or a folder with that series alone"
-        raise InputError("several-series", f"{folder} holds {len(series)} series: {listed}", hint)
-    return next(iter(series.values()))
+def read_series(source: Path | Series) -> tuple[np.ndarray, Grid, tuple[Finding, ...]]:
+    """Read a whole series: (array (K, J, I), grid, what is worth knowing about its files).
+
+    Slices are ordered by position along their normal, values are rescaled. Raises what `series_at` raises; InputError
+    ``unreadable`` or ``no-position`` (files among the slices that cannot be used), ``series-elsewhere`` (of a single file
+    whose folder holds a part), ``instance-differs``, ``several-volumes`` (echoes or time points in one series), ``mixed-series`` (slices of different
+    size, spacing, orientation or origin), ``missing-slices`` and ``uneven-slices`` (names the gap), ``not-3d`` (one slice),
+    ``not-scalar``, ``compression``; GeometryError ``gantry-tilt``.
+    """
+    series = source if isinstance(source, Series) else series_at(source)
+    path = series.tree.folder
+    _refuse_damaged(series)
+    _refuse_not_listed(series)
+    findings = [] if isinstance(source, Series) else list(_parts_elsewhere(series))
+    images, copies = _each_once(series)
+    findings += [*refuse_mixed_origin(images, path), *_file_findings(series, copies), *numbering_findings(images)]
+    slices = stacked([one for image in images for one in image.slices], path)
+    if any(image.photometric == INVERTED for image in images):
+        message = f"{images[0].path.name} is stored to be shown inverted ({INVERTED}); its intensities were inverted."
+        findings.append(Finding("warning", "inverted", message, "check that bright tissue is bright"))
+    return read_pixels(slices), grid_of(slices), tuple(findings)
 
 
-def _slices_of(file: Path) -> list[Slice]:
-    """The slices of a DICOM file; none for what is not an image in space (reports, presentation states, captures)."""
+def _series_of_file(file: Path) -> Series:
+    tree = scan_tree(file.parent, deep=False)
+    image = next((one for one in tree.images if one.path == file), None)
+    if image is None:
+        why = next((one.reason for one in tree.damaged if one.path == file), "is no image in space")
+        raise InputError("unreadable", f"{file} {why}", "give a file of a CT or MR series")
+    series = Series(tree, image.series_uid, tuple(one for one in tree.images if one.series_uid == image.series_uid))
+    if not series.slice_count:
+        raise _unusable(series.images, file.parent)
+    return series
+
+
+def _no_series(tree: DicomTree, uid: str | None) -> InputError:
+    unplaced = [image for image in tree.images if uid in (None, image.series_uid)]
+    if unplaced:
+        return _unusable(unplaced, tree.folder)
+    if uid is None and tree.damaged:
+        return _damage(tree.damaged, tree.folder)
+    what = f"no series {uid}" if uid else "no DICOM images"
+    return InputError("not-found", f"{what} in {tree.folder}", "give the folder that holds the slice files")
+
+
+def _unusable(images: Sequence[ImageFile], folder: Path) -> InputError:
+    """Images of which none lies in space."""
+    problem = images[0].problem
+    message = f"{folder}: {images[0].path.name} cannot be used: {problem}"
+    code = "no-position" if images[0].lacks_position else "unreadable"
+    return InputError(code, message, "give a CT or MR series; screen shots and projections lie nowhere in space")
+
+
+def _refuse_damaged(series: Series) -> None:
+    """Files that have no place, or cannot be read, in the folders of the slices: the series would be read without them."""
+    broken = [image for image in series.images if image.problem and image not in _captures(series)]
+    unplaced = [image for image in broken if image.lacks_position]
+    damaged = [one for one in series.tree.damaged if one.path.parent in series.folders or one.series_uid]
+    damaged = [one for one in damaged if one.series_uid in ("", series.uid)]
+    damaged += [DamagedFile(image.path, f"cannot be used: {image.problem}") for image in broken]
+    if unplaced and len(unplaced) == len(damaged):
+        names = some_of([image.path.name for image in unplaced])
+        what = f"{series.tree.folder}: {len(unplaced)} of {len(series.images)} files have no position in space: {names}"
+        raise InputError("no-position", what, "export the series again, with all of its headers")
+    if damaged:
+        raise _damage(damaged, series.tree.folder)
+
+
+def _captures(series: Series) -> list[ImageFile]:
+    """Pictures of the screen that were stored with the slices."""
+    placed = {image.sop_class for image in series.images if image.slices}
+    return [
+        image
+        for image in series.images
+        if image.lacks_position and image.sop_class.startswith(_SECONDARY_CAPTURE) and image.sop_class not in placed
+    ]
+
+
+def _damage(damaged: Sequence[DamagedFile], folder: Path) -> InputError:
+    ordered = sorted(damaged, key=lambda one: one.path)
+    message = (
+        f"{folder}: {counted(len(ordered), 'file')} among the slices cannot be read: {some_of([*map(str, ordered)])}"
+    )
+    return InputError("unreadable", message, f"{_COPY_AGAIN}, or remove what does not belong to it")
+
+
+def _refuse_not_listed(series: Series) -> None:
+    """What the medium's DICOMDIR lists has to be there."""
+    found = {image.instance_uid for image in series.images}
+    listed = series.tree.listed.get(series.uid, {})
+    missing = [place for uid, place in listed.items() if uid not in found]
+    if missing:
+        what = f"{series.tree.folder}: {len(missing)} of {len(listed)} images that DICOMDIR lists are not there"
+        raise InputError("missing-slices", f"{what}: {some_of(missing)}", _COPY_AGAIN)
+
+
+def _parts_elsewhere(series: Series) -> Iterator[Finding]:
+    """More of the series than was given. Raises InputError ``series-elsewhere`` where one file was given."""
+    folder = _rest_elsewhere(series)
+    if folder is None:
+        return
+    what = f"{series.tree.folder} holds {counted(series.slice_count, 'slice')} of a series, and {folder} more of it"
+    hint = f"give the folder that holds both, as {folder.parent.name}#{series.uid}"
+    if not series.tree.deep:
+        raise InputError("series-elsewhere", what, hint)
+    yield Finding("warning", "series-elsewhere", f"{what}.", hint)
+
+
+def _rest_elsewhere(series: Series) -> Path | None:
+    """A neighbouring folder that holds more of the series, as on CDs; its first and its last file tell."""
+    known = {image.instance_uid for image in series.images}
+    for folder in _neighbours(series):
+        for file in _ends(folder):
+            found = _image_in(file)
+            if found is not None and found.series_uid == series.uid and found.instance_uid not in known:
+                return folder
+    return None
+
+
+def _neighbours(series: Series) -> list[Path]:
+    """Folders beside the given one, and those in it where it was not looked below it."""
+    root = series.tree.folder.resolve()
+    near = sorted(root.parent.glob("*/")) + ([] if series.tree.deep else sorted(root.glob("*/")))
+    wanted = (one for one in near if not one.name.startswith(".") and one.resolve() != root)
+    return list(islice(wanted, _MOST_NEIGHBOURS))
+
+
+def _ends(folder: Path) -> list[Path]:
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=True)
-    except (InvalidDicomError, EOFError) as error:
-        raise InputError("unreadable", f"{file}: {error}", "copy or export the series again") from error
-    if "Rows" not in header:
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file())
+    except OSError:
         return []
-    if "PerFrameFunctionalGroupsSequence" in header:
-        frames = header.PerFrameFunctionalGroupsSequence
-        return [_slice(header, file, n, len(frames), _functional_groups(header, n)) for n in range(len(frames))]
-    if "ImagePositionPatient" not in header or "PixelSpacing" not in header:
-        return []
-    return [_slice(header, file, 0, int(header.get("NumberOfFrames") or 1), header)]
+    return files[:1] + files[1:][-1:]
 
 
-def _functional_groups(header: Dataset, frame: int) -> Dataset:
-    """One frame's attributes gathered from its own and the shared functional groups (PS3.3 C.7.6.16)."""
-    gathered = Dataset()
-    groups = [*header.get("SharedFunctionalGroupsSequence", []), header.PerFrameFunctionalGroupsSequence[frame]]
-    for group in groups:
-        for element in group:
-            if element.VR == "SQ" and len(element.value) == 1:
-                gathered.update(element.value[0])
-    return gathered
-
-
-def _slice(header: Dataset, file: Path, frame: int, frames_in_file: int, attributes: Dataset) -> Slice:
+def _image_in(file: Path) -> ImageFile | None:
     try:
-        return Slice(
-            file=file,
-            frame=frame,
-            frames_in_file=frames_in_file,
-            series_uid=str(header.SeriesInstanceUID),
-            series_description=str(header.get("SeriesDescription", "")),
-            size=(int(header.Rows), int(header.Columns)),
-            position=np.array(attributes.ImagePositionPatient, dtype=np.float64),
-            orientation=np.array(attributes.ImageOrientationPatient, dtype=np.float64).reshape(2, 3),
-            spacing=(float(attributes.PixelSpacing[0]), float(attributes.PixelSpacing[1])),
-            rescale=(float(attributes.get("RescaleSlope", 1)), float(attributes.get("RescaleIntercept", 0))),
+        found: ImageFile | OtherObject | None = read_header(file) if is_dicom(file) else None
+    except (OSError, DamagedHeader):
+        return None
+    return found if isinstance(found, ImageFile) else None
+
+
+def _each_once(series: Series) -> tuple[list[ImageFile], int]:
+    """The files with each SOP instance once, and how many were copies. Raises InputError ``instance-differs``."""
+    first: dict[str, ImageFile] = {}
+    copies = 0
+    for image in (one for one in series.images if one.slices):
+        other = first.setdefault(image.instance_uid or str(image.path), image)
+        if other is image:
+            continue
+        if not _is_copy(image, other):
+            message = f"{image.path} and {other.path} are the same SOP instance with different content"
+            raise InputError("instance-differs", message, "find out which one is right, and remove the other")
+        copies += 1
+    return list(first.values()), copies
+
+
+def _is_copy(image: ImageFile, other: ImageFile) -> bool:
+    if filecmp.cmp(image.path, other.path, shallow=False):
+        return True
+    if len(image.slices) != len(other.slices):
+        return False
+    alike = all(
+        (a.size, a.spacing) == (b.size, b.spacing)
+        and np.array_equal(a.position, b.position)
+        and np.array_equal(a.orientation, b.orientation)
+        for a, b in zip(image.slices, other.slices, strict=True)
+    )
+    return alike and same_pixels(image.slices[0], other.slices[0])
+
+
+def _file_findings(series: Series, copies: int) -> Iterator[Finding]:
+    places = _places(series)
+    kinds = Counter(one.kind for one in series.tree.passed_over if one.path.parent in places)
+    kinds.update("screen capture" for _ in _captures(series))
+    if kinds:
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        message = f"{counted(kinds.total(), 'file')} beside the slices passed over: {listed}."
+        yield Finding("info", "files-passed-over", message, "nothing, unless slices are among them")
+    if copies:
+        message = f"{counted(copies, 'file')} hold an image that is there already, and counted once."
+        yield Finding("info", "copies", message, "nothing, unless they should differ")
+    stray = [one for one in series.tree.damaged if _is_stray(one, series)]
+    if stray:
+        message = (
+            f"{counted(len(stray), 'file')} in neighbouring folders cannot be read: {some_of([*map(str, stray)])}."
         )
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError("unreadable", f"{file}: {error}", "the slice's header is damaged: export it again") from error
+        yield Finding("warning", "files-unreadable", message, "check that no slices of the series are among them")
 
 
-def _refuse_mixed(slices: Sequence[Slice], path: Path) -> None:
-    first = slices[0]
-    for one in slices[1:]:
-        same = (
-            one.size == first.size
-            and np.allclose(one.orientation, first.orientation, atol=_DIRECTION_TOLERANCE)
-            and np.allclose(one.spacing, first.spacing, rtol=1e-3)
-        )
-        if not same:
-            message = f"{path}: {one.file.name} differs from {first.file.name} in size, spacing or orientation"
-            raise InputError("mixed-series", message, "give a folder with the slices of one stack")
-    if len(slices) < 2:
-        raise InputError("not-3d", f"{path} holds a single slice, {first.file.name}", "give the whole series")
+def _places(series: Series) -> set[Path]:
+    """The folders of the slices, and those above them in the tree."""
+    root = series.tree.folder
+    return {place for folder in series.folders for place in (folder, *folder.parents) if place.is_relative_to(root)}
 
 
-def _refuse_irregular(slices: Sequence[Slice], path: Path) -> None:
-    """Raise where the slices are not evenly spaced along their normal."""
-    along = np.array([one.position @ slices[0].normal for one in slices])
-    gaps = np.diff(along)
-    if gaps.min() < _POSITION_TOLERANCE_MM:
-        message = f"{path}: several slices at the position {along[int(gaps.argmin())]:.2f} mm along the stack"
-        hint = "export one echo, phase or time point as a series of its own"
-        raise InputError("several-volumes", message, hint)
-    regular = np.linspace(along[0], along[-1], len(along))
-    if np.abs(along - regular).max() > _POSITION_TOLERANCE_MM:
-        raise _gap_error(slices, gaps, path)
-    drift = slices[-1].position - slices[0].position
-    aside = drift - (drift @ slices[0].normal) * slices[0].normal
-    if np.linalg.norm(aside) > _POSITION_TOLERANCE_MM + _DIRECTION_TOLERANCE * np.linalg.norm(drift):
-        tilt = np.degrees(np.arctan2(np.linalg.norm(aside), along[-1] - along[0]))
-        message = f"{path}: the gantry was tilted, slices are shifted against each other by {tilt:.1f} degrees"
-        raise GeometryError("gantry-tilt", message, "load it in 3D Slicer, which straightens it, and save it as NRRD")
-
-
-def _gap_error(slices: Sequence[Slice], gaps: np.ndarray, path: Path) -> InputError:
-    usual = float(np.median(gaps))
-    worst = int(np.abs(gaps - usual).argmax())
-    missing = gaps[worst] / usual - 1
-    where = f"{gaps[worst]:.2f} mm between {_name(slices[worst])} and {_name(slices[worst + 1])}, usual {usual:.2f} mm"
-    if missing > 0.5 and abs(missing - round(missing)) < 0.1:
-        message = f"{path}: {round(missing)} slice(s) missing: {where}"
-        return InputError("missing-slices", message, "copy or export the whole series again")
-    return InputError("uneven-slices", f"{path}: {where}", "resample the series to even spacing, or export it again")
-
-
-def _name(one: Slice) -> str:
-    return one.file.name if one.frames_in_file == 1 else f"frame {one.frame + 1}"
-
-
-def _pixels(slices: Sequence[Slice], pixel_type: int) -> np.ndarray:
-    files = list(dict.fromkeys(str(one.file) for one in slices))
-    if len(files) == len(slices) and all(one.frames_in_file == 1 for one in slices):
-        return _execute(sitk.ImageSeriesReader(), files, pixel_type)
-    if len(files) > 1:
-        message = f"{slices[0].file.parent}: the series is {len(files)} multi-frame files"
-        raise InputError("several-volumes", message, "give the one file you mean in a folder of its own")
-    if len({one.rescale for one in slices}) > 1:
-        message = f"{files[0]}: frames have different rescale slopes or intercepts"
-        raise InputError("mixed-series", message, "export the series as single-frame DICOM, NRRD or NIfTI")
-    stored = _execute(sitk.ImageFileReader(), files[0], pixel_type)
-    return stored[[one.frame for one in slices]]
-
-
-def _execute(
-    reader: sitk.ImageSeriesReader | sitk.ImageFileReader, files: list[str] | str, pixel_type: int
-) -> np.ndarray:
-    if isinstance(reader, sitk.ImageSeriesReader):
-        reader.SetFileNames(files)
-    else:
-        reader.SetFileName(files)
-    reader.SetOutputPixelType(pixel_type)
-    name = files if isinstance(files, str) else files[0]
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise InputError("unreadable", f"{name}: {reason}", "copy or export the series again") from error
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError("not-scalar", f"{name} is a colour image", "give a series with one grey value per voxel")
-    return sitk.GetArrayFromImage(image)
-
-
-def _grid(slices: Sequence[Slice]) -> Grid:
-    first, last = slices[0], slices[-1]
-    between_rows, between_columns = first.spacing
-    lps = np.eye(4)
-    lps[:3, 0] = first.orientation[0] * between_columns
-    lps[:3, 1] = first.orientation[1] * between_rows
-    lps[:3, 2] = (last.position - first.position) / (len(slices) - 1)
-    lps[:3, 3] = first.position
-    rows, columns = first.size
-    return Grid((len(slices), rows, columns), LPS_TO_RAS @ lps)
+def _is_stray(one: DamagedFile, series: Series) -> bool:
+    """In a folder beside or below those of the slices, where no series is that it may belong to."""
+    near = {place for folder in series.folders for place in (folder, folder.parent)}
+    taken = {image.path.parent for image in series.tree.images}
+    folder = one.path.parent
+    return folder not in taken and (folder in near or folder.parent in near)

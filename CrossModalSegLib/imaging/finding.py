@@ -1,6 +1,6 @@
 """What is worth knowing about a scan without being a reason to refuse it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -12,6 +12,10 @@ class Finding:
     code: str
     message: str
     remedy: str
+
+    def of(self, name: str) -> "Finding":
+        """The same, said of what is called ``name``."""
+        return replace(self, message=f"{name}: {self.message}")
 
     def __str__(self) -> str:
         """As the command line says it: ``warning[code]: message (remedy)``."""

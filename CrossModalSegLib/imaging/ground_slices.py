@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import SimpleITK as sitk
 
 from CrossModalSegLib.errors import DataError
@@ -31,13 +30,14 @@ def read_ground(folder: Path) -> tuple[np.ndarray, Grid]:
     if series is None:
         raise DataError("slices-differ", f"no DICOM_anon beside {folder}", "keep the folders as they were published")
     pictures = sorted(folder.glob("*.png"))
-    files = sorted(file for file in series.iterdir() if file.is_file() and dicom.is_dicom(file))
-    if len(pictures) != len(files):
-        message = f"{folder} has {len(pictures)} slices, {series.resolve()} {len(files)}"
+    found = dicom.series_at(series)
+    slices = [image.slices[0] for image in found.images if image.slices]
+    if len(pictures) != len(slices):
+        message = f"{folder} has {len(pictures)} slices, {series.resolve()} {len(slices)}"
         raise DataError("slices-differ", message, "unpack the case again")
-    _, grid = dicom.read_series(series)
+    _, grid, _ = dicom.read_series(found)
     grey = np.stack([sitk.GetArrayFromImage(sitk.ReadImage(str(picture))) for picture in pictures])
-    labels = _translated(grey[np.argsort([_place(file) for file in files])], folder)
+    labels = _translated(grey[np.argsort([one.position @ one.normal for one in slices])], folder)
     if labels.shape != grid.shape_kji:
         message = f"{folder}: slices of {labels.shape[1:]}, the series has {grid.shape_kji[1:]}"
         raise DataError("slices-differ", message, "unpack the case again")
@@ -50,10 +50,3 @@ def _translated(grey: np.ndarray, folder: Path) -> np.ndarray:
     for low, high, value in ranges:
         labels[(grey >= low) & (grey <= high)] = value
     return labels
-
-
-def _place(file: Path) -> float:
-    """Position of a slice along the normal of its series, in mm."""
-    header = pydicom.dcmread(file, stop_before_pixels=True)
-    columns, rows = np.reshape(header.ImageOrientationPatient, (2, 3)).astype(float)
-    return float(np.cross(columns, rows) @ np.asarray(header.ImagePositionPatient, dtype=float))

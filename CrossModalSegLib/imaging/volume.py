@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from CrossModalSegLib.atomic import staged_file
 from CrossModalSegLib.errors import GeometryError, InputError, OutputError, read_error
 from CrossModalSegLib.imaging import dicom
-from CrossModalSegLib.imaging.channels import split_channel
+from CrossModalSegLib.imaging.channels import split_channel, whole_of
 from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.grid import Grid
 
@@ -48,21 +48,24 @@ class Volume:
         object.__setattr__(self, "array", np.asarray(self.array, dtype=np.float32))
 
 
-def read_volume(path: Path | str, modality: str) -> Volume:
+def read_volume(path: dicom.Source | str, modality: str) -> Volume:
     """Read a scan as float32 and check that it can be segmented.
 
-    ``path`` is a NIfTI, NRRD or MetaImage file, a folder with one DICOM series, or one DICOM file (its series in that
-    folder, or an enhanced multi-frame object). Rescale slope and intercept are applied. Of a file that holds several
-    volumes, ``scan.nii.gz#1`` is the second one.
+    ``path`` is a NIfTI, NRRD or MetaImage file, a folder with one DICOM series anywhere below it, ``folder#UID`` for one
+    of several, one DICOM file (its series in that folder, or an enhanced multi-frame object), or a series that was found
+    in a tree. Rescale slope and intercept are applied. Of a file that holds several volumes, ``scan.nii.gz#1`` is the
+    second one.
 
     Raises InputError with the code ``not-found``, ``unreadable``, ``truncated``, ``not-3d``, ``no-channel``,
     ``not-scalar``, ``not-finite``, ``constant``, ``several-series``, ``missing-slices`` or another one of `dicom.read_series`;
     GeometryError with ``singular-affine``, ``bad-affine``, ``sheared-axes``.
     """
-    array, grid = _read(Path(path), sitk.sitkFloat32)
-    _refuse_hidden_nan(Path(path))
-    _refuse_useless(array, path)
-    return Volume(array, grid, modality)
+    source = path if isinstance(path, dicom.Series) else Path(path)
+    array, grid, findings = _read(source, sitk.sitkFloat32)
+    if isinstance(source, Path):
+        _refuse_hidden_nan(source)
+    _refuse_useless(array, source)
+    return Volume(array, grid, modality, tuple(finding.of(modality) for finding in findings))
 
 
 def read_image(path: Path | str) -> tuple[np.ndarray, Grid]:
@@ -70,7 +73,8 @@ def read_image(path: Path | str) -> tuple[np.ndarray, Grid]:
 
     Raises what `read_volume` raises about the file and its geometry; the values are not judged.
     """
-    return _read(Path(path), sitk.sitkUnknown)
+    array, grid, _findings = _read(Path(path), sitk.sitkUnknown)
+    return array, grid
 
 
 def channel_count(path: Path) -> int:
@@ -103,19 +107,21 @@ def write_volume(path: Path | str, array: np.ndarray, grid: Grid) -> None:
             raise OutputError("cannot-write", f"{path}: {_last_line(error)}", "check space and rights") from error
 
 
-def _read(path: Path, pixel_type: int) -> tuple[np.ndarray, Grid]:
-    file, channel = split_channel(path)
-    _require_readable(file)
-    if file.is_dir() or dicom.is_dicom(file):
+def _read(path: dicom.Source, pixel_type: int) -> tuple[np.ndarray, Grid, tuple[Finding, ...]]:
+    findings: tuple[Finding, ...] = ()
+    file, channel = split_channel(path) if isinstance(path, Path) else (path, None)
+    if isinstance(file, Path):
+        _require_readable(whole_of(file))
+    if isinstance(file, dicom.Series) or dicom.is_series(file):
         _refuse_channel(file, channel, 1)
-        array, grid = dicom.read_series(file, pixel_type)
+        array, grid, findings = dicom.read_series(file)
     else:
         _refuse_truncated_nifti(file)
         array, grid = _read_file(file, pixel_type, channel)
     if grid.shear_degrees > _LARGEST_SHEAR_DEGREES:
         message = f"{path}: the voxel axes are {grid.shear_degrees:.2f} degrees away from right angles"
         raise GeometryError("sheared-axes", message, "resample the volume to right angles, e.g. with 3D Slicer")
-    return array, grid
+    return array, grid, findings
 
 
 def _require_readable(file: Path) -> None:
@@ -183,13 +189,13 @@ def _channels_of(size: Sequence[int]) -> int:
     return size[3] if len(size) > 3 else 1
 
 
-def _refuse_channel(path: Path, channel: int | None, channels: int) -> None:
+def _refuse_channel(path: dicom.Source, channel: int | None, channels: int) -> None:
     if channel is not None and channel >= channels:
         message = f"{path} has no channel {channel}: it holds {channels}, counted from 0"
         raise InputError("no-channel", message, "correct the number after #, or give the file that holds the channel")
 
 
-def _refuse_useless(array: np.ndarray, path: Path | str) -> None:
+def _refuse_useless(array: np.ndarray, path: dicom.Source) -> None:
     low, high = float(array.min()), float(array.max())  # NaN comes through both
     if not np.isfinite([low, high]).all():
         raise _not_finite(path, array.size - int(np.isfinite(array).sum()), array.size)
@@ -197,7 +203,7 @@ def _refuse_useless(array: np.ndarray, path: Path | str) -> None:
         raise InputError("constant", f"{path} has the value {low:g} in every voxel", "check that it is the right file")
 
 
-def _not_finite(path: Path | str, count: int, size: int) -> InputError:
+def _not_finite(path: dicom.Source, count: int, size: int) -> InputError:
     message = f"{path} has {count} of {size} voxels that are NaN or infinite"
     return InputError("not-finite", message, "replace them, or export the volume again")
 

@@ -3,10 +3,12 @@
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from CrossModalSegLib.errors import InputError, OutputError, read_error
+from CrossModalSegLib.plurals import some_of
 
 
 def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
@@ -42,10 +44,13 @@ def refuse_unsafe_entries(entries: Sequence[zipfile.ZipInfo], path: Path, larges
         raise InputError("zip-too-large", f"{path.name} {what}", "give the parts that are needed")
     outside = [entry.orig_filename for entry in entries if leads_outside(entry.orig_filename)]
     if outside:
-        raise _unsafe(path, f"holds names that lead out of it: {_some(outside)}")
+        raise _unsafe(path, f"holds names that lead out of it: {some_of(outside)}")
+    repeated = [name for name, times in Counter(entry.filename for entry in entries).items() if times > 1]
+    if repeated:
+        raise _unsafe(path, f"holds several files of one name: {some_of(repeated)}")
     links = [entry.filename for entry in entries if not _is_plain(entry)]
     if links:
-        raise _unsafe(path, f"holds links or devices: {_some(links)}")
+        raise _unsafe(path, f"holds links or devices: {some_of(links)}")
 
 
 def leads_outside(name: str) -> bool:
@@ -61,7 +66,3 @@ def _is_plain(entry: zipfile.ZipInfo) -> bool:
 
 def _unsafe(path: Path, what: str) -> InputError:
     return InputError("zip-unsafe", f"{path.name} {what}", "do not use it, or pack its files again yourself")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

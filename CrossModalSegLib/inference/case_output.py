@@ -17,6 +17,7 @@ from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import OutputError
+from CrossModalSegLib.imaging.channels import whole_of
 from CrossModalSegLib.imaging.geometry import coverage
 from CrossModalSegLib.imaging.preflight import Preflight, examine
 from CrossModalSegLib.imaging.segmentation_io import NIFTI_SUFFIX, SLICER_SUFFIX, write_segmentation
@@ -160,7 +161,7 @@ def _write_probabilities(path: Path, item: ModalityResult, result: SegmentationR
 def _refuse_inputs_within(output: Path, inputs: Mapping[str, Path]) -> None:
     """The output folder is replaced as a whole: a scan in it would be gone."""
     for name, path in inputs.items():
-        if Path(path).resolve().is_relative_to(Path(output).resolve()):
+        if whole_of(Path(path)).resolve().is_relative_to(Path(output).resolve()):
             raise OutputError(
                 "input-in-output", f"input {name}: {path} lies in the output folder {output}", "choose another folder"
             )

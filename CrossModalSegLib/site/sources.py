@@ -6,40 +6,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.errors import InvalidDicomError
 
 from CrossModalSegLib.datasets.datalist import LAYOUTS, Entry, read_datalist
 from CrossModalSegLib.datasets.layout import images_in
-from CrossModalSegLib.errors import DataError, InputError, LabelError
-from CrossModalSegLib.imaging.dicom import is_dicom
+from CrossModalSegLib.errors import DataError, LabelError
+from CrossModalSegLib.imaging.dicom import Series, Source, series_of
+from CrossModalSegLib.imaging.dicom_tree import scan_tree
 from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
 from CrossModalSegLib.imaging.resampling import even_labels
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.plurals import counted, some_of
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.folder import SiteFacts
 
 PATIENT_PATTERN = r"sub-[a-zA-Z0-9]+"  # BIDS; elsewhere names do not tell patients apart without being asked
-_HEADER = (
-    "PatientID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "ProtocolName",
-    "Modality",
-    "Rows",
-)
 
 
 @dataclass(frozen=True)
 class FoundCase:
-    """Files of one case by modality: scans (for DICOM, any file of the series), labels (none: unlabelled)."""
+    """Files of one case by modality: scans, labels (none: unlabelled). ``left_out`` names what is of the same examination
+    and was not chosen."""
 
-    volumes: Mapping[str, Path]
+    volumes: Mapping[str, Source]
     labels: Mapping[str, Path] = field(default_factory=dict)
     patient_key: str = ""
+    left_out: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -74,8 +67,10 @@ def find_cases(path: Path, modalities: Sequence[str], patient_pattern: str = PAT
     """
     if not path.exists():
         raise DataError("not-found", f"no such file or folder: {path}", "check the path")
-    if path.is_dir() and _first_dicom(path):
-        found = _dicom_cases(path, modalities)
+    tree = scan_tree(path) if path.is_dir() else None
+    series = series_of(tree) if tree else []
+    if series:
+        found = _dicom_cases(series, modalities)
     elif path.is_dir() and images_in(path) and not any(layout.recognises(path) for layout in LAYOUTS):
         found = _named_cases(path, modalities)
     else:
@@ -83,6 +78,12 @@ def find_cases(path: Path, modalities: Sequence[str], patient_pattern: str = PAT
         found = _merged([*lists.training, *lists.validation], lists.unlabelled)
     if not found:
         what = f"{path} holds no scan of {' or '.join(modalities)}"
+        if series:
+            what += f", but {some_of([one.name for one in series])}"
+        elif tree and tree.damaged:
+            what += (
+                f"; {counted(len(tree.damaged), 'file')} cannot be read as DICOM: {some_of([*map(str, tree.damaged)])}"
+            )
         raise DataError(
             "no-cases", what, "see docs/site-folder.md for what can be read, or name the files with --input"
         )
@@ -92,7 +93,9 @@ def find_cases(path: Path, modalities: Sequence[str], patient_pattern: str = PAT
 def _merged(labelled: Sequence[Entry], unlabelled: Sequence[Entry]) -> list[FoundCase]:
     """Where a patient's scans are labelled in part, layouts list them twice: here, all scans are one case."""
     found = [FoundCase(entry.volumes, entry.labels) for entry in labelled if entry.volumes]
-    place = {path: number for number, case in enumerate(found) for path in case.volumes.values()}
+    place = {
+        path: number for number, case in enumerate(found) for path in case.volumes.values() if isinstance(path, Path)
+    }
     for entry in unlabelled:
         number = next((place[path] for path in entry.volumes.values() if path in place), None)
         if number is None:
@@ -155,42 +158,25 @@ def _in_values_of(label_map: LabelMap, array: np.ndarray, own: LabelMap | None) 
     return translated
 
 
-# --- DICOM
-
-
-@dataclass
-class _Series:
-    file: Path
-    description: ScanDescription
-    slices: int = 0
-
-
-def _first_dicom(folder: Path) -> bool:
-    return any(path.is_file() and not path.name.startswith(".") and is_dicom(path) for path in folder.rglob("*"))
-
-
-def _dicom_cases(folder: Path, modalities: Sequence[str]) -> list[FoundCase]:
+def _dicom_cases(found: Sequence[Series], modalities: Sequence[str]) -> list[FoundCase]:
     """A case per study, with the series that fits each modality best; of equals, the one with most slices."""
-    studies: dict[tuple[str, str], dict[str, _Series]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and is_dicom(path)):
-        header = _header(path)
-        if "Rows" not in header or "SeriesInstanceUID" not in header:
-            continue  # a report or another object without pixels
-        study = studies.setdefault((str(header.get("PatientID", "")), str(header.get("StudyInstanceUID", ""))), {})
-        texts = (str(header.get("SeriesDescription", "")), str(header.get("ProtocolName", "")))
-        description = ScanDescription(texts, str(header.get("Modality", "")))
-        study.setdefault(str(header.SeriesInstanceUID), _Series(path, description)).slices += 1
-    found = []
+    studies: dict[tuple[str, str], list[Series]] = {}
+    for one in found:
+        studies.setdefault((one.images[0].patient_id, one.images[0].study_uid), []).append(one)
+    cases = []
     for (patient, _study), series in studies.items():
-        ordered = sorted(series.values(), key=lambda one: -one.slices)
-        chosen = assign(modalities, {}, [one.description for one in ordered])
+        ordered = sorted(series, key=lambda one: -one.slice_count)
+        chosen = assign(modalities, {}, [_described(one) for one in ordered])
         if chosen:
-            found.append(FoundCase({name: ordered[index].file for name, index in chosen.items()}, {}, patient))
-    return found
+            left_out = tuple(
+                f"{one.name} ({counted(one.slice_count, 'slice')})"
+                for index, one in enumerate(ordered)
+                if index not in chosen.values()
+            )
+            cases.append(FoundCase({name: ordered[n] for name, n in chosen.items()}, {}, patient, left_out))
+    return cases
 
 
-def _header(path: Path) -> pydicom.Dataset:
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
-    except (InvalidDicomError, EOFError) as error:
-        raise InputError("unreadable", f"{path}: {error}", "copy or export the series again") from error
+def _described(series: Series) -> ScanDescription:
+    first = series.images[0]
+    return ScanDescription((first.description, first.protocol), first.modality)

@@ -55,6 +55,20 @@ def test_files_of_a_batch_lie_together_as_they_were_and_go_when_they_have_been_r
     assert list(tmp_path.iterdir()) == []
 
 
+def test_files_whose_names_become_the_same_are_all_kept(tmp_path):
+    uploads = Uploads(tmp_path, 1000)
+    for content, name in (
+        (b"one", "A/IM%3A1"),
+        (b"two", "A/IM%3F1"),
+        (b"three", "A/IM_1"),
+        (b"four", "x" * 200 + "IM_1"),
+    ):
+        assert upload(uploads, content, name) == 204
+    assert upload(uploads, b"five", "y" + "x" * 199 + "IM_1") == 204
+    kept = sorted(path.read_bytes() for path in uploads.folder_of(BATCH).rglob("*") if path.is_file())
+    assert kept == [b"five", b"four", b"one", b"three", b"two"]
+
+
 @pytest.mark.parametrize("name", ["../../out", "/etc/out", "..%5C..%5Cout", "a/../../../out", "C%3A%5Cout"])
 def test_names_cannot_lead_out_of_the_folder(tmp_path, name):
     uploads = Uploads(tmp_path / "in", 1000)

@@ -158,6 +158,43 @@ def test_dicom_is_sorted_into_studies_and_told_by_its_description(tmp_path, site
     assert stored == {float(array.astype(np.float32).sum()) for array in given}
 
 
+def test_series_over_folders_are_added_whole_and_what_is_not_taken_is_named(tmp_path, site, capsys):
+    write_study(tmp_path / "cd" / "DICOM", 1)
+    grid = small_case(1).volumes["T1w"].grid
+    scout = write_series(tmp_path / "cd" / "DICOM" / "scout", np.ones((2, *grid.shape_kji[1:]), np.int16), grid)
+    for file in scout:
+        header = pydicom.dcmread(file)
+        header.Modality, header.PatientID, header.StudyInstanceUID = "MR", "P1", "1.2.1"
+        header.SeriesDescription = "localizer"
+        header.save_as(file)
+    (tmp_path / "cd" / "more").mkdir()
+    for file in sorted((tmp_path / "cd" / "DICOM" / "1T1w").iterdir())[-3:]:
+        file.rename(tmp_path / "cd" / "more" / file.name)
+    assert run("add", site, "--from", tmp_path / "cd") == 0
+    (case,) = CaseStore(site).cases()
+    given = (small_case(1).volumes["T1w"].array * 1000).astype(np.int16)
+    assert float(read_volume(case.volumes["T1w"], "T1w").array.sum()) == float(given.astype(np.float32).sum())
+    assert "not taken: localizer (2 slices)" in capsys.readouterr().err
+
+
+def test_a_series_with_a_damaged_slice_is_not_added_and_named(tmp_path, site, capsys):
+    write_study(tmp_path / "cd", 1)
+    (tmp_path / "cd" / "1T1w" / "IM0000").write_bytes(b"")
+    assert run("add", site, "--from", tmp_path / "cd") == 1
+    assert CaseStore(site).cases() == []
+    assert "IM0000 is empty" in capsys.readouterr().err
+
+
+def test_gaps_in_a_series_are_told_when_it_is_added(tmp_path, site, capsys):
+    write_study(tmp_path / "cd", 1)
+    for file in (tmp_path / "cd" / "1T1w").iterdir():
+        header = pydicom.dcmread(file)
+        header.InstanceNumber += 5
+        header.save_as(file)
+    assert run("add", site, "--from", tmp_path / "cd") == 0
+    assert "warning[slice-numbers]: T1w: " in capsys.readouterr().err
+
+
 def test_a_pair_of_which_one_scan_is_labelled_is_one_case(tmp_path, site):
     """In MS-CMRSeg, labels may be missing for one of the sequences; a datalist says so with two entries."""
     folder = write_case(tmp_path / "sub-study", 1)

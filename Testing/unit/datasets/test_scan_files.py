@@ -47,6 +47,22 @@ def test_each_dicom_series_is_one_scan_with_its_description_modality_and_patient
     assert read_volume(second.path, "CT").grid.shape_kji == (3, *GRID.shape_kji[1:])
 
 
+def test_a_series_over_folders_is_one_scan(tmp_path):
+    files = write_series(tmp_path / "A", ARRAY, GRID)
+    (tmp_path / "B").mkdir()
+    for file in files[3:]:
+        file.rename(tmp_path / "B" / file.name)
+    (scan,) = scans_in(tmp_path)
+    assert any(np.array_equal(other.array, ARRAY) for other in stored_otherwise(read_volume(scan.path, "CT")))
+
+
+def test_files_that_may_have_been_slices_are_named_where_there_is_no_scan(tmp_path):
+    (tmp_path / "IM0001").write_bytes(b"")
+    with pytest.raises(InputError, match="IM0001 is empty") as caught:
+        scans_in(tmp_path)
+    assert caught.value.code == "no-scans"
+
+
 def test_a_zip_file_of_dicom_and_images_is_opened_as_if_it_were_a_folder(tmp_path):
     source, upload = tmp_path / "source", tmp_path / "upload"
     source.mkdir()
@@ -76,6 +92,14 @@ def test_a_zip_with_a_link_is_refused(tmp_path):
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
         archive.writestr(link, "/etc/passwd")
+    assert code_of(lambda: unpack(tmp_path / "bad.zip", tmp_path / "in", 1000)) == "zip-unsafe"
+
+
+def test_a_zip_with_one_name_twice_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("IM1", b"one")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("IM1", b"two")
     assert code_of(lambda: unpack(tmp_path / "bad.zip", tmp_path / "in", 1000)) == "zip-unsafe"
 
 

@@ -352,7 +352,9 @@ def test_with_a_locator_positions_are_told_from_the_anatomy_however_far_the_body
     for located in (False, True):
         made = synthesizer(replace(PLAIN, position_error=0, located=located, **STILL))
         given[located] = made.sample(made.source(labels, 2.0), PATCH, 2.0, 0).position
-    anatomy = still_sample(replace(PLAIN, position_error=0), 0).position[:, 4:-4, 4:-4, 4:-4]  # whose body lies around it
+    anatomy = still_sample(replace(PLAIN, position_error=0), 0).position[
+        :, 4:-4, 4:-4, 4:-4
+    ]  # whose body lies around it
     assert torch.allclose(given[True], anatomy, atol=1e-5)
     assert torch.allclose(100 * (given[False] - given[True])[0], torch.tensor(2.0), atol=1e-4)
 
