@@ -58,7 +58,7 @@ def body_box(volume: Volume, coarse_mm: float = 4.0) -> np.ndarray:
     coarse = _world_grid(_bounds(volume.grid), (coarse_mm, coarse_mm, coarse_mm))
     samples = np.maximum(_linear_samples(_sitk_image(volume), coarse), _AIR_HU)
     covered = coverage(volume.grid, coarse)
-    level, noise = _background(np.maximum(_corner_values(volume.array), _AIR_HU))
+    level, noise = background_level(np.maximum(corner_values(volume.array), _AIR_HU))
     threshold = _foreground_threshold(samples[covered], level, noise)
     if threshold is None:
         return _bounds(volume.grid)
@@ -75,7 +75,7 @@ def body_intensities(array: np.ndarray) -> tuple[float, float] | None:
     be told from the body (a crop inside it, a scan in which much is darker than what its corners hold).
     """
     thinned = array[tuple(slice(None, None, max(1, n // _LATTICE)) for n in array.shape)].astype(np.float64)
-    level, noise = _background(np.maximum(_corner_values(array).astype(np.float64), _AIR_HU))
+    level, noise = background_level(np.maximum(corner_values(array).astype(np.float64), _AIR_HU))
     threshold = _foreground_threshold(np.maximum(thinned, _AIR_HU).ravel(), level, noise)
     highest = float(array.max())
     if threshold is None or level + threshold >= highest:
@@ -149,14 +149,14 @@ def _world_grid(bounds: np.ndarray, spacing_mm: Spacing, edge: np.ndarray | None
     return Grid((k, j, i), affine)
 
 
-def _corner_values(array: np.ndarray) -> np.ndarray:
+def corner_values(array: np.ndarray) -> np.ndarray:
     """The voxels of the eight corners of the array, each a sixteenth of it along each axis: air, in most scans."""
     edges = [max(1, n // 16) for n in array.shape]
     ends = [(slice(0, edge), slice(-edge, None)) for edge in edges]
     return np.concatenate([array[block].ravel() for block in product(*ends)])
 
 
-def _background(corners: np.ndarray) -> tuple[float, float]:
+def background_level(corners: np.ndarray) -> tuple[float, float]:
     """(median, robust standard deviation): a corner or two may hold tissue."""
     level = float(np.median(corners))
     return level, 1.4826 * float(np.median(np.abs(corners - level)))

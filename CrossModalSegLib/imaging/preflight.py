@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegLib.errors import GeometryError
+from CrossModalSegLib.imaging.background import percent_below_air, raised_background, with_dark_background
 from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.geometry import body_box, overlap_fraction
 from CrossModalSegLib.imaging.volume import Volume
@@ -21,6 +22,7 @@ _SMALL_EXTENT_MM = 20.0
 _LARGE_EXTENT_MM = 700.0
 _BELOW_ANY_MR = -500.0  # HU of air and lung; MR intensities, z-scored ones too, do not go there
 _ABOVE_ANY_AIR = -200.0
+_INVERTED_PERCENT = 90.0  # of what is not air is darker than air
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,14 @@ def examine(volumes: Sequence[Volume]) -> Preflight:
     facts = tuple(_facts(volume) for volume in volumes)
     pairs = list(combinations(volumes, 2))
     field_overlap = min((100 * overlap_fraction(a.grid, b.grid) for a, b in pairs), default=None)
-    body_overlap = min((100 * _box_overlap(body_box(a), body_box(b)) for a, b in pairs), default=None)
+    boxes = [body_box(with_dark_background(volume)) for volume in volumes] if pairs else []
+    body_overlap = min((100 * _box_overlap(a, b) for a, b in combinations(boxes, 2)), default=None)
     findings = [finding for volume in volumes for finding in volume.findings]
     findings += _overlap_findings(field_overlap, body_overlap)
     for one in facts:
         findings += [*_spacing_findings(one), *_extent_findings(one), *_orientation_findings(one)]
         findings += _modality_findings(one)
+    findings += [finding for volume in volumes for finding in _background_findings(volume)]
     findings += [finding for a, b in pairs for finding in _same_scan_findings(a, b)]
     findings.sort(key=lambda finding: ("error", "warning", "info").index(finding.severity))
     return Preflight(facts, field_overlap, body_overlap, tuple(findings))
@@ -159,6 +163,20 @@ def _modality_findings(facts: VolumeFacts) -> list[Finding]:
     else:
         return []
     return [Finding("warning", "modality-doubt", message, "check that the scans were not swapped or mislabelled")]
+
+
+def _background_findings(volume: Volume) -> list[Finding]:
+    percent = percent_below_air(volume)
+    if percent >= _INVERTED_PERCENT:
+        message = f"{volume.modality}: {percent:.0f} % of the scan is darker than what surrounds it, as if inverted."
+        remedy = "check the contrast; where the scan was inverted for display, export it as it was acquired"
+        return [Finding("warning", "looks-inverted", message, remedy)]
+    raised = raised_background(volume)
+    if raised is None:
+        return []
+    message = f"{volume.modality}: the background is {raised.value:g}, and {raised.percent_darker:.0f} % of the scan"
+    message += f" is darker; it was taken as dark background ({raised.darkest:.3g})."
+    return [Finding("info", "raised-background", message, "nothing needs to be done, unless this is no background")]
 
 
 def _same_scan_findings(a: Volume, b: Volume) -> list[Finding]:

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from CrossModalSegLib.errors import GeometryError
+from CrossModalSegLib.imaging.background import with_dark_background
 from CrossModalSegLib.imaging.geometry import body_box, model_grid, overlap_fraction, resample_to, world_grid_of
 from CrossModalSegLib.imaging.grid import LPS_TO_RAS, Grid
 from CrossModalSegLib.imaging.volume import Volume
@@ -24,8 +25,9 @@ STAGE = "registration"
 
 _COARSE_MM = 4.0  # the first grid's spacing, less for small fields of view; the second one's is half of it
 _VOXELS_ACROSS = 24  # of the first grid, along the shortest side of what is compared
-_POINTS = (20_000, 40_000)  # compared on the first and the second grid
+_POINTS = (20_000, 20_000)  # compared on the first and the second grid
 _ITERATIONS = (80, 40)
+_OUTLIER_SAMPLE = 200_000  # voxels
 _BINS = 32
 _SEED = 1
 _MOST_VOXELS = 30e6  # of the second grid
@@ -90,6 +92,7 @@ def rigid_refine(fixed: Volume, moving: Volume, report: Report = _silent) -> Rig
         raise GeometryError(
             "no-overlap", message, "check that both are of one patient, or move one onto the other by hand"
         )
+    fixed, moving = with_dark_background(fixed), with_dark_background(moving)
     boxes = body_box(fixed), body_box(moving)
     fixed, moving = _without_outliers(fixed), _without_outliers(moving)
     spacing = _coarse_spacing(boxes, moving.grid)
@@ -214,7 +217,7 @@ def _euler(centre: np.ndarray, offset: np.ndarray) -> sitk.Euler3DTransform:
 
 def _without_outliers(volume: Volume) -> Volume:
     """Metal and bright vessels would leave few of the histogram's bins to everything else."""
-    low, high = np.quantile(volume.array[::2, ::2, ::2], (0.001, 0.999))
+    low, high = np.quantile(volume.array.ravel()[:: max(1, volume.array.size // _OUTLIER_SAMPLE)], (0.001, 0.999))
     return Volume(np.clip(volume.array, low, high), volume.grid, volume.modality) if low < high else volume
 
 

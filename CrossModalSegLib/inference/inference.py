@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import BundleError, ConfigError, DeviceError, InputError
+from CrossModalSegLib.imaging.background import with_dark_background
 from CrossModalSegLib.imaging.geometry import model_grid, resample_to
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import Volume
@@ -181,6 +182,7 @@ def modality_slot(bundle: Bundle, name: str) -> int:
 
 def prepare(volumes: Mapping[int, Volume], bundle: Bundle, rules: Sequence[IntensityRule]) -> ModelInput:
     """Both modalities on one world-aligned grid; an absent one is zeros and marked as such."""
+    volumes = {slot: with_dark_background(volume) for slot, volume in volumes.items()}
     grid = model_grid(list(volumes.values()), bundle.spacing_mm)
     stacked = torch.zeros((MODALITIES, 2, *grid.shape_kji))
     for slot, volume in volumes.items():

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.atomic import write_atomically
+from CrossModalSegLib.imaging.background import with_dark_background
 from CrossModalSegLib.imaging.geometry import model_grid, resample_to
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.resampling import even_labels
@@ -49,6 +50,7 @@ def training_case(
 
     Label values that are not in ``channels`` become background. A case without labels is given an empty mapping.
     """
+    volumes = {slot: with_dark_background(volume) for slot, volume in volumes.items()}
     grid = model_grid(list(volumes.values()), (spacing, spacing, spacing))
     images = torch.zeros((2, *grid.shape_kji))
     covered = torch.zeros((2, *grid.shape_kji), dtype=torch.bool)
