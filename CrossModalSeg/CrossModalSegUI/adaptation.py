@@ -16,12 +16,14 @@ from CrossModalSegUI.background_command import BackgroundCommand, Launcher
 
 @dataclass(frozen=True)
 class AdaptationResult:
-    """What the gate decided (promote, keep, insufficient-evidence) and why, the report, and the new model's folder."""
+    """What the gate decided (promote, keep, insufficient-evidence) and why, the report, and the new model's folder;
+    ``summary``: what was gained, for whom, and what it costs elsewhere, in two sentences."""
 
     decision: str
     reasons: tuple[str, ...]
     report: Path
     bundle: Path
+    summary: tuple[str, ...] = ()
 
     @property
     def is_offered(self) -> bool:
@@ -35,9 +37,11 @@ class Adaptation(BackgroundCommand):
     def __init__(self, launch: Launcher):
         super().__init__(launch, "fine-tuning", "adaptation-died")
 
-    def start(self, site: Path, base: Bundle, minutes: float, device: str = "auto") -> None:
-        """Begin a fine-tuning of ``base``; returns at once. Raises InputError ``busy``."""
-        self.run(["finetune", str(site), "--base", str(base.path), "--budget", f"{minutes:g}", "--device", device])
+    def start(self, site: Path, base: Bundle, minutes: float, device: str = "auto", keep_general: bool = False) -> None:
+        """Begin a fine-tuning of ``base``, for this site or to ``keep_general``; returns at once. Raises InputError
+        ``busy``."""
+        asked = ["--base", str(base.path), "--budget", f"{minutes:g}", "--device", device]
+        self.run(["finetune", str(site), *asked, *(["--keep-general"] if keep_general else [])])
 
     def resume(self, site: Path, device: str = "auto") -> None:
         """Go on with the newest run that was stopped. Raises InputError ``busy``."""
@@ -45,7 +49,11 @@ class Adaptation(BackgroundCommand):
 
     def result_of(self, event: dict[str, Any]) -> AdaptationResult:
         return AdaptationResult(
-            event["decision"], tuple(event["reasons"]), Path(event["report"]), Path(event["bundle"])
+            event["decision"],
+            tuple(event["reasons"]),
+            Path(event["report"]),
+            Path(event["bundle"]),
+            tuple(event.get("summary", ())),
         )
 
 
@@ -61,4 +69,7 @@ def can_resume(site: Path) -> bool:
 def latest_result(site: Path) -> AdaptationResult | None:
     """What the newest finished fine-tuning of this site came to. Raises DataError ``bad-run``."""
     runs = finished_runs(site)
-    return AdaptationResult(runs[-1].decision, runs[-1].reasons, runs[-1].report, runs[-1].candidate) if runs else None
+    if not runs:
+        return None
+    run = runs[-1]
+    return AdaptationResult(run.decision, run.reasons, run.report, run.candidate, run.summary)

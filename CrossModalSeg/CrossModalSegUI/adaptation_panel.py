@@ -76,7 +76,8 @@ class AdaptationPanel:
             if can_resume(folder) and self._dialogs.confirm(question):
                 self._logic.resume_adaptation(folder, self._device())
             else:
-                self._logic.adapt(folder, bundle, self._ui.budgetSpin.value, self._device())
+                general = self._ui.keepGeneralCheck.checked
+                self._logic.adapt(folder, bundle, self._ui.budgetSpin.value, self._device(), general)
         except CrossModalSegError as error:
             self._dialogs.show_error(error)
 
@@ -106,7 +107,7 @@ class AdaptationPanel:
         status, ui = self._logic.adaptation.status, self._ui
         ui.adaptButton.text = button_words(status, _("Adapt the model"), _("Cancel adapting"))
         ui.adaptButton.enabled = status.is_running or (self._folder is not None and self._bundle is not None)
-        ui.budgetSpin.enabled = not status.is_running
+        ui.budgetSpin.enabled = ui.keepGeneralCheck.enabled = not status.is_running
         ui.adaptBar.visible = status.is_running
         ui.adaptBar.value = round(100 * status.fraction)
         ui.adaptLabel.text = self._words(status)
@@ -132,6 +133,6 @@ class AdaptationPanel:
 
 
 def _verdict(result: AdaptationResult) -> str:
-    verdict, reasons = escape(verdict_words(result)), escape("; ".join(result.reasons))
-    report = escape(_("Open the report"))
-    return f'<b>{verdict}</b><br>{reasons}<br><a href="{result.report.resolve().as_uri()}">{report}</a>'
+    said = [escape(sentence) for sentence in (*result.summary, "; ".join(result.reasons))]
+    report = f'<a href="{result.report.resolve().as_uri()}">{escape(_("Open the report"))}</a>'
+    return "<br>".join([f"<b>{escape(verdict_words(result))}</b>", *said, report])

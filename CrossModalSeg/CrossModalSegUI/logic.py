@@ -245,9 +245,11 @@ class SegmentationLogic:
 
     # --- adapting a model to the site
 
-    def adapt(self, folder: str | Path, bundle: Bundle, minutes: float, device: str = "auto") -> None:
+    def adapt(
+        self, folder: str | Path, bundle: Bundle, minutes: float, device: str = "auto", keep_general: bool = False
+    ) -> None:
         """Begin to fine-tune ``bundle`` to the site's cases; `adaptation` says how far it is. Raises InputError ``busy``."""
-        self.adaptation.start(Path(folder), bundle, minutes, device)
+        self.adaptation.start(Path(folder), bundle, minutes, device, keep_general)
 
     def resume_adaptation(self, folder: str | Path, device: str = "auto") -> None:
         """Go on with a fine-tuning that was stopped. Raises InputError ``busy``."""

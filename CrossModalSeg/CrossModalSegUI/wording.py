@@ -226,7 +226,7 @@ def error_html(error: CrossModalSegError) -> str:
 def verdict_words(result: AdaptationResult) -> str:
     """What the comparison with the previous model means for the user."""
     return {
-        "promote": _("The new model is better, and worse in nothing that matters."),
+        "promote": _("The new model is better for this site's next patients."),
         "insufficient-evidence": _(
             "The new model may be better: the evidence is insufficient. Look at the report first."
         ),

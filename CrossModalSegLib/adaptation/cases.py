@@ -6,7 +6,7 @@ from pathlib import Path
 from CrossModalSegLib.adaptation import plan as finetune_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, finetune_config_from, training_config
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
-from CrossModalSegLib.adaptation.plan import HELD_OUT, KNOWN, LEARNABLE, UNLABELLED, Plan
+from CrossModalSegLib.adaptation.plan import HELD_OUT, KNOWN, LEARNABLE, SPARED, UNLABELLED, Plan
 from CrossModalSegLib.adaptation.site_data import SiteData, site_data
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import DataError
@@ -22,7 +22,8 @@ def make_plan(
 ) -> tuple[Plan, SiteData]:
     """Check all data and decide what will be done.
 
-    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on. Raises
+    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on. All are where
+    many patients are corrected, unless the configuration asks for them: a step with them costs three. Raises
     DataError ``site-data`` with all problems, ConfigError, LabelError ``sides-lost``.
     """
     if base.mirror:
@@ -32,6 +33,8 @@ def make_plan(
     known = known_patients(base, (*data.labelled, *data.unlabelled))
     free = tuple(case for case in data.unlabelled if not case.held_out)
     counts = {HELD_OUT: len(data.unlabelled) - len(free), KNOWN: len(known & set(data.patients))}
+    if len(data.patients) >= config.finetune.unlabelled_below and not config.asks_for_unlabelled:
+        config, counts[SPARED], free = config.without_unlabelled(), len(free), ()
     data = replace(data, unlabelled=free)
     trainings = finetune_plan.choose_trainings(data, config.finetune, known)
     counts |= {LEARNABLE: len(trainings[-1].learnt), UNLABELLED: len(free)}

@@ -39,7 +39,9 @@ class FinetuneOptions:
 
     supervised: float = 0.2  # first part of each training, which is learnt from labels alone
     keep_general: bool = False  # the model shall serve other scanners too: frozen cases decide as held-out ones do
-    anchor: float = 1.0  # strength that draws the weights back to the base's (L2-SP); 0: none
+    anchor: float = 0.0  # strength that draws the weights back to the base's (L2-SP); 0: none
+    general_anchor: float = 1.0  # the same with keep_general
+    unlabelled_below: int = 5  # corrected patients: from this many on, all time goes into their cases
     shares: tuple[float, ...] = (
         0.25,
         0.5,
@@ -64,9 +66,9 @@ class FinetuneOptions:
         for names, allowed in (
             (("supervised", "fold_share", "evaluation_share"), BELOW_1),
             (("held_out_patients", "folds"), AT_LEAST_2),
-            (("validations", "patience", "most_iterations"), AT_LEAST_1),
+            (("validations", "patience", "most_iterations", "unlabelled_below"), AT_LEAST_1),
             (("share",), Range("above 0 and at most 1", lambda share: 0 < share <= 1)),
-            (("anchor",), AT_LEAST_0),
+            (("anchor", "general_anchor"), AT_LEAST_0),
         ):
             yield from out_of_range(self, names, allowed)
         if not self.shares or not all(0 < share <= 1 for share in self.shares):
@@ -80,6 +82,16 @@ class FinetuneConfig:
     finetune: FinetuneOptions = field(default_factory=FinetuneOptions)
     gate: GateRules = field(default_factory=GateRules)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def asks_for_unlabelled(self) -> bool:
+        """Whether a person has said how many cases without labels a step takes."""
+        return "batch" in self.changes.get("semi_supervised", {})
+
+    def without_unlabelled(self) -> "FinetuneConfig":
+        """The same, from the corrected cases alone."""
+        semi = {**self.changes.get("semi_supervised", {}), "batch": 0}
+        return dataclasses.replace(self, changes={**self.changes, "semi_supervised": semi})
 
     def to_tables(self) -> dict[str, Any]:
         """What ``config_from`` reads again."""

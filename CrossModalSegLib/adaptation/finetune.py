@@ -46,7 +46,7 @@ from CrossModalSegLib.adaptation.run import Finetuning, Outcome, Pace, Tell
 from CrossModalSegLib.adaptation.scoring import Scores, paired, read_prediction
 from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
 from CrossModalSegLib.adaptation.timing import limit_plan, make_schedule, stages, take_up
-from CrossModalSegLib.adaptation.training import PREPARED, configuration, final_steps, train_one
+from CrossModalSegLib.adaptation.training import PREPARED, configuration, final_steps, mean_weights, train_one
 from CrossModalSegLib.adaptation.undrawn import settle_undrawn
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundles.bundle import Bundle
@@ -94,10 +94,12 @@ def _scheduled(run: Finetuning) -> Schedule:
 
 
 def train_all(run: Finetuning, schedule: Schedule) -> dict[str, dict[str, Tensor]]:
-    """The weights after each training, by its name."""
+    """The weights after each training, by its name. The last one goes on from the mean of the folds: their time is not lost.
+    What is judged are the folds, so that this takes nothing from the judgement."""
     trained = {fold.name: train_one(run, fold, schedule.fold_steps) for fold in run.plan.folds}
     run.processes.wait()  # the first process has written what the length of the last training follows from
-    trained[run.plan.final.name] = train_one(run, run.plan.final, final_steps(run, schedule))
+    start = mean_weights(list(trained.values())) if trained else None
+    trained[run.plan.final.name] = train_one(run, run.plan.final, final_steps(run, schedule), start)
     return trained
 
 

@@ -28,6 +28,7 @@ START_ANEW = "start a new run, without --resume"
 LEARNABLE = "corrected cases to learn from"  # entries of ``Plan.counts``
 UNLABELLED = "cases without labels to learn from"
 HELD_OUT = "cases without labels of held-out patients"
+SPARED = "cases without labels that time is not spent on"
 KNOWN = "corrected patients whom the parent has learnt from"
 
 
@@ -255,6 +256,11 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
     labelled = f"{counted(len(data.labelled), 'corrected case')} of {counted(len(data.patients), 'patient')}"
     without = f"{counted(len(data.unlabelled), 'case')} without labels"
     lines = [f"{labelled}, {without}, {counted(len(structures), 'structure')}"]
+    spared = plan.counts.get(SPARED, 0)
+    if spared:
+        lines.append(
+            f"{spared} more without labels left out: with so many corrected patients, the time is better spent on these"
+        )
     held_out = plan.counts.get(HELD_OUT, 0)
     if held_out:
         lines.append(f"{held_out} more without labels left out: of held-out patients, nothing is learnt")

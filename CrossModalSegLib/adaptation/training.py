@@ -3,10 +3,12 @@
 import json
 import math
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -38,9 +40,11 @@ STILL: dict[str, Any] = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "elastic
 STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "position_error": 0.0}
 
 
-def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tensor]:
+def train_one(
+    run: Finetuning, training: Training, steps: int, start: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """The averaged weights at the end of a training, which comes early where no fold tells its length and the scores of
-    many held-out patients no longer improve.
+    many held-out patients no longer improve. It begins with the weights ``start``, else with the base's.
 
     Those of its best validation would have been chosen on the cases that the gate judges them on.
     """
@@ -60,7 +64,10 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
         network.load_state_dict(start_weights(run, training.name))
     options = run.config.finetune
     stop = EarlyStop(options.patience) if training.judged and training == run.plan.final else None
-    anchor = Anchor(network.to(run.device), options.anchor) if options.anchor else None
+    strength = options.general_anchor if options.keep_general else options.anchor
+    anchor = Anchor(network.to(run.device), strength) if strength else None
+    if start is not None:
+        network.load_state_dict(dict(start))
 
     def report(progress: Progress) -> None:
         words = f"step {progress.step} of {progress.iterations}, loss {progress.loss:.3f}"
@@ -74,6 +81,12 @@ def train_one(run: Finetuning, training: Training, steps: int) -> dict[str, Tens
             network, log if run.processes.writes else None, run.processes, anchor, stop,
         )  # fmt: skip
     return {name: tensor.detach().cpu() for name, tensor in average.items()}
+
+
+def mean_weights(trained: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several trainings that began alike: it is about as good as each, or better (model soups; Wortsman et al.,
+    ICML 2022)."""
+    return {name: torch.stack([one[name].float() for one in trained]).mean(dim=0) for name in trained[0]}
 
 
 def final_steps(run: Finetuning, schedule: Schedule) -> int:

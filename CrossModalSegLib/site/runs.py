@@ -25,13 +25,15 @@ _FILES = re.compile(r".*\.(json|html)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What came of a fine-tuning: ``decision`` of the gate with its reasons, the report, and the candidate's folder."""
+    """What came of a fine-tuning: ``decision`` of the gate with its reasons, the report, and the candidate's folder;
+    ``summary`` says it in two sentences, which runs of earlier versions do not have."""
 
     folder: Path
     decision: str
     reasons: tuple[str, ...]
     report: Path
     candidate: Path
+    summary: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -93,9 +95,8 @@ def _finished(folder: Path) -> FinishedRun:
     content: dict[str, Any] = read_json(folder / METRICS_FILE, "bad-run", "remove this run, and fine-tune again")
     try:
         verdict, name = content["verdict"], content["candidate"]["name"]
-        return FinishedRun(
-            folder, verdict["decision"], tuple(verdict["reasons"]), folder / REPORT_FILE, folder / str(name)
-        )
+        reasons, summary = tuple(verdict["reasons"]), tuple(content.get("summary", ()))
+        return FinishedRun(folder, verdict["decision"], reasons, folder / REPORT_FILE, folder / str(name), summary)
     except (KeyError, TypeError) as error:
         what = f"{folder / METRICS_FILE}: {type(error).__name__} {error}"
         raise DataError("bad-run", what, "remove this run, and fine-tune again") from error

@@ -1,5 +1,6 @@
 """Adapting the model from the panel, on the stand-in for Slicer's desktop. The process that adapts is a few lines."""
 
+import json
 import tempfile
 
 import pytest
@@ -83,6 +84,29 @@ def test_adapting_shows_plan_and_time_left_and_can_be_cancelled_and_gone_on_with
     panel.ui.adaptButton.click()
     panel.wait(lambda: "ended unexpectedly" in panel.ui.adaptLabel.text)
     assert "stopped before its end" in desktop.dialogs.texts()[-1]
+
+
+def test_the_aim_is_a_choice_and_off_unless_it_is_made(panel, tmp_path):
+    use_stub(panel, tmp_path, PROGRESS)
+    assert not panel.ui.keepGeneralCheck.checked
+    panel.ui.adaptButton.click()
+    panel.wait(lambda: "--budget" in panel.ui.adaptLabel.text)
+    assert "--keep-general" not in panel.ui.adaptLabel.text
+    assert not panel.ui.keepGeneralCheck.enabled, "it is decided"
+    panel.ui.adaptButton.click()
+    panel.ui.keepGeneralCheck.checked = True
+    panel.ui.adaptButton.click()
+    panel.wait(lambda: "--keep-general" in panel.ui.adaptLabel.text)
+    panel.ui.adaptButton.click()
+
+
+def test_what_was_gained_and_what_it_costs_is_told_in_two_sentences(panel, site):
+    run = add_run(site, "promote")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"summary": ["It gains <much>.", "It loses little."]}))
+    panel.ui.refreshSiteButton.click()
+    assert "better for this site" in panel.ui.adaptLabel.text
+    assert "It gains &lt;much&gt;.<br>It loses little." in panel.ui.adaptLabel.text
 
 
 def test_an_error_is_shown_with_its_hint(panel, tmp_path):

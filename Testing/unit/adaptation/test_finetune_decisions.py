@@ -12,7 +12,10 @@ import torch
 
 from CrossModalSegLib.adaptation import finetune
 from CrossModalSegLib.adaptation import timing as finetune_timing
+from CrossModalSegLib.adaptation.cases import make_plan
+from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.adaptation.label_mapping import same_structures
+from CrossModalSegLib.adaptation.plan import Schedule, in_words
 from CrossModalSegLib.adaptation.site_data import SiteData
 from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.cli import main
@@ -22,6 +25,7 @@ from CrossModalSegLib.site.learnt_cases import learnt_by
 from CrossModalSegLib.site.work_list import CaseScore, Ranking, write_ranking
 from CrossModalSegLib.training import early_stop
 from CrossModalSegLib.training.forgetting import between
+from CrossModalSegLib.training.processes import ALONE
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE
 from Testing.tiny_finetune import prepare, run, run_folder, same, weights_of
 from Testing.tiny_site import labels, scan
@@ -150,3 +154,42 @@ def test_where_there_is_no_time_to_leave_cases_out_a_model_comes_without_evidenc
     assert "insufficient-evidence: corrected cases of 0 patients could be held out" in capsys.readouterr().out
     plan = json.loads((run_folder(folder) / "plan.json").read_text())
     assert [training["name"] for training in plan["trainings"]] == ["final"]
+
+
+def test_the_last_training_goes_on_from_the_mean_of_the_folds(monkeypatch):
+    began = {}
+
+    def train(_run, training, _steps, start=None):
+        began[training.name] = start
+        return {"weight": torch.tensor({"fold-1": 1.0, "fold-2": 2.0, "final": 5.0}[training.name])}
+
+    monkeypatch.setattr(finetune, "train_one", train)
+    monkeypatch.setattr(finetune, "final_steps", lambda *_: 10)
+    names = [SimpleNamespace(name=name) for name in ("fold-1", "fold-2", "final")]
+    run = SimpleNamespace(plan=SimpleNamespace(folds=names[:2], final=names[2]), processes=ALONE)
+    trained = finetune.train_all(run, Schedule(4, 10, 1.0))
+    assert (began["fold-1"], began["fold-2"]) == (None, None)
+    assert began["final"] == {"weight": torch.tensor(1.5)}
+    assert trained["final"] == {"weight": torch.tensor(5.0)}
+    run.plan.folds = []
+    finetune.train_all(run, Schedule(4, 10, 1.0))
+    assert began["final"] is None
+
+
+def test_with_many_corrected_patients_cases_without_labels_are_left_out_unless_they_are_asked_for(tmp_path):
+    folder = prepare(tmp_path, 3, 2)
+    base = load_bundle(folder / "tiny")
+    mapping = same_structures(LABEL_MAP, LABEL_MAP)
+
+    def planned(below: int, **semi):
+        config = FinetuneConfig(FinetuneOptions(unlabelled_below=below), changes={"semi_supervised": semi})
+        return make_plan(folder / "site", base, mapping, config, "new", "1", 10.0)
+
+    plan, data = planned(4)
+    assert (len(plan.unlabelled), len(data.unlabelled)) == (2, 2)
+    plan, data = planned(3, pseudo_label=0.5)
+    assert (len(plan.unlabelled), len(data.unlabelled)) == (0, 0)
+    assert plan.config["semi_supervised"] == {"pseudo_label": 0.5, "batch": 0}
+    assert "2 more without labels left out" in " ".join(in_words(plan, data, [], []))
+    plan, data = planned(3, batch=1)
+    assert (len(plan.unlabelled), len(data.unlabelled)) == (2, 2)
