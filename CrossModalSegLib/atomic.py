@@ -88,6 +88,12 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
         staging.write_bytes(data)
 
 
+def require_writable(folder: Path) -> None:
+    """Raises OutputError ``cannot-write`` where no file can be made in ``folder``."""
+    with _hidden_file(folder.resolve() / "write-test"):
+        pass
+
+
 def create_once(file: Path, content: bytes) -> None:
     """Write ``file`` unless it is there: of two that do so at once, one is the first, and the other's is not kept.
 

@@ -110,23 +110,6 @@ def _nifti_of_30000(content: bytes) -> bytes:
     return content[:42] + struct.pack("<3h", 30000, 30000, 30000) + content[48:]
 
 
-def _nrrd_of_30000(folder: Path) -> Path:
-    header = (
-        "NRRD0004\ntype: short\ndimension: 3\nsizes: 30000 30000 30000\nspace: left-posterior-superior\nencoding: raw\n"
-        "endian: little\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n\n"
-    )
-    return _bytes(header.encode() + bytes(1000), "scan.nrrd")(folder)
-
-
-def _meta_of_30000(folder: Path) -> Path:
-    header = (
-        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = False\n"
-        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 1 1 1\nDimSize = 30000 30000 30000\n"
-        "ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
-    )
-    return _bytes(header.encode() + bytes(1000), "scan.mha")(folder)
-
-
 def _series(folder: Path) -> list[Path]:
     return write_series(folder / "series", WHOLE.astype(np.int16), GRID)
 
@@ -185,9 +168,7 @@ FAULTS = {
     "cut before it was packed": Fault(_changed("scan.nii.gz", _half), "truncated", "of 91072 bytes", "again"),
     "flipped bit in .nii.gz": Fault(_packed_flip, "unreadable", "scan.nii.gz", "export it again"),
     "cut .nrrd": Fault(_changed("scan.nrrd", _half), "truncated", "scan.nrrd", "export it again"),
-    "cut .mha": Fault(_changed("scan.mha", _half), "truncated", "scan.mha", "export it again"),
     "flipped bit in .nrrd": Fault(_changed("scan.nrrd", _flip), "unreadable", "scan.nrrd", "export it again"),
-    "flipped bit in .mha": Fault(_changed("scan.mha", _flip), "unreadable", "scan.mha", "export it again"),
     "NaN": Fault(_array(_with(np.nan)), "not-finite", "1 of 22680 voxels", "export"),
     "infinity": Fault(_array(_with(np.inf)), "not-finite", "1 of 22680 voxels", "export"),
     "constant": Fault(_array(np.full_like(WHOLE, 7)), "constant", "the value 7 in every voxel", "right file"),
@@ -200,21 +181,18 @@ FAULTS = {
         "not-scalar", "3 values per voxel", "one grey value",
     ),
     "30000³ in NIfTI": Fault(_changed("scan.nii", _nifti_of_30000), "truncated", "91072", "again"),
-    "30000³ in NRRD": Fault(_nrrd_of_30000, "truncated", "scan.nrrd", "again"),
-    "30000³ in MetaImage": Fault(_meta_of_30000, "truncated", "scan.mha", "again"),
-    "several series": Fault(_two_series, "several-series", "coronal", "give one file"),
+    "several series": Fault(_two_series, "several-series", "coronal", "name the one"),
     "gantry tilt": Fault(_dicom(_tilted), "gantry-tilt", "14.0 degrees", "3D Slicer"),
     "missing slice": Fault(_dicom(lambda files: files[9].unlink()), "missing-slices", "1", "copy"),
-    "empty folder": Fault(lambda folder: folder, "not-found", "", "check"),
-    "empty position": Fault(_with_tag("ImagePositionPatient", None), "unreadable", "ImagePositionPatient", "export"),
-    "empty orientation": Fault(_with_tag("ImageOrientationPatient", None), "unreadable", "ImageOrientationPatient", "export"),
-    "empty spacing": Fault(_with_tag("PixelSpacing", None), "unreadable", "PixelSpacing", "export"),
-    "one empty position": Fault(_with_tag("ImagePositionPatient", None, slice(3, 4)), "unreadable", "IM0003", "export"),
-    "empty rows": Fault(_with_tag("Rows", None), "unreadable", "Rows", "export"),
-    "empty columns": Fault(_with_tag("Columns", None), "unreadable", "Columns", "export"),
+    "empty folder": Fault(lambda folder: folder, "not-found", "no DICOM images", "slice files"),
+    "empty position": Fault(_with_tag("ImagePositionPatient", None), "no-position", "ImagePositionPatient", "CT or MR"),
+    "one empty position": Fault(_with_tag("ImagePositionPatient", None, slice(3, 4)), "no-position", "IM0003", "export"),
+    "empty orientation": Fault(_with_tag("ImageOrientationPatient", None), "unreadable", "ImageOrientationPatient", "CT or MR"),
+    "empty spacing": Fault(_with_tag("PixelSpacing", None), "unreadable", "PixelSpacing is empty", "CT or MR"),
+    "spacing of 0": Fault(_with_tag("PixelSpacing", [0, 0]), "unreadable", "PixelSpacing 0, 0", "CT or MR"),
+    "empty rows": Fault(_with_tag("Rows", None), "unreadable", "Rows is empty", "CT or MR"),
+    "empty columns": Fault(_with_tag("Columns", None), "unreadable", "Columns is empty", "CT or MR"),
     "empty series": Fault(_with_tag("SeriesInstanceUID", None), "unreadable", "SeriesInstanceUID", "export"),
-    "empty slope": Fault(_with_tag("RescaleSlope", None), "unreadable", "RescaleSlope", "export"),
-    "empty bits": Fault(_with_tag("BitsAllocated", None), "unreadable", "BitsAllocated", "export"),
-    "empty pixels": Fault(_with_tag("PixelData", b""), "unreadable", "PixelData", "export"),
-    "spacing of 0": Fault(_with_tag("PixelSpacing", [0, 0]), "unreadable", "PixelSpacing", "export"),
+    "empty bits": Fault(_with_tag("BitsAllocated", None), "unreadable", "its pixels cannot be read", "export"),
+    "empty pixels": Fault(_with_tag("PixelData", None), "unreadable", "its pixels cannot be read", "export"),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 EXAMPLES = """\
@@ -50,17 +51,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from CrossModalSegLib.atomic import write_atomically
+    from CrossModalSegLib.atomic import staged_file
     from CrossModalSegLib.inference.evaluation import score_files, to_json, to_table
     from CrossModalSegLib.label_translation import read_labels
 
     labels = read_labels(args.labels) if args.labels else None
-    evaluation = score_files(args.prediction, args.reference, labels, args.tolerance, args.ignore)
+    to_file = args.json is not None and args.json != Path("-")
+    with staged_file(args.json) if to_file else nullcontext() as staging:  # whether it can be written is known first
+        evaluation = score_files(args.prediction, args.reference, labels, args.tolerance, args.ignore)
+        if staging is not None:
+            staging.write_text(to_json(evaluation), encoding="utf-8")
     if args.json == Path("-"):
         sys.stdout.write(to_json(evaluation))
         return 0
-    if args.json:
-        write_atomically(args.json, to_json(evaluation))
     Console(width=None if sys.stdout.isatty() else 120).print(to_table(evaluation))
     return 0
 

@@ -178,10 +178,12 @@ def _refuse_other_content(folder: Path, resume: bool) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    try:
+    """Make it, and see now whether it can be written: the first checkpoint comes after minutes."""
+    from CrossModalSegLib.atomic import output_errors, require_writable
+
+    with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError("cannot-write", f"folder {folder}: {error.strerror}", "check the path and rights") from error
+    require_writable(folder)
 
 
 class _ProgressBar:

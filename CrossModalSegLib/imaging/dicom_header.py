@@ -274,7 +274,7 @@ def _slice(header: Dataset, file: Path, frame: int, frames_in_file: int, attribu
     if np.abs(np.linalg.norm(orientation, axis=1) - 1).max() > _UNIT or abs(orientation[0] @ orientation[1]) > _UNIT:
         raise ValueError("ImageOrientationPatient is not two directions at right angles")
     between_rows, between_columns = _numbers(attributes, "PixelSpacing", 2)
-    size = (int(header.Rows), int(header.Columns))
+    size = (int(_numbers(header, "Rows", 1)[0]), int(_numbers(header, "Columns", 1)[0]))
     if min(between_rows, between_columns) <= 0 or min(size) < 1:
         raise ValueError(f"{size[0]} x {size[1]} pixels at PixelSpacing {between_rows:g}, {between_columns:g}")
     return Slice(

@@ -24,7 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from CrossModalSegLib.errors import InputError
+from CrossModalSegLib.errors import InputError, read_error
 from CrossModalSegLib.imaging.dicom_header import HEAD_BYTES, Slice, opened, read_data_set
 
 INVERTED = "MONOCHROME1"  # the highest value is shown black (PS3.3 C.7.6.3.1.2)
@@ -91,8 +91,10 @@ def _frames_of(file: Path, like: Slice) -> np.ndarray:
         frames = frames.reshape(-1, *frames.shape[-2:])
         if frames.shape != (like.frames_in_file, *like.size):
             raise ValueError(f"pixels of {frames.shape}, the header says {(like.frames_in_file, *like.size)}")
-    except InputError:
+    except (InputError, MemoryError):
         raise
+    except PermissionError as error:
+        raise read_error(str(file), error) from error
     except OSError as error:
         raise InputError("unreadable", f"{file}: {error.strerror or error}", _COPY_AGAIN) from error
     except Exception as error:  # pydicom raises anything where a file is damaged

@@ -1,5 +1,6 @@
 """Output folders that cannot be exchanged as a whole: mounted ones, and own ones in somebody else's folder."""
 
+import json
 import os
 import shlex
 import shutil
@@ -7,13 +8,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from CrossModalSegLib.atomic import staged_folder
+from CrossModalSegLib.cli import main
+from CrossModalSegLib.commands import train
 from CrossModalSegLib.errors import OutputError
+from CrossModalSegLib.imaging.volume import write_volume
+from CrossModalSegLib.inference import evaluation
 from Testing.conftest import REPOSITORY
 from Testing.disk_faults import contents
 from Testing.unprivileged import give_to_ordinary_user, ordinary_user, reachable_folder
+from Testing.volumes import grid_around
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="rights and mounts of POSIX")
 
@@ -142,3 +149,45 @@ def test_a_disk_that_is_really_full_keeps_the_earlier_result_and_nothing_else(tm
     first, second, refusal, listing, content = done.stdout.splitlines()
     assert (first, second, listing, content) == ("computed", "computed", "report.json", "xxx")
     assert refusal.startswith(f"error[cannot-write]: {tmp_path}: No space left on device (")
+
+
+# --- commands know before they compute
+
+
+@pytest.fixture(scope="module")
+def label_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("labels") / "labels.nii.gz"
+    grid = grid_around((0, 0, 0), (4, 5, 6), (1, 1, 1))
+    write_volume(path, np.arange(120, dtype=np.uint8).reshape(6, 5, 4) % 3, grid)
+    return path
+
+
+@pytest.mark.parametrize("name", ["theirs/scores.json", "nowhere/scores.json"])
+def test_evaluate_knows_before_it_scores_whether_scores_can_be_written(place, name, monkeypatch, capsys):
+    monkeypatch.setattr(evaluation, "score_files", lambda *_: pytest.fail("scored before it was known"))
+    (place / "theirs").mkdir(mode=0o555)
+    with ordinary_user():
+        assert main(["evaluate", "--prediction", "p.nii", "--reference", "r.nii", "--json", str(place / name)]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"error[cannot-write]: {place / name}: ")
+    assert line.count("\n") == 1
+    assert list(place.iterdir()) == [place / "theirs"]
+
+
+def test_evaluate_replaces_no_device_by_a_file(place, label_file, capsys):
+    os.mkfifo(place / "pipe")
+    scored = ["evaluate", "--prediction", str(label_file), "--reference", str(label_file)]
+    assert main([*scored, "--json", str(place / "pipe")]) == 2
+    assert capsys.readouterr().err.startswith(f"error[cannot-write]: {place / 'pipe'}: it is there, and no file")
+    assert main([*scored, "--json", str(place / "scores.json")]) == 0
+    assert json.loads((place / "scores.json").read_text())
+
+
+def test_a_training_knows_before_its_first_step_whether_its_folder_can_be_written(place):
+    (place / "theirs").mkdir(mode=0o555)
+    with ordinary_user(), pytest.raises(OutputError, match=r"cannot-write.*theirs.*Permission denied"):
+        train._make_folder(place / "theirs")
+    with pytest.raises(OutputError, match=r"cannot-write.*File exists|cannot-write.*Not a directory"):
+        train._make_folder(Path("/dev/null/run"))
+    train._make_folder(place / "mine" / "run")
+    assert list((place / "mine" / "run").iterdir()) == []
