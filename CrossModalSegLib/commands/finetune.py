@@ -33,7 +33,7 @@ EXAMPLES = """examples:
   torchrun --nproc-per-node=2 -m CrossModalSegLib.cli finetune site    (two GPUs)
 
 Everything goes into SITE/runs/<time>. The new model becomes one of SITE/models if it is better than its parent on cases
-that it did not learn from, and worse in nothing that matters. docs/site-adaptation.md describes all of it.
+that it did not learn from, and nothing speaks against it. docs/site-adaptation.md describes all of it.
 """
 
 

@@ -35,7 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 def all_lines(output: Path) -> list[str]:
     """All tables, one after another."""
     scanner, starter, structure = (output / name for name in ("new-scanner", "starter", "new-structure"))
-    return [*few_cases_lines(scanner), *scanner_lines(scanner), *starter_lines(starter), *structure_lines(structure)]
+    protocols = [line for folder in sorted((output / "oasis-t1").glob("*")) for line in protocol_lines(folder)]
+    lines = [*few_cases_lines(scanner), *scanner_lines(scanner), *starter_lines(starter), *structure_lines(structure)]
+    return [*lines, *protocols]
 
 
 def few_cases_lines(folder: Path) -> list[str]:
@@ -104,6 +106,25 @@ def starter_lines(folder: Path) -> list[str]:
     verdict = metrics["verdict"]
     lines += ["", f"{verdict['decision']}: {'; '.join(verdict['reasons'])}"]
     return [*lines, f"{metrics['seconds']} s, share {metrics['share']:g}", ""]
+
+
+def protocol_lines(folder: Path) -> list[str]:
+    """A line per method: the mean over the adults who were judged, and what it gains over the base."""
+    rows: dict[str, dict[str, Row]] = {}
+    for path in sorted((folder / "rows").glob("*.json")):
+        row = _read(path)
+        rows.setdefault(row["method"], {})[row["judged"]] = row
+    base = rows.pop("base", {})
+    if not rows:
+        return []
+    lines = [_heading("method", "adults judged", "base", "Dice", "gain", "decisions")]
+    for method, found in rows.items():
+        before, after = ([statistics.fmean(of[name]["dice"].values()) for name in found] for of in (base, found))
+        gain = statistics.fmean(after) - statistics.fmean(before)
+        decisions = ", ".join(row["decision"] for row in found.values() if "decision" in row)
+        numbers = (f"{statistics.fmean(before):.3f}", f"{statistics.fmean(after):.3f}", f"{gain:+.3f}")
+        lines.append(_row(method, ", ".join(found), *numbers, decisions))
+    return [*lines, ""]
 
 
 def structure_lines(folder: Path) -> list[str]:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from Testing.Benchmarks.site import table
-from Testing.Benchmarks.site.table import all_lines, few_cases_lines, scanner_lines, starter_lines, structure_lines
+from Testing.Benchmarks.site.table import (
+    all_lines,
+    few_cases_lines,
+    protocol_lines,
+    scanner_lines,
+    starter_lines,
+    structure_lines,
+)
 from Testing.markdown_tables import assert_shows
 
 REPOSITORY = Path(__file__).parents[3]
@@ -83,3 +90,20 @@ def test_experiments_without_rows_have_no_table(tmp_path, capsys):
 
 def test_the_tables_in_the_docs_are_those_of_the_scores_that_are_kept():
     assert_shows(REPOSITORY / "docs" / "site-adaptation.md", "\n".join(all_lines(MEASURED)))
+
+
+def test_another_protocol_has_a_line_per_method_with_the_mean_over_the_adults_judged(tmp_path):
+    def measured(method, judged, *dice, **facts):
+        content = {"method": method, "judged": judged, "dice": dict(zip("ab", dice, strict=True)), **facts}
+        write(tmp_path / "rows" / f"{method}-{judged}.json", content)
+
+    assert protocol_lines(tmp_path) == []
+    measured("base", "1", 0.7, 0.8)
+    measured("base", "2", 0.5, 0.6)
+    assert protocol_lines(tmp_path) == []
+    measured("product", "1", 0.8, 0.9, decision="promote")
+    measured("product", "2", 0.6, 0.8, decision="keep")
+    measured("plain", "2", 0.6, 0.6)
+    lines = protocol_lines(tmp_path)
+    assert "| product | 1, 2 | 0.650 | 0.775 | +0.125 | promote, keep |" in lines
+    assert "| plain | 2 | 0.550 | 0.600 | +0.050 |  |" in lines
