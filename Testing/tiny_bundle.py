@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 import torch
 
 from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
-from CrossModalSegLib.bundles.bundle_metadata import bundle_metadata
+from CrossModalSegLib.bundles.bundle_metadata import LOCATOR_FILE, bundle_metadata
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.network import CrossModalNetwork
 
@@ -35,10 +36,12 @@ def intensity_bundle(
     patch_size: tuple[int, int, int] = (32, 40, 36),
     spacing: float = 2.0,
     parent: str | None = None,
+    located: bool = False,
 ) -> Bundle:
     """Intensities are 1000ths: below 200 background, to 700 ``TISSUE``, above it ``RIGHT`` or ``LEFT`` by the side.
 
-    The side is that of the body's centre. Both modalities alike; neither looks at the other.
+    The side is that of the body's centre. Both modalities alike; neither looks at the other. ``located``: it has a locator
+    that finds what is brighter than 200.
     """
     arguments = {"classes": 4, "channels": [3], "stem_stride": 1}
     weights = {name: np.zeros(tuple(tensor.shape), dtype=np.float32) for name, tensor in _state(arguments).items()}
@@ -54,7 +57,19 @@ def intensity_bundle(
             head[0, channel] = SHARPNESS * 2 * level
             bias[channel] = -SHARPNESS * level**2
         head[1, 2] = head[2, 3] = -SIDE
-    return _publish(folder, arguments, weights, patch_size, spacing, parent)
+    return _publish(folder, arguments, weights, patch_size, spacing, parent, _locator() if located else None)
+
+
+def _locator() -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """Settings and weights of a locator at 4 mm: brighter than 200 is anatomy."""
+    arguments = {"classes": 2, "channels": [1], "stem_stride": 1}
+    weights = {name: np.zeros(tuple(tensor.shape), dtype=np.float32) for name, tensor in _state(arguments).items()}
+    for modality in range(2):
+        weights[f"encoders.{modality}.stem.weight"][0, 0, 1, 1, 1] = 1.0
+        weights[f"heads.{modality}.weight"][0, 1] = SHARPNESS
+        weights[f"heads.{modality}.bias"][1] = -0.2 * SHARPNESS
+    settings = {"network": arguments, "spacing_mm": 4.0, "patch_size": [32, 32, 32], "margin_mm": 12.0, "reach_mm": 5.0}
+    return settings, weights
 
 
 def random_bundle(folder: Path, patch_size: tuple[int, int, int] = (24, 32, 24)) -> Bundle:
@@ -107,6 +122,7 @@ def _publish(
     patch_size: tuple[int, int, int],
     spacing: float,
     parent: str | None = None,
+    locator: tuple[dict[str, object], dict[str, np.ndarray]] | None = None,
 ) -> Bundle:
     window = {"rule": "window", "lower": 0.0, "upper": 1000.0}
     metadata = bundle_metadata(
@@ -126,5 +142,7 @@ def _publish(
         training={},
         scores={},
         parent=parent,
+        locator=locator[0] if locator else None,
     )
-    return publish_bundle(folder, metadata, weights, "A model for tests.\n", overwrite=True)
+    more = {LOCATOR_FILE: safetensors.numpy.save(locator[1])} if locator else None
+    return publish_bundle(folder, metadata, weights, "A model for tests.\n", overwrite=True, more_files=more)

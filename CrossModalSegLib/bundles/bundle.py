@@ -20,6 +20,7 @@ import numpy as np
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.bundles.bundle_metadata import (
     INFERENCE_FILE,
+    LOCATOR_FILE,
     MODEL_CARD_FILE,
     SECTION,
     WEIGHTS_FILE,
@@ -41,12 +42,25 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class LocatorSettings:
+    """How a bundle finds its anatomy before it segments it: a coarse ``network`` (constructor arguments) at ``spacing_mm`` in
+    windows of ``patch_size`` (k, j, i). The model sees the anatomy's box and ``margin_mm`` around it; nothing is labelled
+    further than ``reach_mm`` from what was found."""
+
+    network: dict[str, Any]
+    spacing_mm: float
+    patch_size: tuple[int, int, int]
+    margin_mm: float
+    reach_mm: float
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A model bundle on disk, as its metadata describe it.
 
     ``modality_aliases`` lists other names under which a modality may be given. ``single_component``: all structures form
     one connected piece; ``mirror``: predictions are averaged with those for the mirrored scans; ``requires_both``: one
-    scan alone is refused. ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order. ``intensity`` has
+    scan alone is refused; ``locator``: None for bundles that look at the whole body. ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order. ``intensity`` has
     one rule per modality, ``network`` the constructor arguments of ``CrossModalNetwork``. ``sha256`` identifies the
     bundle: it changes with any of its files.
     """
@@ -59,6 +73,7 @@ class Bundle:
     single_component: bool
     mirror: bool
     requires_both: bool
+    locator: LocatorSettings | None
     label_map: LabelMap
     spacing_mm: tuple[float, float, float]
     patch_size: tuple[int, int, int]
@@ -86,6 +101,8 @@ class Bundle:
         """
         self.verify_files()
         self.read_weights()
+        if self.locator:
+            self.read_weights(LOCATOR_FILE)
 
     def verify_files(self) -> None:
         """What `verify` checks, except for the weights' values: needs nothing but the standard library."""
@@ -93,21 +110,21 @@ class Bundle:
         for name, expected in self.metadata[SECTION]["sha256"].items():
             _check_hash(self, name, expected)
 
-    def read_weights(self) -> dict[str, np.ndarray]:
-        """The network's tensors by name; all floating types come back as float32 (half and bfloat16 exactly).
+    def read_weights(self, file: str = WEIGHTS_FILE) -> dict[str, np.ndarray]:
+        """The tensors of the network, or of the locator, by name; all floating types come back as float32 (half and bfloat16 exactly).
 
         Raises BundleError ``bundle-corrupt`` for a damaged file or values that are not finite.
         """
         import safetensors  # here, because bundles are listed before the packages for segmenting are installed
 
         try:
-            tensors = safetensors.deserialize((self.path / WEIGHTS_FILE).read_bytes())
+            tensors = safetensors.deserialize((self.path / file).read_bytes())
         except (OSError, safetensors.SafetensorError) as error:
-            raise _corrupt(self.path, f"{WEIGHTS_FILE} cannot be read: {error}") from error
-        weights = {name: _to_numpy(name, tensor, self.path) for name, tensor in tensors}
+            raise _corrupt(self.path, f"{file} cannot be read: {error}") from error
+        weights = {name: _to_numpy(f"{file}: tensor {name}", tensor, self.path) for name, tensor in tensors}
         broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
         if broken:
-            raise _corrupt(self.path, f"{WEIGHTS_FILE} has values that are not finite in {', '.join(broken)}")
+            raise _corrupt(self.path, f"{file} has values that are not finite in {', '.join(broken)}")
         return weights
 
 
@@ -148,6 +165,7 @@ def read_bundle(folder: str | Path) -> Bundle:
         single_component=section.get("single_component", False),
         mirror=section.get("mirror", False),
         requires_both=section.get("requires_both", False),
+        locator=_locator(section.get("locator")),
         label_map=LabelMap.from_json(section["label_map"]),
         spacing_mm=(spacing_i, spacing_j, spacing_k),
         patch_size=tuple(section["patch_size"]),
@@ -224,6 +242,14 @@ def publish_bundle(
     return read_bundle(folder)
 
 
+def _locator(settings: Mapping[str, Any] | None) -> LocatorSettings | None:
+    if settings is None:
+        return None
+    k, j, i = settings["patch_size"]
+    lengths = {name: float(settings[name]) for name in ("spacing_mm", "margin_mm", "reach_mm")}
+    return LocatorSettings(network=settings["network"], patch_size=(k, j, i), **lengths)
+
+
 def _find(name_or_folder: str | Path, search_path: Sequence[Path] | None) -> Path:
     if (Path(name_or_folder) / METADATA_FILE).is_file():
         return Path(name_or_folder)
@@ -284,7 +310,7 @@ def _check_hash(bundle: Bundle, name: str, expected: str) -> None:
 
 def _to_numpy(name: str, tensor: Mapping[str, Any], folder: Path) -> np.ndarray:
     if tensor["dtype"] not in _NUMPY_TYPES:
-        raise _corrupt(folder, f"{WEIGHTS_FILE}: tensor {name} has type {tensor['dtype']}, which is not supported")
+        raise _corrupt(folder, f"{name} has type {tensor['dtype']}, which is not supported")
     array = np.frombuffer(tensor["data"], dtype=_NUMPY_TYPES[tensor["dtype"]]).reshape(tensor["shape"])
     if tensor["dtype"] == "BF16":  # the upper half of a float32
         return (array.astype(np.uint32) << 16).view(np.float32)

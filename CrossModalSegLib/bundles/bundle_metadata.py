@@ -19,6 +19,7 @@ from CrossModalSegLib.labels import LabelMap
 
 SECTION = "crossmodalseg"
 WEIGHTS_FILE = "models/model.safetensors"
+LOCATOR_FILE = "models/locator.safetensors"
 INFERENCE_FILE = "configs/inference.json"
 MODEL_CARD_FILE = "docs/README.md"
 INTENDED_USE = "Research and education. Not for clinical use."
@@ -52,6 +53,7 @@ def bundle_metadata(
     single_component: bool = False,
     mirror: bool = False,
     requires_both: bool = False,
+    locator: Mapping[str, Any] | None = None,
     created: str | None = None,
     parent: str | None = None,
     changelog: Mapping[str, str] | None = None,
@@ -61,7 +63,8 @@ def bundle_metadata(
     ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order; ``intensity`` has one rule per modality;
     ``modality_aliases`` lists other names under which a modality may be given; ``single_component``: all structures
     form one connected piece, so that islands elsewhere are errors; ``mirror``: predictions are averaged with those for
-    the mirrored scans; ``requires_both``: one scan alone is refused; ``created``: the date of the training, as in ISO
+    the mirrored scans; ``requires_both``: one scan alone is refused; ``locator``: the fields of
+    ``bundle.LocatorSettings``, for a bundle with the weights of one; ``created``: the date of the training, as in ISO
     8601 (2026-11-23);
     ``network`` holds the constructor arguments of ``CrossModalNetwork``; ``parent`` is the sha256 of the bundle that
     this one was fine-tuned from. ``training`` and ``scores`` are free: data, time, hardware; figures per structure.
@@ -86,6 +89,7 @@ def bundle_metadata(
             "single_component": single_component,
             "mirror": mirror,
             "requires_both": requires_both,
+            **({"locator": dict(locator)} if locator else {}),
             "created": created,
             "label_map": label_map.to_json(),
             "spacing_mm": [float(length) for length in spacing_mm],
@@ -148,6 +152,7 @@ def _section_problems(section: dict[str, Any]) -> Iterator[str]:
     for switch in ("single_component", "mirror", "requires_both"):
         if not isinstance(section.get(switch, False), bool):
             yield f"{switch} {section.get(switch)} is neither true nor false"
+    yield from _locator_problems(section.get("locator"), section.get("sha256"))
     if not _is_date(section.get("created")):
         yield f"created {section.get('created')!r} is not a date such as 2026-11-23"
     if not isinstance(section.get("network"), dict):
@@ -157,6 +162,24 @@ def _section_problems(section: dict[str, Any]) -> Iterator[str]:
     if not section.get("licence"):
         yield "no licence"
     yield from _label_map_problems(section.get("label_map"))
+
+
+def _locator_problems(locator: Any, hashes: Any) -> Iterator[str]:
+    if locator is None:
+        return
+    if not isinstance(locator, dict):
+        yield f"locator {locator} is not a table"
+        return
+    for name in ("spacing_mm", "margin_mm", "reach_mm"):
+        value = locator.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+            yield f"locator.{name} {value} is no length above 0"
+    if not _is_list_of(int, locator.get("patch_size"), length=3, positive=True):
+        yield f"locator.patch_size {locator.get('patch_size')} is not three integers above 0"
+    if not isinstance(locator.get("network"), dict):
+        yield f"locator.network {locator.get('network')} is not a set of constructor arguments"
+    if isinstance(hashes, dict) and LOCATOR_FILE not in hashes:
+        yield f"no hash of {LOCATOR_FILE}"
 
 
 def _modality_problems(modalities: Any, intensity: Any) -> Iterator[str]:

@@ -47,6 +47,19 @@ def model_grid(volumes: Sequence[Volume], spacing_mm: Spacing, margin_mm: float 
     return _world_grid(np.array([lower, upper]), spacing_mm, fields[finest, 0])
 
 
+def cut_grid(grid: Grid, box: np.ndarray) -> tuple[Grid, tuple[slice, ...]]:
+    """The part of a world-aligned ``grid`` that holds ``box`` (2, 3), lower and upper corner in RAS mm, and its slices along
+    (k, j, i). At least one voxel; never more than the grid has."""
+    corners = (box - grid.ijk_to_ras[:3, 3]) / np.diag(grid.ijk_to_ras)[:3] + 0.5  # in voxels, along i, j, k
+    sizes = np.asarray(grid.shape_ijk)
+    first = np.clip(np.floor(corners[0] + _ROUNDING), 0, sizes - 1).astype(int)
+    stop = np.clip(np.ceil(corners[1] - _ROUNDING), first + 1, sizes).astype(int)
+    affine = np.array(grid.ijk_to_ras)
+    affine[:3, 3] += affine[:3, :3] @ first
+    i, j, k = (slice(int(a), int(b)) for a, b in zip(first, stop, strict=True))
+    return Grid((k.stop - k.start, j.stop - j.start, i.stop - i.start), affine), (k, j, i)
+
+
 def body_box(volume: Volume, coarse_mm: float = 4.0) -> np.ndarray:
     """Bounding box of the head or body: (2, 3) float64, lower and upper corner in RAS mm, good to ``coarse_mm``.
 

@@ -22,9 +22,10 @@ from CrossModalSegLib.imaging.geometry import coverage
 from CrossModalSegLib.imaging.preflight import Preflight, examine
 from CrossModalSegLib.imaging.segmentation_io import NIFTI_SUFFIX, SLICER_SUFFIX, write_segmentation
 from CrossModalSegLib.imaging.volume import read_volume, write_volume
-from CrossModalSegLib.inference.inference import ModalityResult, Report, SegmentationResult, Segmenter, modality_slot
+from CrossModalSegLib.inference.inference import ModalityResult, SegmentationResult, Segmenter, modality_slot
 from CrossModalSegLib.inference.overview import write_overview
 from CrossModalSegLib.inference.review import review_places
+from CrossModalSegLib.inference.sliding_window import Report
 from CrossModalSegLib.labels import LabelMap
 
 

@@ -67,9 +67,13 @@ class EarlyFusion(nn.Module):
         k, j, i = (slice(first, None, stride) for first in offsets)
         return features[:, :, k, j, i]
 
+    def features(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
+        """As ``CrossModalNetwork.features``; they are the logits."""
+        return self.decode(self.encode(volumes, position, presence))
+
     def forward(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """As ``CrossModalNetwork.forward``."""
-        return self.decode(self.encode(volumes, position, presence))
+        return self.features(volumes, position, presence)
 
 
 def _unet(outputs: int, width: int) -> DynUNet:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from CrossModalSegLib.inference.evaluation import evaluate
-from CrossModalSegLib.inference.inference import Attempt, predict, prepare
+from CrossModalSegLib.inference.model_input import prepare
 from CrossModalSegLib.inference.native_grid import restore
+from CrossModalSegLib.inference.sliding_window import Attempt, Windows, predict
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.preprocess import IntensityRule
 from Testing.Benchmarks.method.patients import Patient, Scan
@@ -30,13 +30,11 @@ Scores = dict[str, dict[str, dict[str, list[float]]]]  # scan, patient, structur
 
 @dataclass(frozen=True)
 class Window:
-    """What inference asks a bundle for."""
+    """How a network is asked: size of a window (k, j, i), the model grid's spacing, what is segmented."""
 
-    patch_size: tuple[int, ...]
+    size: tuple[int, ...]
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     label_map: LabelMap = LABELS
-    mirror: bool = False
-    single_component: bool = False
 
 
 def score(
@@ -65,9 +63,9 @@ def rate(network: torch.nn.Module, scans: Mapping[int, Scan], window: Window) ->
     """Dice and NSD (1 mm) of each structure in each of a patient's scans, on the grid of the scan's labels."""
     network.eval()
     volumes = {slot: scan.volume for slot, scan in scans.items()}
-    asked: Any = window
-    model_input = prepare(volumes, asked, [IntensityRule()] * 2)
-    probabilities = predict(network, model_input, asked, HERE, lambda _stage, _fraction: None)  # type: ignore[arg-type]
+    model_input = prepare(volumes, window.spacing_mm, [IntensityRule()] * 2)
+    windows = Windows(window.size, len(window.label_map.channels))
+    probabilities = predict(network, model_input, windows, HERE, lambda _stage, _fraction: None)  # type: ignore[arg-type]
     found = {}
     for slot, scan in scans.items():
         channels = window.label_map.channels

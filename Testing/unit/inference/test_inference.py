@@ -13,14 +13,14 @@ from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.inference import inference
 from CrossModalSegLib.inference.inference import (
-    Attempt,
-    ModelInput,
     Segmenter,
     choose_device,
     load_network,
     modality_slot,
-    predict,
+    windows_of,
 )
+from CrossModalSegLib.inference.model_input import ModelInput
+from CrossModalSegLib.inference.sliding_window import Attempt, Windows, predict
 from Testing.tiny_bundle import (
     BALLS,
     LEFT,
@@ -157,9 +157,9 @@ def test_an_absent_modality_is_not_the_same_as_an_empty_one(noise_segmenter):
     volumes = torch.rand((2, 2, 24, 32, 30), generator=torch.Generator().manual_seed(1))
     empty = volumes.clone()
     empty[1, 0], empty[1, 1] = 0.0, 1.0
-    alone = predict(network, model_input(volumes, (True, False)), bundle, CPU, silent)
-    without = predict(network, model_input(empty, (True, False)), bundle, CPU, silent)
-    both = predict(network, model_input(empty), bundle, CPU, silent)
+    alone = predict(network, model_input(volumes, (True, False)), windows_of(bundle), CPU, silent)
+    without = predict(network, model_input(empty, (True, False)), windows_of(bundle), CPU, silent)
+    both = predict(network, model_input(empty), windows_of(bundle), CPU, silent)
     assert set(alone) == {0}
     assert torch.equal(alone[0], without[0])  # what stands in the place of an absent modality does not count
     assert float((alone[0] - both[0]).abs().max()) > 0.01
@@ -197,7 +197,7 @@ def test_two_names_of_one_modality_are_refused(segmenter):
 def test_a_constant_network_gives_a_constant_result_whatever_the_size(bundle, segmenter, shape):
     volumes = torch.ones((2, 2, *shape))
     volumes[:, 0] = 0.4
-    probabilities = predict(segmenter.network, model_input(volumes), bundle, CPU, silent)
+    probabilities = predict(segmenter.network, model_input(volumes), windows_of(bundle), CPU, silent)
     assert set(probabilities) == {0, 1}
     for values in probabilities.values():
         assert values.shape == (4, *shape)
@@ -207,11 +207,11 @@ def test_a_constant_network_gives_a_constant_result_whatever_the_size(bundle, se
 
 def test_where_nothing_is_covered_is_background_and_the_network_is_not_run(bundle, segmenter, monkeypatch):
     seen = []
-    run = segmenter.network.forward
-    monkeypatch.setattr(segmenter.network, "forward", lambda *inputs: seen.append(1) or run(*inputs))
+    run = segmenter.network.features
+    monkeypatch.setattr(segmenter.network, "features", lambda *inputs: seen.append(1) or run(*inputs))
     volumes = torch.zeros((2, 2, 32, 40, 144))
     volumes[0, 0, :, :, :20], volumes[0, 1, :, :, :20] = 0.4, 1.0
-    values = predict(segmenter.network, model_input(volumes, (True, False)), bundle, CPU, silent)[0]
+    values = predict(segmenter.network, model_input(volumes, (True, False)), windows_of(bundle), CPU, silent)[0]
     assert len(seen) == 2  # of the seven windows at 0, 18, 36 ... 108 those that start before 20
     assert float(values[0, :, :, 54:].min()) > 0.99
     assert float(values[1, :, :, :20].min()) > 0.99
@@ -221,7 +221,7 @@ def test_where_nothing_is_covered_is_background_and_the_network_is_not_run(bundl
 def test_the_network_is_told_its_place_in_the_body_in_every_window(bundle, segmenter, shape):
     """Left and right differ by the position channel alone, and the border between them is the middle of the grid."""
     volumes = torch.ones((2, 2, *shape))
-    values = predict(segmenter.network, model_input(volumes), bundle, CPU, silent)[0]
+    values = predict(segmenter.network, model_input(volumes), windows_of(bundle), CPU, silent)[0]
     left, right = values[2], values[3]
     middle = (shape[2] - 1) / 2
     columns = torch.arange(shape[2])
@@ -375,14 +375,11 @@ def test_a_mirrored_prediction_has_left_and_right_in_their_places(bundle, segmen
 
 
 def test_mirroring_makes_the_prediction_symmetric(noise_segmenter):
-    generator = torch.Generator().manual_seed(3)
-    volumes = torch.rand((1, 2, 2, 8, 8, 8), generator=generator)
-    position = torch.rand((1, 3, 8, 8, 8), generator=generator)
-    presence = torch.tensor([[True, True]])
-    exchanged = [0, 2, 1, 3]
-    turned = position.flip(-1) * torch.tensor([1, 1, -1]).view(3, 1, 1, 1)
-    with torch.inference_mode():
-        here = inference.window_probabilities(noise_segmenter.network, volumes, position, presence, exchanged)
-        there = inference.window_probabilities(noise_segmenter.network, volumes.flip(-1), turned, presence, exchanged)
-    for one, other in zip(here, there, strict=True):
-        assert torch.allclose(one, other.flip(-1)[exchanged], atol=1e-5)
+    """Of the scans mirrored left to right, it is the mirror image with the sides exchanged."""
+    windows = Windows((24, 32, 24), 4, [0, 2, 1, 3])
+    volumes = torch.rand((2, 2, 24, 32, 36), generator=torch.Generator().manual_seed(3))  # two windows side by side
+    here = predict(noise_segmenter.network, model_input(volumes), windows, CPU, silent)
+    there = predict(noise_segmenter.network, model_input(volumes.flip(-1)), windows, CPU, silent)
+    for slot, one in here.items():
+        assert float(one.std()) > 0.01
+        assert torch.allclose(one.float(), there[slot].flip(-1)[[0, 2, 1, 3]].float(), atol=0.01)
