@@ -14,7 +14,7 @@ from CrossModalSegLib.errors import CrossModalSegError, DataError, InputError, L
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import Volume, read_grid, read_volume
-from CrossModalSegLib.inference.inference import modality_slot
+from CrossModalSegLib.inference.inference import intensity_rules, load_locator, modality_slot
 from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.site.case_files import file_sha256
 from CrossModalSegLib.site.cases import SiteCase
@@ -269,7 +269,7 @@ def prepared(
     reference: Mapping[str, Labels] | None,
     predicted: Mapping[str, Labels] | None = None,
 ) -> TrainingCase:
-    """The case on its model grid, ready to cut patches from: all scans without labels, or with a ``reference`` (labels by
+    """The case on its model grid, cut to what the bundle's locator finds, with normalised intensities: all scans without labels, or with a ``reference`` (labels by
     modality) those of its scans that it labels.
 
     What ``predicted`` (the parent's labels by modality, in values of the new model) shows completes the labels where the
@@ -281,7 +281,17 @@ def prepared(
     for name, (array, grid) in (reference or {}).items():
         labels[slots[name]] = mapping.complete(array, predicted[name][0]) if predicted else array, grid
     volumes = {slots[name]: volume for name, volume in shown.items()}
-    return training_case(volumes, labels, mapping.label_map.channels, bundle.spacing_mm[0], case.aligned)
+    locator = load_locator(bundle)
+    located = locator.find(volumes) if locator else None
+    return training_case(
+        volumes,
+        labels,
+        mapping.label_map.channels,
+        bundle.spacing_mm[0],
+        case.aligned,
+        intensity_rules(bundle),
+        located.box if located else None,
+    )
 
 
 def structure_ml(labels: Labels) -> dict[int, float]:

@@ -21,7 +21,7 @@ from CrossModalSegLib.adaptation.scoring import read_prediction
 from CrossModalSegLib.adaptation.site_data import DataCase, is_partly_labelled, prepared, structure_ml
 from CrossModalSegLib.atomic import output_errors, write_atomically
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.inference.inference import intensity_rules, load_network
+from CrossModalSegLib.inference.inference import load_network
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.training import checkpoint
 from CrossModalSegLib.training.checkpoint import read_curve
@@ -181,7 +181,7 @@ def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCa
         completed = labelled and run.mapping.needs_parent
         predicted = read_prediction(run.folder / "parent", case) if completed else None
         made = prepared(case, run.base, run.mapping, reference, predicted)
-        save_case(path, made.normalised(intensity_rules(run.base)))
+        save_case(path, made)
     return load_case(path)
 
 

@@ -89,7 +89,7 @@ def bundle_metadata(
             "single_component": single_component,
             "mirror": mirror,
             "requires_both": requires_both,
-            **({"locator": dict(locator)} if locator else {}),
+            **({"locator": {**locator, "patch_size": list(locator["patch_size"])}} if locator else {}),
             "created": created,
             "label_map": label_map.to_json(),
             "spacing_mm": [float(length) for length in spacing_mm],

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
-from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, bundle_metadata
+from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, LOCATOR_FILE, bundle_metadata
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
@@ -29,13 +29,15 @@ def publish_trained(
     scores: Mapping[str, Any] | None = None,
     more_files: Mapping[str, bytes] | None = None,
     requires_both: bool = False,
+    locator: Bundle | None = None,
 ) -> Bundle:
     """Publish ``weights`` as the bundle ``folder``; its training configuration goes into the metadata.
 
     ``facts`` says what it was trained on (cases, iterations, hours, device), ``dice`` is the validation Dice per
     structure in the order of the label map. ``card`` replaces the model card that would be written from them, ``created``
     (ISO 8601) today's date. ``parent`` is the SHA-256 of the bundle that it was fine-tuned from; ``scores`` are written
-    beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan alone.
+    beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan alone;
+    ``locator``: a bundle whose locator it is to have as well.
     """
     validation = {
         structure.name: round(value, 4)
@@ -54,6 +56,7 @@ def publish_trained(
         single_component=config.single_component,
         mirror=config.mirror,
         requires_both=requires_both,
+        locator=dataclasses.asdict(locator.locator) if locator and locator.locator else None,
         created=created or date.today().isoformat(),
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,
@@ -66,7 +69,10 @@ def publish_trained(
     )
     text = card or model_card(config, label_map, facts, validation)
     arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in weights.items()}
-    return publish_bundle(folder, metadata, arrays, text, overwrite=True, more_files=more_files)
+    files = dict(more_files or {})
+    if locator and locator.locator:
+        files[LOCATOR_FILE] = (locator.path / LOCATOR_FILE).read_bytes()
+    return publish_bundle(folder, metadata, arrays, text, overwrite=True, more_files=files)
 
 
 def model_card(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.imaging.background import with_dark_background
-from CrossModalSegLib.imaging.geometry import model_grid, resample_to
+from CrossModalSegLib.imaging.geometry import cut_grid, model_grid, resample_to
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.resampling import even_labels
 from CrossModalSegLib.imaging.volume import Volume
@@ -38,6 +38,11 @@ class TrainingCase:
         images = torch.stack([normalise(*scan) for scan in zip(self.images, self.covered, rules, strict=True)])
         return replace(self, images=images, ready=True)
 
+    def cut(self, place: tuple[slice, ...]) -> "TrainingCase":
+        """The part of the case at ``place``, slices along (k, j, i)."""
+        parts = {name: getattr(self, name)[(slice(None), *place)].clone() for name in ("images", "covered", "labels")}
+        return replace(self, **parts)
+
 
 def training_case(
     volumes: Mapping[int, Volume],
@@ -45,10 +50,13 @@ def training_case(
     channels: Sequence[int],
     spacing: float,
     aligned: bool = True,
+    rules: Sequence[IntensityRule] | None = None,
+    box: np.ndarray | None = None,
 ) -> TrainingCase:
     """Bring volumes and label maps (by modality, values as in ``channels``) onto one world-aligned grid.
 
-    Label values that are not in ``channels`` become background. A case without labels is given an empty mapping.
+    With ``rules`` the intensities are normalised; with ``box`` (2, 3), corners in RAS mm, the case is cut to it afterwards, as
+    a model with a locator sees it. Label values that are not in ``channels`` become background. A case without labels is given an empty mapping.
     """
     volumes = {slot: with_dark_background(volume) for slot, volume in volumes.items()}
     grid = model_grid(list(volumes.values()), (spacing, spacing, spacing))
@@ -60,7 +68,10 @@ def training_case(
         images[slot], covered[slot] = torch.from_numpy(array), torch.from_numpy(inside)
     for slot, (array, place) in labels.items():
         channel_map[slot] = torch.from_numpy(_to_channels(even_labels(array, place, grid), channels))
-    return TrainingCase(images, covered, channel_map, tuple(slot in volumes for slot in range(2)), aligned)
+    case = TrainingCase(images, covered, channel_map, tuple(slot in volumes for slot in range(2)), aligned)
+    if rules is not None:
+        case = case.normalised(rules)
+    return case if box is None else case.cut(cut_grid(grid, box)[1])
 
 
 def _to_channels(labels: np.ndarray, channels: Sequence[int]) -> np.ndarray:

@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from CrossModalSegLib.adaptation.label_mapping import same_structures
+from CrossModalSegLib.adaptation.site_data import DataCase, prepared
 from CrossModalSegLib.bundles.bundle import load_bundle, read_bundle
 from CrossModalSegLib.bundles.bundle_metadata import LOCATOR_FILE
 from CrossModalSegLib.errors import BundleError
 from CrossModalSegLib.imaging.geometry import cut_grid, model_grid
-from CrossModalSegLib.imaging.volume import Volume
+from CrossModalSegLib.imaging.volume import Volume, write_volume
 from CrossModalSegLib.inference.inference import NOT_FOUND, Segmenter
 from CrossModalSegLib.inference.locator import Located
+from CrossModalSegLib.training.config import NetworkConfig, TrainingConfig
+from CrossModalSegLib.training.trained_bundle import publish_trained
 from Testing.tiny_bundle import HEAD_CENTRE, LEFT, RIGHT, TISSUE, intensity_bundle, two_balls
 from Testing.volumes import grid_around, points_of, sampled
 
@@ -112,7 +117,7 @@ def test_settings_of_a_locator_that_cannot_be_are_refused(bundle, tmp_path, chan
 
 def test_a_locator_whose_weights_are_damaged_or_do_not_fit_is_refused(bundle, tmp_path):
     folder = copied(bundle, tmp_path / "other", network={"classes": 2, "channels": [2], "stem_stride": 1})
-    with pytest.raises(BundleError, match="bundle-network.*do not fit the locator"):
+    with pytest.raises(BundleError, match=r"bundle-network.*do not fit the locator"):
         Segmenter(load_bundle(folder), "cpu")
     file = folder / LOCATOR_FILE
     file.write_bytes(file.read_bytes()[:-1] + b"x")
@@ -121,3 +126,21 @@ def test_a_locator_whose_weights_are_damaged_or_do_not_fit_is_refused(bundle, tm
     file.unlink()
     with pytest.raises(BundleError, match=rf"bundle-corrupt.*{LOCATOR_FILE}"):
         load_bundle(folder)
+
+
+def test_a_model_that_is_trained_from_a_bundle_with_a_locator_has_it_too(bundle, tmp_path):
+    weights = {name: torch.from_numpy(array) for name, array in bundle.read_weights().items()}
+    config = TrainingConfig(network=NetworkConfig((3,), 1, "gated"), modalities=("T1w", "T2w"), patch=(32, 40, 36))
+    child = publish_trained(tmp_path / "child", config, bundle.label_map, weights, {}, [], locator=bundle)
+    assert child.locator == bundle.locator
+    assert (child.path / LOCATOR_FILE).read_bytes() == (bundle.path / LOCATOR_FILE).read_bytes()
+    load_bundle(child.path)  # its hash is among those that are checked
+
+
+def test_a_case_to_learn_from_is_what_the_model_will_see(bundle, tmp_path):
+    scan = sampled(with_something_else, WIDE)
+    case = DataCase("1", "p", {"T1w": tmp_path / "scan.nrrd"}, {}, ())
+    write_volume(tmp_path / "scan.nrrd", scan.array, scan.grid)
+    made = prepared(case, bundle, same_structures(bundle.label_map, bundle.label_map), None)
+    seen = Segmenter(bundle, "cpu").segment({"T1w": scan}).model_grid
+    assert made.images.shape[1:] == seen.shape_kji

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from CrossModalSegLib.imaging.geometry import model_grid
+from CrossModalSegLib.imaging.geometry import cut_grid, model_grid
 from CrossModalSegLib.imaging.volume import Volume
+from CrossModalSegLib.preprocess import IntensityRule
 from CrossModalSegLib.training.training_case import training_case
 from Testing.ball_case import ball, overlap, scans
 from Testing.volumes import grid_around, points_of
@@ -56,3 +57,19 @@ def test_values_that_the_label_map_does_not_have_become_background(other):
     expected = training_case({0: volume}, {0: (labels, grid)}, (0, 7), 2.0)
     labels = np.where(labels == 0, other, labels)
     assert torch.equal(training_case({0: volume}, {0: (labels, grid)}, (0, 7), 2.0).labels, expected.labels)
+
+
+def test_a_case_is_normalised_as_a_whole_and_cut_to_a_box_afterwards():
+    both = scans()
+    given = {s: v for s, (v, _) in both.items()}, {s: l for s, (_, l) in both.items()}
+    rules = (IntensityRule(), IntensityRule())
+    whole = training_case(*given, (0, 3, 7), 2.0).normalised(rules)
+    grid = model_grid(list(given[0].values()), (2.0, 2.0, 2.0))
+    box = np.array([[-9.0, -7.0, -5.0], [11.0, 9.0, 7.0]])
+    case = training_case(*given, (0, 3, 7), 2.0, rules=rules, box=box)
+    part, place = cut_grid(grid, box)
+    assert case.ready
+    assert case.labels.shape[1:] == part.shape_kji
+    assert np.prod(part.shape_kji) < np.prod(grid.shape_kji)
+    for name in ("images", "covered", "labels"):
+        assert torch.equal(getattr(case, name), getattr(whole, name)[(slice(None), *place)])
