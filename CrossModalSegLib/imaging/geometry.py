@@ -26,6 +26,7 @@ _SMALLEST_PART = 0.02  # of the largest component; smaller ones are noise, ghost
 _SMALLEST_BODY = 1e-3  # of the field of view
 _ROUNDING = 1e-3  # of a voxel: what rounding in headers must not change
 _SLAB_SAMPLES = 16_000_000
+_THINNEST_SLAB = 2.0  # of the coarse steps
 _LATTICE = 64  # points per axis with which an overlap is measured
 
 
@@ -66,11 +67,16 @@ def body_box(volume: Volume, coarse_mm: float = 4.0) -> np.ndarray:
     Found on a coarse world-aligned grid, so that it does not depend on how the volume is stored. Foreground is what
     differs from the background by more than 15 % of what tissue does (see `_foreground_threshold`): low, because dark
     tissue must not be lost. The largest component counts, and all that are not much smaller (two legs, an arm).
-    Where no background can be told from tissue (a crop inside the body), the box is the whole field of view.
+    Where no background can be told from tissue (a crop inside the body), or the scan is a slab of less than two coarse
+    steps, the box is the whole field of view.
     """
+    if min(volume.grid.extent_mm) < _THINNEST_SLAB * coarse_mm:  # it may lie between two points of the coarse grid
+        return _bounds(volume.grid)
     coarse = _world_grid(_bounds(volume.grid), (coarse_mm, coarse_mm, coarse_mm))
     samples = np.maximum(_linear_samples(_sitk_image(volume), coarse), _AIR_HU)
     covered = coverage(volume.grid, coarse)
+    if not covered.any():
+        return _bounds(volume.grid)
     level, noise = background_level(np.maximum(corner_values(volume.array), _AIR_HU))
     threshold = _foreground_threshold(samples[covered], level, noise)
     if threshold is None:
@@ -101,7 +107,7 @@ def resample_to(volume: Volume, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 
     Linear interpolation. Where the volume is much finer than ``grid``, a voxel is the mean of several samples spread
     over it, so that thin structures are averaged and not skipped. Coverage is `coverage`: it does not look at
-    intensities; where it is False the array is 0.
+    intensities; where it is False the array is 0. Raises GeometryError ``too-thin`` where it is False everywhere.
     """
     source = _sitk_image(volume)
     factors = _samples_per_voxel(volume.grid, grid)
@@ -111,6 +117,10 @@ def resample_to(volume: Volume, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
         stop = min(start + thickness, len(array))
         array[start:stop] = _mean_samples(source, _slab(grid, start, stop), factors)
     covered = coverage(volume.grid, grid)
+    if not covered.any():
+        size = " x ".join(f"{length:.3g}" for length in volume.grid.extent_mm)
+        what = f"{volume.modality}: a scan of {size} mm lies between the points of the model's grid"
+        raise GeometryError("too-thin", what, "give a larger scan")
     array[~covered] = 0.0
     return array, covered
 
@@ -157,6 +167,8 @@ def _world_grid(bounds: np.ndarray, spacing_mm: Spacing, edge: np.ndarray | None
     first = np.floor(bounds[0] / spacing - phase + _ROUNDING) + phase
     stop = np.ceil(bounds[1] / spacing - phase - _ROUNDING) + phase
     i, j, k = np.maximum(np.rint(stop - first), 1).astype(int)
+    middle = (bounds.mean(axis=0) / spacing) - 0.5  # a slab thinner than a voxel lies around its centre
+    first = np.where((bounds[1] - bounds[0] < spacing) & (stop - first < 1.5), middle, first)
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = (first + 0.5) * spacing
     return Grid((k, j, i), affine)

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.imaging import dicom
 from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.png_check import refuse_damaged_png
 
 SERIES = ("../DICOM_anon/InPhase", "../DICOM_anon")  # of the folder with the slices; the phases share their labels
 # Grey values of CHAOS: 55 to 70 liver, 110 to 135 right kidney, 175 to 200 left kidney, 240 to 255 spleen in MR; 255 is
@@ -22,7 +23,8 @@ def is_ground(path: Path) -> bool:
 
 
 def read_ground(folder: Path) -> tuple[np.ndarray, Grid]:
-    """Labels (K, J, I) uint8, 1 to 4, on the grid of the series beside them. Raises DataError ``slices-differ``.
+    """Labels (K, J, I) uint8, 1 to 4, on the grid of the series beside them. Raises DataError ``slices-differ``, InputError
+    ``truncated`` or ``unreadable``.
 
     The n-th PNG belongs to the n-th DICOM file, both by name; the position in the header says where it lies.
     """
@@ -36,6 +38,8 @@ def read_ground(folder: Path) -> tuple[np.ndarray, Grid]:
         message = f"{folder} has {len(pictures)} slices, {series.resolve()} {len(slices)}"
         raise DataError("slices-differ", message, "unpack the case again")
     _, grid, _ = dicom.read_series(found)
+    for picture in pictures:
+        refuse_damaged_png(picture)
     grey = np.stack([sitk.GetArrayFromImage(sitk.ReadImage(str(picture))) for picture in pictures])
     labels = _translated(grey[np.argsort([one.position @ one.normal for one in slices])], folder)
     if labels.shape != grid.shape_kji:

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, InputError, OutputError
-from CrossModalSegLib.imaging import volume as volume_module
+from CrossModalSegLib.imaging import decoding
 from CrossModalSegLib.imaging.channels import split_channel
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import Volume, channel_count, read_image, read_volume, write_volume
@@ -245,7 +245,7 @@ def test_values_that_are_no_numbers_are_counted(tmp_path, suffix, value):
 
 @pytest.mark.parametrize("number", ["<f4", ">f4", "<f8", ">f8"])
 def test_values_that_are_no_numbers_are_found_in_every_kind_of_nifti_file(tmp_path, monkeypatch, number):
-    monkeypatch.setattr(volume_module, "_CHUNK_BYTES", 64)
+    monkeypatch.setattr(decoding, "CHUNK_BYTES", 64)
     data = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(number)
     header = nib.Nifti1Header(endianness=number[0])
     nib.save(nib.Nifti1Image(data, np.eye(4), header), tmp_path / "scan.nii")
@@ -296,7 +296,7 @@ def test_a_sheared_nifti_is_refused(tmp_path):
     image.set_sform(affine, code=1)
     image.set_qform(None, code=0)
     nib.save(image, tmp_path / "scan.nii.gz")
-    assert code_of(tmp_path / "scan.nii.gz") == "singular-affine"
+    assert code_of(tmp_path / "scan.nii.gz") == "sheared-axes"
 
 
 @pytest.mark.parametrize("row", [[0, 0, 0, 0], [np.nan, 0, 0, 0]])
