@@ -3,7 +3,7 @@
 
     crossmodalseg train --data training_cli/configs/brain-label-maps.json --root LABEL_MAPS \
         --config training_cli/configs/brain-mr-pair.toml --output runs/starter
-    python Testing/Benchmarks/starter/score.py --bundle runs/starter/brain-mr-pair --output runs/scores.json
+    python -m Testing.Benchmarks.starter.score --bundle runs/starter/brain-mr-pair --output runs/scores.json
     python training_cli/publish_starter.py --run runs/starter --scores runs/scores.json
 """
 
