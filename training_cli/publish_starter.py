@@ -4,7 +4,11 @@
     crossmodalseg train --data training_cli/configs/brain-label-maps.json --root LABEL_MAPS \
         --config training_cli/configs/brain-mr-pair.toml --output runs/starter
     python -m Testing.Benchmarks.starter.score --bundle runs/starter/brain-mr-pair --output runs/scores.json
-    python training_cli/publish_starter.py --run runs/starter --scores runs/scores.json
+    crossmodalseg train --data training_cli/configs/brain-label-maps.json --root LABEL_MAPS \
+        --config training_cli/configs/brain-locator.toml --output runs/locator
+    python training_cli/publish_starter.py --run runs/starter --locator runs/locator/brain-locator --output runs/candidate
+    python -m Testing.Benchmarks.starter.score --bundle runs/candidate --output runs/scores.json
+    python training_cli/publish_starter.py --run runs/starter --locator runs/locator/brain-locator --scores runs/scores.json
 """
 
 import argparse
@@ -15,6 +19,8 @@ from typing import Any
 
 import torch
 
+from CrossModalSegLib.bundles.bundle import Bundle, LocatorSettings, load_bundle
+from CrossModalSegLib.bundles.bundle_metadata import WEIGHTS_FILE
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, read_label_map
 from CrossModalSegLib.training.config import TrainingConfig, read_config
 from CrossModalSegLib.training.trained_bundle import publish_trained
@@ -24,6 +30,8 @@ CONFIG = HERE / "configs" / "brain-mr-pair.toml"
 FROZEN = HERE / "frozen"  # what frozen_crops.py has written
 CARD = HERE / "configs" / "brain-mr-pair.card.md"
 BUNDLES = HERE.parent / "CrossModalSeg" / "Resources" / "Bundles"
+MARGIN_MM = 12.0  # around what the locator finds, that the model sees
+REACH_MM = 5.0  # how far from it something may be labelled
 SETTINGS = (
     ("both", "both, first's labels"),
     ("both, labels of the second", "both, second's labels"),
@@ -37,6 +45,7 @@ def main() -> None:
     """Write CrossModalSeg/Resources/Bundles/brain-mr-pair."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
+    parser.add_argument("--locator", type=Path, help="bundle of the coarse network, that brain-locator.toml gives")
     parser.add_argument("--scores", type=Path, help="what score.py wrote; without it the card has no scores")
     parser.add_argument("--output", type=Path, default=BUNDLES / "brain-mr-pair")
     args = parser.parse_args()
@@ -55,8 +64,24 @@ def main() -> None:
     dice = state["curve"][-1]["dice"]
     card = model_card(config, label_map, state["step"], scores)
     files = frozen_files()
-    bundle = publish_trained(args.output, config, label_map, state["average"], facts, dice, card, more_files=files)
+    bundle = publish_trained(
+        args.output,
+        config,
+        label_map,
+        state["average"],
+        facts,
+        dice,
+        card,
+        more_files=files,
+        locator=locator_of(load_bundle(args.locator)) if args.locator else None,
+    )
     print(f"published {bundle.path} ({bundle.sha256})")
+
+
+def locator_of(bundle: Bundle) -> tuple[LocatorSettings, bytes]:
+    """A coarse model as the locator of another one."""
+    settings = LocatorSettings(bundle.network, bundle.spacing_mm[0], bundle.patch_size, MARGIN_MM, REACH_MM)
+    return settings, (bundle.path / WEIGHTS_FILE).read_bytes()
 
 
 def frozen_files(folder: Path = FROZEN) -> dict[str, bytes]:

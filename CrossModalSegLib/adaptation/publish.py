@@ -39,7 +39,7 @@ def publish_candidate(
         parent=run.base.sha256,
         scores=scores,
         requires_both=run.base.requires_both,
-        locator=run.base,
+        locator=run.base.read_locator(),
         more_files=frozen_files(run.base)
         if run.mapping.is_identity
         else translated_files(run.frozen, run.mapping.label_map),

@@ -110,6 +110,10 @@ class Bundle:
         for name, expected in self.metadata[SECTION]["sha256"].items():
             _check_hash(self, name, expected)
 
+    def read_locator(self) -> tuple[LocatorSettings, bytes] | None:
+        """Settings and weights file of the locator, for a bundle that is made from this one; None where there is none."""
+        return (self.locator, (self.path / LOCATOR_FILE).read_bytes()) if self.locator else None
+
     def read_weights(self, file: str = WEIGHTS_FILE) -> dict[str, np.ndarray]:
         """The tensors of the network, or of the locator, by name; all floating types come back as float32 (half and bfloat16 exactly).
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
+from CrossModalSegLib.bundles.bundle import Bundle, LocatorSettings, publish_bundle
 from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, LOCATOR_FILE, bundle_metadata
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.plurals import counted
@@ -29,7 +29,7 @@ def publish_trained(
     scores: Mapping[str, Any] | None = None,
     more_files: Mapping[str, bytes] | None = None,
     requires_both: bool = False,
-    locator: Bundle | None = None,
+    locator: tuple[LocatorSettings, bytes] | None = None,
 ) -> Bundle:
     """Publish ``weights`` as the bundle ``folder``; its training configuration goes into the metadata.
 
@@ -37,7 +37,7 @@ def publish_trained(
     structure in the order of the label map. ``card`` replaces the model card that would be written from them, ``created``
     (ISO 8601) today's date. ``parent`` is the SHA-256 of the bundle that it was fine-tuned from; ``scores`` are written
     beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan alone;
-    ``locator``: a bundle whose locator it is to have as well.
+    ``locator``: its settings and weights file.
     """
     validation = {
         structure.name: round(value, 4)
@@ -56,7 +56,7 @@ def publish_trained(
         single_component=config.single_component,
         mirror=config.mirror,
         requires_both=requires_both,
-        locator=dataclasses.asdict(locator.locator) if locator and locator.locator else None,
+        locator=dataclasses.asdict(locator[0]) if locator else None,
         created=created or date.today().isoformat(),
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,
@@ -69,9 +69,7 @@ def publish_trained(
     )
     text = card or model_card(config, label_map, facts, validation)
     arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in weights.items()}
-    files = dict(more_files or {})
-    if locator and locator.locator:
-        files[LOCATOR_FILE] = (locator.path / LOCATOR_FILE).read_bytes()
+    files = dict(more_files or {}) | ({LOCATOR_FILE: locator[1]} if locator else {})
     return publish_bundle(folder, metadata, arrays, text, overwrite=True, more_files=files)
 
 

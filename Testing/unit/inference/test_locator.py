@@ -131,7 +131,9 @@ def test_a_locator_whose_weights_are_damaged_or_do_not_fit_is_refused(bundle, tm
 def test_a_model_that_is_trained_from_a_bundle_with_a_locator_has_it_too(bundle, tmp_path):
     weights = {name: torch.from_numpy(array) for name, array in bundle.read_weights().items()}
     config = TrainingConfig(network=NetworkConfig((3,), 1, "gated"), modalities=("T1w", "T2w"), patch=(32, 40, 36))
-    child = publish_trained(tmp_path / "child", config, bundle.label_map, weights, {}, [], locator=bundle)
+    child = publish_trained(
+        tmp_path / "child", config, bundle.label_map, weights, {}, [], locator=bundle.read_locator()
+    )
     assert child.locator == bundle.locator
     assert (child.path / LOCATOR_FILE).read_bytes() == (bundle.path / LOCATOR_FILE).read_bytes()
     load_bundle(child.path)  # its hash is among those that are checked
