@@ -6,9 +6,11 @@
     python -m Testing.Benchmarks.starter.score --bundle runs/starter/brain-mr-pair --output runs/scores.json
     crossmodalseg train --data training_cli/configs/brain-label-maps.json --root LABEL_MAPS \
         --config training_cli/configs/brain-locator.toml --output runs/locator
-    python training_cli/publish_starter.py --run runs/starter --locator runs/locator/brain-locator --output runs/candidate
+    python training_cli/publish_starter.py --run runs/starter --locator runs/locator/brain-locator \
+        --maps LABEL_MAPS --output runs/candidate
     python -m Testing.Benchmarks.starter.score --bundle runs/candidate --output runs/scores.json
-    python training_cli/publish_starter.py --run runs/starter --locator runs/locator/brain-locator --scores runs/scores.json
+    python training_cli/publish_starter.py --run runs/starter --locator runs/locator/brain-locator \
+        --maps LABEL_MAPS --scores runs/scores.json
 """
 
 import argparse
@@ -18,18 +20,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from CrossModalSegLib.bundles.bundle import Bundle, LocatorSettings, load_bundle
 from CrossModalSegLib.bundles.bundle_metadata import WEIGHTS_FILE
+from CrossModalSegLib.datasets.datalist import read_datalist
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, read_label_map
+from CrossModalSegLib.training.calibration import calibrate
 from CrossModalSegLib.training.config import TrainingConfig, read_config
 from CrossModalSegLib.training.trained_bundle import publish_trained
+from CrossModalSegLib.training.training import build_network
+from CrossModalSegLib.training.training_data import build_source
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "configs" / "brain-mr-pair.toml"
 FROZEN = HERE / "frozen"  # what frozen_crops.py has written
 CARD = HERE / "configs" / "brain-mr-pair.card.md"
 BUNDLES = HERE.parent / "CrossModalSeg" / "Resources" / "Bundles"
+DATA = HERE / "configs" / "brain-label-maps.json"
+CALIBRATION_SAMPLES = 136  # eight of each label map
 MARGIN_MM = 12.0  # around what the locator finds, that the model sees
 REACH_MM = 5.0  # how far from it something may be labelled
 SETTINGS = (
@@ -46,6 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--locator", type=Path, help="bundle of the coarse network, that brain-locator.toml gives")
+    parser.add_argument(
+        "--maps", type=Path, help="folder of the label maps: volumes are calibrated on pairs made of them"
+    )
     parser.add_argument("--scores", type=Path, help="what score.py wrote; without it the card has no scores")
     parser.add_argument("--output", type=Path, default=BUNDLES / "brain-mr-pair")
     args = parser.parse_args()
@@ -61,14 +73,15 @@ def main() -> None:
         "iterations": state["step"],
         "measured scores": scores,
     }
-    dice = state["curve"][-1]["dice"]
+    weights = calibrated(config, label_map, state["average"], args.maps) if args.maps else state["average"]
+    dice = state["curve"][-1]["dice"] if state["curve"] else []
     card = model_card(config, label_map, state["step"], scores)
     files = frozen_files()
     bundle = publish_trained(
         args.output,
         config,
         label_map,
-        state["average"],
+        weights,
         facts,
         dice,
         card,
@@ -76,6 +89,19 @@ def main() -> None:
         locator=locator_of(load_bundle(args.locator)) if args.locator else None,
     )
     print(f"published {bundle.path} ({bundle.sha256})")
+
+
+def calibrated(
+    config: TrainingConfig, label_map: LabelMap, weights: Mapping[str, Tensor], maps: Path
+) -> dict[str, Tensor]:
+    """The weights with heads whose volumes are right on synthetic pairs of the training's own label maps."""
+    network = build_network(config, len(label_map.channels))
+    network.load_state_dict(dict(weights))
+    entries = read_datalist(DATA, config.modalities, maps, config.modality_aliases).training
+    source = build_source(entries, config, label_map, torch.device("cpu"))
+    assert source is not None
+    calibrate(network, source, CALIBRATION_SAMPLES)
+    return network.state_dict()
 
 
 def locator_of(bundle: Bundle) -> tuple[LocatorSettings, bytes]:
