@@ -52,6 +52,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--bundle", default="brain-mr-pair", metavar="NAME_OR_FOLDER", help="default: brain-mr-pair")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the segmentations")
+    parser.add_argument(
+        "--quick-check",
+        action="store_true",
+        help="do not look into the scans beforehand for displacement and swapped or unknown contrasts (up to 3 s)",
+    )
     parser.add_argument("--save-probabilities", action="store_true", help="write class probabilities (.npz) as well")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
 
@@ -65,10 +70,12 @@ def run(args: argparse.Namespace) -> int:
 
     from CrossModalSegLib.bundles.bundle import load_bundle
     from CrossModalSegLib.inference.case_output import OutputOptions
+    from CrossModalSegLib.inference.contents import look_into
     from CrossModalSegLib.inference.inference import Segmenter
 
     segmenter = Segmenter(load_bundle(args.bundle), args.device)
-    options = OutputOptions(args.format, args.save_probabilities, args.overwrite)
+    look = None if args.quick_check else look_into
+    options = OutputOptions(args.format, args.save_probabilities, args.overwrite, look)
     if not args.cases:
         report = _segment(segmenter, inputs, args.output, options)
         _print_summary(report, args.output)

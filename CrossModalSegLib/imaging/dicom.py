@@ -23,6 +23,7 @@ __all__ = ["Series", "Source", "is_dicom", "is_series", "read_series", "series_a
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _MOST_NEIGHBOURS = 50  # folders beside that of a series, in which the rest of it is looked for
+_MOST_LOOKED_AT = 200  # files, for one of a series
 _COPY_AGAIN = "copy or export the series again"
 
 
@@ -94,6 +95,14 @@ def series_at(path: Path) -> Series:
         hint = f"name the one you mean: {place.name}#{found[0].uid}, or give a folder with that series alone"
         raise InputError("several-series", f"{place} holds {len(found)} series: {listed}", hint)
     return found[0]
+
+
+def first_image(path: Path) -> ImageFile | None:
+    """One file of the series that ``path`` means, found without a look at all others; None where none is found soon."""
+    place, uid = split_series(path)
+    files = [place] if place.is_file() else sorted(one for one in place.rglob("*") if one.is_file())
+    found = (_image_in(file) for file in files[:_MOST_LOOKED_AT])
+    return next((image for image in found if image and uid in (None, image.series_uid)), None)
 
 
 def read_series(source: Path | Series) -> tuple[np.ndarray, Grid, tuple[Finding, ...]]:

@@ -1,7 +1,7 @@
 """What is found out about the scans before anything is computed: grids, overlap, and what to be careful about."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -54,6 +54,10 @@ class Preflight:
         """Plain values for `json.dump`."""
         return asdict(self)
 
+    def with_findings(self, more: Sequence[Finding]) -> "Preflight":
+        """The same with more findings, gravest first."""
+        return replace(self, findings=_gravest_first([*self.findings, *more]))
+
     def raise_if_refused(self) -> None:
         """Raise GeometryError with the code, message and remedy of the first error among the findings, if any."""
         for finding in self.findings:
@@ -75,8 +79,11 @@ def examine(volumes: Sequence[Volume]) -> Preflight:
         findings += _modality_findings(one)
     findings += [finding for volume in volumes for finding in _background_findings(volume)]
     findings += [finding for a, b in pairs for finding in _same_scan_findings(a, b)]
-    findings.sort(key=lambda finding: ("error", "warning", "info").index(finding.severity))
-    return Preflight(facts, field_overlap, body_overlap, tuple(findings))
+    return Preflight(facts, field_overlap, body_overlap, _gravest_first(findings))
+
+
+def _gravest_first(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: ("error", "warning", "info").index(finding.severity)))
 
 
 def _facts(volume: Volume) -> VolumeFacts:

@@ -22,6 +22,7 @@ from CrossModalSegLib.imaging.geometry import coverage
 from CrossModalSegLib.imaging.preflight import Preflight, examine
 from CrossModalSegLib.imaging.segmentation_io import NIFTI_SUFFIX, SLICER_SUFFIX, write_segmentation
 from CrossModalSegLib.imaging.volume import read_volume, write_volume
+from CrossModalSegLib.inference.contents import Look, findings_of_names, look_into
 from CrossModalSegLib.inference.inference import ModalityResult, SegmentationResult, Segmenter, modality_slot
 from CrossModalSegLib.inference.overview import write_overview
 from CrossModalSegLib.inference.review import review_places
@@ -31,11 +32,15 @@ from CrossModalSegLib.labels import LabelMap
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is written: ``format`` of the segmentations ("seg.nrrd" or "nii.gz"), probabilities or not."""
+    """What is written: ``format`` of the segmentations ("seg.nrrd" or "nii.gz"), probabilities or not.
+
+    ``look`` finds out beforehand what the scans show; None: only how they are stored is looked at.
+    """
 
     format: str = "seg.nrrd"
     save_probabilities: bool = False
     overwrite: bool = False
+    look: Look | None = look_into
 
 
 def segment_case(
@@ -55,6 +60,11 @@ def segment_case(
         preflight = examine(list(volumes.values()))
         preflight.raise_if_refused()
         reading = time.perf_counter() - started
+        checking = time.perf_counter()
+        if options.look is not None:
+            found = options.look(segmenter, volumes, lambda _stage, fraction: report("checking", fraction))
+            preflight = preflight.with_findings([*findings_of_names(segmenter.bundle, inputs), *found.findings])
+        checking = time.perf_counter() - checking
         result = segmenter.segment(volumes, report)
         report("writing", 0.0)
         started = time.perf_counter()
@@ -63,7 +73,12 @@ def segment_case(
             title = f"{segmenter.bundle.name} {segmenter.bundle.version}    not for clinical use"
             write_overview(folder / "overview.png", result.modalities, segmenter.bundle.label_map, title)
             writing = time.perf_counter() - started
-            seconds = {"reading": round(reading, 3), **result.seconds, "writing": round(writing, 3)}
+            seconds = {
+                "reading": round(reading, 3),
+                "checking": round(checking, 3),
+                **result.seconds,
+                "writing": round(writing, 3),
+            }
             content = case_report(segmenter, result, preflight, seconds)
             (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     report("done", 1.0)

@@ -114,7 +114,7 @@ def test_the_report_says_what_was_done_with_what(done, segmenter):
     assert "not for clinical use" in report["intended_use"].lower()
     assert [volume["shape_ijk"] for volume in report["preflight"]["volumes"]] == [[36, 40, 38], [30, 18, 44]]
     assert 0 < report["preflight"]["field_of_view_overlap_percent"] <= 100
-    assert list(report["seconds"]) == ["reading", "resampling", "network", "restoring", "writing"]
+    assert list(report["seconds"]) == ["reading", "checking", "resampling", "network", "restoring", "writing"]
     assert all(seconds >= 0 for seconds in report["seconds"].values())
     assert report["device"] == "cpu"
     assert report["fallbacks"] == []
