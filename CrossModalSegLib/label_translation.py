@@ -1,15 +1,20 @@
-"""Comparing segmentations that number their structures differently."""
+"""Segmentations that number their structures differently, brought to the same values: the one place for all of it.
+
+Where both sides have names, names decide: 3D Slicer numbers segments in the order in which they are made, so the same
+value may be another structure in the next file. Where one side has none, values decide.
+"""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from CrossModalSegLib.errors import LabelError, read_error
-from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.labels import LARGEST_VALUE, LabelMap, Structure
+from CrossModalSegLib.plurals import some_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,78 @@ class LabelTranslation:
         if not table or min(*table.keys(), *table.values()) < 0:
             raise LabelError("bad-translation", f"map {table}", "give at least one pair, and no negative values")
         return cls(table)
+
+
+@dataclass(frozen=True)
+class Translated:
+    """Labels (of any shape) in the values of another label map; ``missing`` are the structures that occur in them and that
+    it does not have: their voxels are 0."""
+
+    labels: np.ndarray
+    missing: tuple[Structure, ...] = ()
+
+
+def by_names(labels: np.ndarray, own: LabelMap, wanted: LabelMap) -> Translated:
+    """``labels`` with the values of ``own`` as those of ``wanted``, structure for structure of the same name.
+
+    Integers from 0. Raises LabelError ``unknown-label-values`` for a value that ``own`` does not have, ``ambiguous-names``
+    where two structures of ``own`` are one of ``wanted``.
+    """
+    present = [int(value) for value in np.unique(labels) if value]
+    _refuse_unnamed(present, own)
+    found = [own.by_value(value) for value in present]
+    target = {one.value: wanted.by_name(one.name).value for one in found if wanted.names(one.name)}
+    _refuse_joined(found, target, wanted)
+    if all(target.get(value) == value for value in present):
+        return Translated(labels)
+    table = np.zeros(max(present, default=0) + 1, dtype=np.uint16)
+    for value, new in target.items():
+        table[value] = new
+    return Translated(table[labels], tuple(one for one in found if one.value not in target))
+
+
+def in_values_of(labels: np.ndarray, own: LabelMap | None, wanted: LabelMap, what: str) -> np.ndarray:
+    """As `by_names`, or ``labels`` as they are where they have no names.
+
+    Raises LabelError ``unknown-label``, which says ``what`` and names all structures that ``wanted`` does not have.
+    """
+    if own is None:
+        return labels
+    translated = by_names(labels, own, wanted)
+    if translated.missing:
+        names = some_of([repr(one.name) for one in translated.missing])
+        hint = f"rename or remove it; known are {some_of([one.name for one in wanted.structures], 40)}"
+        raise LabelError("unknown-label", f"{what}: segment {names} is no structure of the site or model", hint)
+    return translated.labels
+
+
+def joined(maps: Iterable[LabelMap]) -> LabelMap:
+    """One label map of all structures by name; each keeps its value, or gets the next free one where another has it."""
+    structures: tuple[Structure, ...] = ()
+    for each in maps:
+        known = LabelMap(structures) if structures else None
+        for structure in each.structures:
+            if known is not None and known.names(structure.name):
+                continue
+            taken = {one.value for one in structures}
+            value = next(number for number in (structure.value, *range(1, LARGEST_VALUE)) if number not in taken)
+            structures = (*structures, replace(structure, value=value))
+    return LabelMap(structures)
+
+
+def _refuse_unnamed(present: Sequence[int], own: LabelMap) -> None:
+    unnamed = [str(value) for value in present if value not in own.values]
+    if unnamed:
+        what = f"voxels hold {some_of(unnamed)}, which no segment of the file has"
+        raise LabelError("unknown-label-values", what, "save the segmentation again")
+
+
+def _refuse_joined(found: Sequence[Structure], target: Mapping[int, int], wanted: LabelMap) -> None:
+    values = list(target.values())
+    for value in {one for one in values if values.count(one) > 1}:
+        names = [repr(one.name) for one in found if target.get(one.value) == value]
+        what = f"{' and '.join(names)} are both {wanted.by_value(value).name!r}"
+        raise LabelError("ambiguous-names", what, "merge them, or give one of them another name")
 
 
 def read_labels(path: str | Path) -> LabelMap | LabelTranslation:

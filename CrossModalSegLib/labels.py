@@ -7,6 +7,7 @@ are positions in the label map: channel 0 is background, channel n is the n-th s
 import json
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -133,8 +134,19 @@ class LabelMap:
         return self._find(value, {structure.value: structure for structure in self.structures})
 
     def by_name(self, name: str) -> Structure:
-        """The structure with this name. Raises LabelError ``unknown-label``."""
-        return self._find(name, {structure.name: structure for structure in self.structures})
+        """The structure with this name; capitals and spaces count where they alone tell two structures apart.
+
+        Raises LabelError ``unknown-label``.
+        """
+        exact = {structure.name: structure for structure in self.structures}
+        alike = [structure for structure in self.structures if _plain(structure.name) == _plain(name)]
+        return alike[0] if name not in exact and len(alike) == 1 else self._find(name, exact)
+
+    def names(self, name: str) -> bool:
+        """Whether `by_name` finds a structure."""
+        with suppress(LabelError):
+            return bool(self.by_name(name))
+        return False
 
     def _find(self, key: Any, table: dict[Any, Structure]) -> Structure:
         if key not in table:
@@ -214,6 +226,10 @@ def _is_integer_in(number: object, low: int, high: int) -> bool:
 
 def _repeated(items: Iterable[Any]) -> list[Any]:
     return [item for item, count in Counter(map(str, items)).items() if count > 1]
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.split()).casefold()
 
 
 def _other_side(name: str) -> str:

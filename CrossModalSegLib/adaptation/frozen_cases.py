@@ -61,13 +61,14 @@ def _in_values_of(case: DataCase, translation: Mapping[int, int]) -> DataCase:
 def _carried(case_id: str, files: list[Path], bundle: Bundle) -> DataCase:
     labels = {path.name.removesuffix(SLICER_SUFFIX): path for path in files if path.name.endswith(SLICER_SUFFIX)}
     scans = {path.stem: path for path in files if not path.name.endswith(SLICER_SUFFIX)}
-    return DataCase(case_id, case_id, scans, labels, _shown_by(labels.values(), bundle.label_map))
+    shown = _shown_by(labels.values(), bundle.label_map)
+    return DataCase(case_id, case_id, scans, labels, shown, label_map=bundle.label_map)
 
 
 def _shown_by(files: Iterable[Path], label_map: LabelMap) -> tuple[int, ...]:
-    """The values that all of these label files know; one that does not say which knows all."""
-    known = [found.values for file in files if (found := read_segmentation(file)[2]) is not None]
-    return tuple(value for value in label_map.values if all(value in values for values in known))
+    """The values of the structures that all of these label files name; one that names none knows all."""
+    known = [found for file in files if (found := read_segmentation(file)[2]) is not None]
+    return tuple(one.value for one in label_map.structures if all(found.names(one.name) for found in known))
 
 
 def _sample_pair(bundle: Bundle) -> list[DataCase]:

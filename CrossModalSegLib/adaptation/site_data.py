@@ -15,6 +15,8 @@ from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import Volume, read_grid, read_volume
 from CrossModalSegLib.inference.inference import intensity_rules, load_locator, modality_slot
+from CrossModalSegLib.label_translation import in_values_of
+from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.site.case_files import file_sha256
 from CrossModalSegLib.site.cases import SiteCase
@@ -38,6 +40,7 @@ class DataCase:
     sha256: Mapping[str, str] | None = None
     held_out: bool = False
     set_apart: bool = False  # held out by a person's decision, not by chance
+    label_map: LabelMap | None = None  # what the values mean; files with names are translated by them
     translation: Mapping[int, int] | None = None  # of the values in the files; ``values`` are translated already
     aligned: bool = True
 
@@ -47,7 +50,7 @@ class DataCase:
 
     def reference(self) -> dict[str, Labels]:
         """The labels as uint16. Raises what reading them raises."""
-        return {name: self._translated(*read_labels(path)) for name, path in self.labels.items()}
+        return {name: self._translated(*read_labels(path, self.label_map)) for name, path in self.labels.items()}
 
     def _translated(self, labels: np.ndarray, grid: Grid) -> Labels:
         if not self.translation:
@@ -58,10 +61,14 @@ class DataCase:
         return table[labels], grid
 
 
-def read_labels(path: Path) -> Labels:
-    """Label values (K, J, I) as uint16, and their grid."""
-    array, grid, _ = read_segmentation(path)
-    return np.rint(array).astype(np.uint16), grid
+def read_labels(path: Path, label_map: LabelMap | None = None) -> Labels:
+    """Label values (K, J, I) as uint16, and their grid; where the file has names, in the values of ``label_map``.
+
+    Raises what reading raises; LabelError ``unknown-label`` for a structure that the label map does not have.
+    """
+    array, grid, own = read_segmentation(path)
+    labels = np.rint(array).astype(np.uint16)
+    return (in_values_of(labels, own, label_map, str(path)) if label_map else labels), grid
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,7 @@ def _data_case(case: SiteCase, bundle: Bundle, mapping: LabelMapping) -> DataCas
         scans={name: case.volumes[modality] for modality, name in names.items()},
         labels={name: case.labels[modality] for modality, name in names.items() if modality in case.labels},
         values=mapping.site.values,
+        label_map=mapping.site,
         revision=case.revision,
         sha256=case.sha256,
         held_out=case.split == "held-out",
@@ -226,7 +234,7 @@ def _checked_labels(case: DataCase, modality: str, path: Path) -> _CheckedLabels
     if damages:
         return _CheckedLabels(damages)
     try:
-        labels, grid = read_labels(path)
+        labels, grid = read_labels(path, case.label_map)
         beside = case.scans[modality].is_file() and not grid.is_close(read_grid(case.scans[modality]))
     except CrossModalSegError as error:
         return _CheckedLabels((error.message,))

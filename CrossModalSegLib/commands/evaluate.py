@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         evaluation = score_files(args.prediction, args.reference, labels, args.tolerance, args.ignore)
         if staging is not None:
             staging.write_text(to_json(evaluation), encoding="utf-8")
+    for note in evaluation.notes:
+        print(f"warning[unmatched]: {note}", file=sys.stderr)
     if args.json == Path("-"):
         sys.stdout.write(to_json(evaluation))
         return 0

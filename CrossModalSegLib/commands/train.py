@@ -97,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.device", processes: "Processes") -> _Data:
     """Read all cases; say what was found."""
     from CrossModalSegLib.datasets.datalist import read_datalist
+    from CrossModalSegLib.training.label_files import DataReport
     from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
 
     datalist = read_datalist(args.data, config.modalities, args.root, config.modality_aliases)
@@ -109,12 +110,14 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
             f"{counted(len(label_map.structures), 'structure')}, {counted(config.training.iterations, 'iteration')} on {device}{several}",
             file=sys.stderr,
         )
-    training = build_source(datalist.training, config, label_map, device)
+    report = DataReport()
+    training = build_source(datalist.training, config, label_map, device, report)
     assert training is not None  # read_datalist refuses an empty list
-    validation = build_source(datalist.validation, config, label_map, device) if processes.writes else None
-    return _Data(
-        datalist, label_map, training, validation, build_unlabelled_source(datalist.unlabelled, config, label_map)
-    )
+    validation = build_source(datalist.validation, config, label_map, device, report) if processes.writes else None
+    unlabelled = build_unlabelled_source(datalist.unlabelled, config, label_map, report)
+    if processes.writes:
+        print("".join(f"{line}\n" for line in report.lines()), end="", file=sys.stderr)
+    return _Data(datalist, label_map, training, validation, unlabelled)
 
 
 def _train(

@@ -12,15 +12,16 @@ import SimpleITK as sitk
 from CrossModalSegLib.atomic import staged_file
 from CrossModalSegLib.errors import GeometryError, LabelError, OutputError
 from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.nrrd import read_nrrd_header
+from CrossModalSegLib.imaging.slicer_segments import BINARY, TERMINOLOGY_TAG, has_segments, merged, segments_in
+from CrossModalSegLib.imaging.stored_image import read_voxels
 from CrossModalSegLib.imaging.volume import read_image
-from CrossModalSegLib.labels import LabelMap, Structure, Terminology
+from CrossModalSegLib.labels import LabelMap
 
 SLICER_SUFFIX = ".seg.nrrd"
 NIFTI_SUFFIX = ".nii.gz"
 
 _NRRD_SUFFIXES = (".nrrd", ".nhdr")
-_TERMINOLOGY_TAG = "TerminologyEntry"
-_REPRESENTATION = "Binary labelmap"
 
 
 def write_segmentation(path: str | Path, labels: np.ndarray, grid: Grid, label_map: LabelMap) -> None:
@@ -52,16 +53,22 @@ def write_segmentation(path: str | Path, labels: np.ndarray, grid: Grid, label_m
 def read_segmentation(path: str | Path) -> tuple[np.ndarray, Grid, LabelMap | None]:
     """Label values (K, J, I) in the file's own type, their grid, and the label map where the file holds one.
 
-    Reads what ``write_segmentation`` writes, segmentations saved by 3D Slicer, and any label volume (no label map).
+    Reads what ``write_segmentation`` writes, segmentations saved by any version of 3D Slicer (`slicer_segments`), and any
+    label volume (no label map).
 
-    Raises what ``read_image`` raises; LabelError ``overlapping-segments`` where Slicer stored several layers because
-    segments overlap, ``bad-label-map`` or ``bad-terminology`` where the fields of the segments make no sense.
+    Raises what ``read_image`` raises, and what `slicer_segments` raises.
     """
     path = Path(path)
-    label_map = None
-    if path.is_file() and path.name.lower().endswith(_NRRD_SUFFIXES):
-        label_map = _label_map_in(path)
-    return *read_image(path), label_map
+    header = read_nrrd_header(path) if path.is_file() and path.name.lower().endswith(_NRRD_SUFFIXES) else None
+    if header is None or not has_segments(header.fields):
+        return *read_image(path), None
+    segments = segments_in(header.fields, header.components, path)
+    if header.dtype is None or len(header.sizes) != 3:
+        raise LabelError("bad-label-map", f"{path}: its layers are not 3D volumes", "save the segmentation again")
+    voxels = read_voxels(header)
+    layers = voxels if header.components > 1 else voxels[..., None]
+    labels, label_map = merged(layers, segments, path)
+    return labels, header.placement.grid(path, header.shape_ijk, None)[0], label_map
 
 
 def _check(labels: np.ndarray, grid: Grid, label_map: LabelMap) -> None:
@@ -85,8 +92,8 @@ def _slicer_fields(label_map: LabelMap, grid: Grid) -> dict[str, str]:
     # there would cut off all others.
     extent = " ".join(f"0 {size - 1}" for size in grid.shape_ijk)
     fields = {
-        "Segmentation_ContainedRepresentationNames": f"{_REPRESENTATION}|",
-        "Segmentation_MasterRepresentation": _REPRESENTATION,
+        "Segmentation_ContainedRepresentationNames": f"{BINARY}|",
+        "Segmentation_MasterRepresentation": BINARY,
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
     for number, structure in enumerate(label_map.structures):
@@ -101,50 +108,6 @@ def _slicer_fields(label_map: LabelMap, grid: Grid) -> dict[str, str]:
             "Extent": extent,
         }
         if structure.terminology:
-            segment["Tags"] = f"{_TERMINOLOGY_TAG}:{structure.terminology.slicer_tag()}|"
+            segment["Tags"] = f"{TERMINOLOGY_TAG}:{structure.terminology.slicer_tag()}|"
         fields |= {f"Segment{number}_{key}": value for key, value in segment.items()}
     return fields
-
-
-def _label_map_in(path: Path) -> LabelMap | None:
-    header = sitk.ImageFileReader()
-    header.SetFileName(str(path))
-    try:
-        header.ReadImageInformation()
-    except RuntimeError:
-        return None  # read_image meets the same error and says what it means
-    fields = {key: header.GetMetaData(key) for key in header.GetMetaDataKeys()}
-    if "Segment0_ID" not in fields:
-        return None
-    if header.GetNumberOfComponents() > 1:
-        raise LabelError(
-            "overlapping-segments",
-            f"{path} has segments that overlap, in {header.GetNumberOfComponents()} layers",
-            "a voxel can have one label: remove the overlap in the Segment Editor",
-        )
-    return _label_map_from(fields, path)
-
-
-def _label_map_from(fields: dict[str, str], path: Path) -> LabelMap:
-    structures: list[Structure] = []
-    while f"Segment{len(structures)}_ID" in fields:
-        prefix = f"Segment{len(structures)}_"
-        try:
-            structures.append(
-                _structure({k.removeprefix(prefix): v for k, v in fields.items() if k.startswith(prefix)})
-            )
-        except (KeyError, ValueError) as error:
-            raise LabelError("bad-label-map", f"{path}: {prefix}*: {error}", "save the segmentation again") from error
-    return LabelMap(tuple(structures))
-
-
-def _structure(segment: dict[str, str]) -> Structure:
-    red, green, blue = (round(float(part) * 255) for part in segment["Color"].split())
-    tags = dict(tag.split(":", 1) for tag in segment.get("Tags", "").split("|") if ":" in tag)
-    entry = tags.get(_TERMINOLOGY_TAG)
-    return Structure(
-        value=int(segment["LabelValue"]),
-        name=segment.get("Name", segment["ID"]),
-        color=(red, green, blue),
-        terminology=Terminology.from_slicer_tag(entry) if entry else None,
-    )

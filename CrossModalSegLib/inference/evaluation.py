@@ -38,6 +38,7 @@ from scipy import ndimage
 from CrossModalSegLib.errors import GeometryError, InputError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.inference.label_matching import LabelledSide, Matched, matched, named
 from CrossModalSegLib.label_translation import LabelTranslation
 from CrossModalSegLib.labels import LARGEST_VALUE, LabelMap, Structure
 
@@ -46,7 +47,6 @@ Box = tuple[slice, ...]
 
 # A header's spacing of 1.00000012 mm means 1 mm: surfaces one such voxel apart are within a tolerance of 1 mm.
 HEADER_ROUNDING_MM = 1e-4
-GREY = (128, 128, 128)
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,15 @@ class MeanScores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of one file against another, and what they were measured with."""
+    """The scores of one file against another, and what they were measured with. ``notes`` say which structures of one side
+    have no counterpart on the other."""
 
     prediction: Path
     reference: Path
     tolerance_mm: float
     ignored_voxels: int
     scores: tuple[StructureScore, ...]
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -136,12 +138,14 @@ def score_files(
 ) -> Evaluation:
     """Score one segmentation file against another on the same grid (.seg.nrrd, .nrrd, .nii.gz, .mha).
 
+    Where both files have names (.seg.nrrd), structures are matched by name, whatever their values; elsewhere by value.
     Scored are the structures of the label map given or, with a translation, those it translates to; with neither, those
-    that the prediction's file describes, else those of the reference's, else every value found. Left out of the
+    that the prediction's file describes and what the reference holds beside them, else every value found. Left out of the
     comparison are voxels whose reference value is one of ``ignored_values`` or has no translation.
 
     Raises:
-        GeometryError ``grids-differ``, InputError ``not-labels`` or ``no-structure``, and what reading a file raises.
+        GeometryError ``grids-differ``, InputError ``not-labels`` or ``no-structure``, LabelError ``names-differ`` where
+        both files have names and share none, and what reading a file raises.
     """
     prediction, grid, prediction_map = _read_labels(Path(prediction_path))
     reference, reference_grid, reference_map = _read_labels(Path(reference_path))
@@ -150,11 +154,14 @@ def score_files(
     if isinstance(labels, LabelTranslation):
         reference, untranslated = labels.apply(reference)
         ignored |= untranslated
-        labels = _named(labels.values, prediction_map)
-    if labels is None:
-        labels = prediction_map or reference_map or _label_map_of(prediction, reference)
-    scores = evaluate(prediction, reference, grid, labels, tolerance_mm, ignored)
-    return Evaluation(Path(prediction_path), Path(reference_path), tolerance_mm, int(ignored.sum()), tuple(scores))
+        pair = Matched(prediction, reference, named(labels.values, prediction_map))
+    else:
+        pair = matched(LabelledSide(prediction, prediction_map), LabelledSide(reference, reference_map), labels)
+    scores = evaluate(pair.prediction, pair.reference, grid, pair.label_map, tolerance_mm, ignored)
+    ignored_voxels = int(ignored.sum())
+    return Evaluation(
+        Path(prediction_path), Path(reference_path), tolerance_mm, ignored_voxels, tuple(scores), pair.notes
+    )
 
 
 def to_json(evaluation: Evaluation) -> str:
@@ -164,6 +171,7 @@ def to_json(evaluation: Evaluation) -> str:
         "reference": str(evaluation.reference),
         "tolerance_mm": evaluation.tolerance_mm,
         "ignored_voxels": evaluation.ignored_voxels,
+        "notes": list(evaluation.notes),
         "mean": _without_nan(asdict(mean_scores(evaluation.scores))),
         "structures": [_without_nan(asdict(score)) for score in evaluation.scores],
     }
@@ -272,22 +280,6 @@ def _in_words(grid: Grid) -> str:
     size = " x ".join(str(length) for length in grid.shape_kji[::-1])
     affine = np.round(grid.ijk_to_ras[:3], 3).tolist()
     return f"{size} voxels and IJK-to-RAS {affine}"
-
-
-def _label_map_of(prediction: np.ndarray, reference: np.ndarray) -> LabelMap:
-    """A label map of every value found on either side."""
-    values = sorted({*np.unique(prediction).tolist(), *np.unique(reference).tolist()} - {0})
-    if not values:
-        raise InputError(
-            "no-structure", "prediction and reference are both empty", "check that these are the right files"
-        )
-    return _named(values, None)
-
-
-def _named(values: Sequence[int], label_map: LabelMap | None) -> LabelMap:
-    """A label map of ``values``, named as in ``label_map`` where that has them."""
-    known = {structure.value: structure for structure in label_map.structures} if label_map else {}
-    return LabelMap(tuple(known.get(value, Structure(value, f"label {value}", GREY)) for value in values))
 
 
 def _cells(scores: StructureScore | MeanScores) -> tuple[str, str, str]:

@@ -9,14 +9,14 @@ import numpy as np
 
 from CrossModalSegLib.datasets.datalist import LAYOUTS, Entry, read_datalist
 from CrossModalSegLib.datasets.layout import images_in
-from CrossModalSegLib.errors import DataError, LabelError
+from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.imaging.dicom import Series, Source, series_of
 from CrossModalSegLib.imaging.dicom_tree import scan_tree
 from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
 from CrossModalSegLib.imaging.resampling import even_labels
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_volume
-from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.label_translation import in_values_of
 from CrossModalSegLib.plurals import counted, some_of
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.folder import SiteFacts
@@ -51,7 +51,7 @@ class FoundCase:
         shared = len(set(self.labels.values())) < len(self.labels)
         for modality, path in self.labels.items():
             array, grid, own = read_segmentation(path)
-            array = _in_values_of(site.label_map, _whole_numbers(array), own)
+            array = in_values_of(_whole_numbers(array), own, site.label_map, str(path))
             if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
                 array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
             labels[modality] = (array, grid)
@@ -141,21 +141,6 @@ def _whole_numbers(array: np.ndarray) -> np.ndarray:
         return array
     rounded = np.rint(array)
     return rounded.astype(np.int64) if np.array_equal(rounded, array) else array
-
-
-def _in_values_of(label_map: LabelMap, array: np.ndarray, own: LabelMap | None) -> np.ndarray:
-    """Label values of the site, where the file's own structures have the same names under other values."""
-    if own is None:
-        return array
-    translated = np.zeros(array.shape, np.uint16)
-    for value in np.unique(array[array > 0]).tolist():
-        name = own.by_value(value).name
-        try:
-            translated[array == value] = label_map.by_name(name).value
-        except LabelError as error:
-            what = f"segment {name!r} is no structure of the site"
-            raise LabelError("unknown-label", what, error.hint) from error
-    return translated
 
 
 def _dicom_cases(found: Sequence[Series], modalities: Sequence[str]) -> list[FoundCase]:

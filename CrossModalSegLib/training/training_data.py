@@ -1,7 +1,7 @@
 """From a datalist to sample sources: real cases are brought onto their model grids, label maps are made ready."""
 
 import colorsys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,12 @@ from CrossModalSegLib.datasets.datalist import Entry
 from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.imaging.geometry import world_grid_of
 from CrossModalSegLib.imaging.grid import Grid
-from CrossModalSegLib.imaging.ground_slices import is_ground, read_ground
 from CrossModalSegLib.imaging.resampling import resample_labels
-from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 from CrossModalSegLib.synthesis.synthesis import PairSynthesizer
 from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.label_files import DataReport, common_label_map, read_facts, read_label_file
 from CrossModalSegLib.training.sources import CaseSource, MixedSource, SampleSource, SynthesisSource, UnlabelledSource
 from CrossModalSegLib.training.training_case import TrainingCase, training_case
 
@@ -25,9 +24,9 @@ MOST_LABELS = 255  # labels and channels are uint8 while training
 
 
 def choose_label_map(config: TrainingConfig, entries: Sequence[Entry]) -> LabelMap:
-    """The configured label map, or one made from the values that occur in the cases' labels.
+    """The configured label map, or one made from the names, or else the values, that occur in the cases' labels.
 
-    Raises LabelError, ConfigError ``no-labels`` or ``too-many-labels``.
+    Raises LabelError, DataError ``labels-ambiguous``, ConfigError ``no-labels`` or ``too-many-labels``.
     """
     label_map = _configured(config.label_map) if config.label_map else _label_map_of(entries)
     if len(label_map.structures) > MOST_LABELS:
@@ -42,22 +41,31 @@ def _configured(name: str) -> LabelMap:
 
 
 def _label_map_of(entries: Sequence[Entry]) -> LabelMap:
-    values = sorted(_values(path for entry in entries for path in entry.labels.values()) - {0})
-    if not values:
+    files = read_facts(path for entry in entries for path in entry.labels.values())
+    common = common_label_map(files)
+    named = common.structures if common else ()
+    present = {file.value_in(common, value) for file in files for value in file.present}
+    if not present:
         raise ConfigError("no-labels", "the training cases have no labelled voxel", "check the label files")
-    colors = [colorsys.hsv_to_rgb(n * 0.618 % 1, 0.65, 0.95) for n in range(len(values))]
-    return LabelMap(
-        tuple(
-            Structure(value, f"label {value}", (round(255 * r), round(255 * g), round(255 * b)))
-            for value, (r, g, b) in zip(values, colors, strict=True)
-        )
+    nameless = sorted(present - {one.value for one in named})
+    colors = [colorsys.hsv_to_rgb(n * 0.618 % 1, 0.65, 0.95) for n in range(len(nameless))]
+    others = (
+        Structure(value, f"label {value}", (round(255 * r), round(255 * g), round(255 * b)))
+        for value, (r, g, b) in zip(nameless, colors, strict=True)
     )
+    return LabelMap((*(one for one in named if one.value in present), *others))
 
 
 def build_source(
-    entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, device: torch.device
+    entries: Sequence[Entry],
+    config: TrainingConfig,
+    label_map: LabelMap,
+    device: torch.device,
+    report: DataReport | None = None,
 ) -> SampleSource | None:
     """One source over all entries; None where there are none. Real and synthetic samples alternate where both exist.
+
+    ``report`` is told what was found out about the files.
 
     Raises DataError ``no-labels`` (names the label maps without any structure) or ``too-many-labels``, and what reading
     the files raises.
@@ -65,28 +73,34 @@ def build_source(
     maps = [entry for entry in entries if not entry.volumes]
     cases = [entry for entry in entries if entry.volumes]
     sources: list[SampleSource] = []
+    report = report or DataReport()
     if maps:
         sources.append(_synthesis(maps, config, label_map, device))
     if cases:
-        sources.append(CaseSource([_case(entry, config, label_map) for entry in cases], config))
+        sources.append(CaseSource([_case(entry, config, label_map, report) for entry in cases], config))
     if len(sources) > 1:
         return MixedSource(sources)
     return sources[0] if sources else None
 
 
 def build_unlabelled_source(
-    entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap
+    entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, report: DataReport | None = None
 ) -> UnlabelledSource | None:
     """The source of unlabelled samples; None where there are no such entries, or none are asked for."""
     if not entries or config.semi_supervised.batch == 0:
         return None
-    return UnlabelledSource([_case(entry, config, label_map) for entry in entries], config)
+    report = report or DataReport()
+    return UnlabelledSource([_case(entry, config, label_map, report) for entry in entries], config)
 
 
-def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap) -> TrainingCase:
+def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap, report: DataReport) -> TrainingCase:
     slots = {config.modalities.index(name): name for name in entry.volumes}
     volumes = {slot: read_volume(entry.volumes[name], name) for slot, name in slots.items()}
-    labels = {slot: read_labels(entry.labels[name]) for slot, name in slots.items() if name in entry.labels}
+    report.findings += [finding for volume in volumes.values() for finding in volume.findings]
+    wanted = {slot: entry.labels[name] for slot, name in slots.items() if name in entry.labels}
+    files = {path: read_label_file(path) for path in wanted.values()}
+    values = {path: file.in_values_of(label_map, report) for path, file in files.items()}
+    labels = {slot: (values[path], files[path].grid) for slot, path in wanted.items()}
     return training_case(volumes, labels, label_map.channels, config.spacing, entry.aligned)
 
 
@@ -94,12 +108,14 @@ def _synthesis(
     entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, device: torch.device
 ) -> SynthesisSource:
     paths = [next(iter(entry.labels.values())) for entry in entries]
-    values = sorted(_values(paths) | {0})
+    facts = read_facts(paths)
+    common = common_label_map(facts, label_map)
+    values = sorted({0, *(file.value_in(common, value) for file in facts for value in file.present)})
     if len(values) > MOST_LABELS + 1:
         raise DataError("too-many-labels", f"{len(values)} values in the label maps", "merge some of them in the files")
     synthesizer = PairSynthesizer(config.synthesis, values, label_map.channels, config.modalities, config.rules, device)
     wanted = [value for value, channel in zip(values, synthesizer.target.tolist(), strict=True) if channel]
-    arrays = [world_aligned(*read_labels(path)) for path in paths]
+    arrays = [_world_aligned_file(path, common) for path in paths]
     empty = [str(path) for path, (array, _) in zip(paths, arrays, strict=True) if not np.isin(array, wanted).any()]
     if empty:
         raise DataError("no-labels", f"nothing to segment in {', '.join(empty)}", "remove them from the training data")
@@ -107,9 +123,9 @@ def _synthesis(
     return SynthesisSource(synthesizer, maps, config.patch, config.spacing)
 
 
-def read_labels(path: Path) -> tuple[np.ndarray, Grid]:
-    """Label values (K, J, I) and their grid, from a file or from a folder of slices beside a DICOM series."""
-    return read_ground(path) if is_ground(path) else read_segmentation(path)[:2]
+def _world_aligned_file(path: Path, common: LabelMap | None) -> tuple[np.ndarray, float]:
+    file = read_label_file(path)
+    return world_aligned(file.in_values_of(common, DataReport()) if common else file.labels, file.grid)
 
 
 def world_aligned(labels: np.ndarray, grid: Grid) -> tuple[np.ndarray, float]:
@@ -117,10 +133,3 @@ def world_aligned(labels: np.ndarray, grid: Grid) -> tuple[np.ndarray, float]:
     spacing = min(grid.spacing_ijk)
     integers = np.rint(labels).astype(np.int32)
     return resample_labels(integers, grid, world_grid_of(grid, spacing)), spacing
-
-
-def _values(paths: Iterable[Path]) -> set[int]:
-    found: set[int] = set()
-    for path in set(paths):
-        found |= set(np.unique(np.rint(read_labels(path)[0])).astype(int).tolist())
-    return found

@@ -152,6 +152,54 @@ def test_without_labels_the_structures_of_the_prediction_file_are_scored(tmp_pat
     assert evaluation.scores[0].hd95_mm == pytest.approx(3.0)
 
 
+def named(**values: int) -> LabelMap:
+    return LabelMap(tuple(Structure(value, name, (1, 2, 3)) for name, value in values.items()))
+
+
+def test_structures_of_the_same_name_are_compared_whatever_their_values(tmp_path):
+    labels = np.where(cube(1), 1, np.where(cube(4), 2, 0))
+    write_segmentation(tmp_path / "p.seg.nrrd", labels, GRID, named(left=1, right=2))
+    write_segmentation(tmp_path / "r.seg.nrrd", np.choose(labels, [0, 9, 1]), GRID, named(Right=1, left=9))
+    evaluation = score_files(tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd")
+    assert [(one.value, one.name, one.dice) for one in evaluation.scores] == [(1, "left", 1.0), (2, "right", 1.0)]
+    assert evaluation.notes == ()
+    given = score_files(tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd", named(right=40, left=50))
+    assert [(one.value, one.name, one.dice) for one in given.scores] == [(40, "right", 1.0), (50, "left", 1.0)]
+
+
+def test_structures_that_one_side_alone_names_are_scored_and_told(tmp_path, capsys):
+    write_segmentation(tmp_path / "p.seg.nrrd", np.where(cube(1), 1, 0), GRID, named(liver=1, spleen=2))
+    reference = np.where(cube(1), 2, np.where(cube(4), 1, 0))
+    write_segmentation(tmp_path / "r.seg.nrrd", reference, GRID, named(tumour=1, liver=2))
+    evaluation = score_files(tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd")
+    rules = {one.name: (one.dice, one.rule) for one in evaluation.scores}
+    assert rules["liver"] == (1.0, "in-both")
+    assert rules["tumour"] == (0.0, "only-in-reference")
+    assert rules["spleen"][1] == "in-neither"
+    assert (
+        main(["evaluate", "--prediction", str(tmp_path / "p.seg.nrrd"), "--reference", str(tmp_path / "r.seg.nrrd")])
+        == 0
+    )
+    told = capsys.readouterr().err
+    assert "warning[unmatched]: the prediction's file does not name 'tumour'" in told
+    assert "warning[unmatched]: the reference's file does not name 'spleen'" in told
+
+
+def test_files_that_share_no_name_are_refused(tmp_path):
+    write_segmentation(tmp_path / "p.seg.nrrd", cube(value=1), GRID, named(liver=1))
+    write_segmentation(tmp_path / "r.seg.nrrd", cube(value=1), GRID, named(Leber=1))
+    with pytest.raises(LabelError, match=r"names-differ.*Leber.*liver"):
+        score_files(tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd")
+
+
+def test_values_without_names_that_are_not_scored_are_told(tmp_path):
+    write_segmentation(tmp_path / "p.seg.nrrd", cube(), GRID, CUBE)
+    write_volume(tmp_path / "r.nii.gz", np.where(cube(), 7, np.where(cube(4), 99, 0)).astype(np.uint8), GRID)
+    evaluation = score_files(tmp_path / "p.seg.nrrd", tmp_path / "r.nii.gz")
+    assert evaluation.notes == ("the reference holds 99, which is not scored and counts as background",)
+    assert json.loads(to_json(evaluation))["notes"] == list(evaluation.notes)
+
+
 def test_plain_label_volumes_are_scored_by_every_value_found_except_the_ignored(tmp_path):
     reference = cube() + np.where(cube(first_slice=5), 3, 0)
     write_volume(tmp_path / "prediction.nrrd", cube().astype(np.float32), GRID)

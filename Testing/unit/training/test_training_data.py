@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from CrossModalSegLib.datasets.datalist import read_datalist
-from CrossModalSegLib.errors import ConfigError, DataError
+from CrossModalSegLib.errors import ConfigError, DataError, LabelError
+from CrossModalSegLib.imaging.segmentation_io import write_segmentation
 from CrossModalSegLib.imaging.volume import write_volume
+from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.label_files import DataReport
 from CrossModalSegLib.training.sources import CaseSource, MixedSource, SynthesisSource, UnlabelledSource
 from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
 from Testing.ball_case import CONFIG, CPU, ball, equal, scans, with_semi, with_synthesis
@@ -127,3 +130,85 @@ def test_more_labels_than_a_byte_holds_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="299") as caught:
         built(tmp_path)
     assert caught.value.code == "too-many-labels"
+
+
+def write_named(path: Path, inside: int, outside: int, **names: int) -> None:
+    """As `write_map`, as a .seg.nrrd with names."""
+    grid = grid_around((0, 0, 0), (24, 24, 24), (2, 2, 2))
+    planted = ball(points_of(grid)) > 0
+    label_map = LabelMap(tuple(Structure(value, name, (9, 9, 9)) for name, value in names.items()))
+    write_segmentation(path, np.where(planted, inside, outside), grid, label_map)
+
+
+def write_named_case(folder: Path, inside: int, outside: int, **names: int) -> None:
+    write_case(folder)
+    for name in "AB":
+        (folder / f"label_{name}.nii.gz").unlink()
+    write_named(folder / "label.seg.nrrd", inside, outside, **names)
+
+
+def planted(source: CaseSource, case: int, channel: int) -> int:
+    return int((source.cases[case].labels == channel).sum())
+
+
+def test_names_decide_where_annotators_have_numbered_structures_differently(tmp_path):
+    write_named_case(tmp_path / "one", 1, 2, ball=1, around=2)
+    write_named_case(tmp_path / "two", 2, 1, around=1, Ball=2)
+    label_map, source = built(tmp_path)
+    assert {one.name: one.value for one in label_map.structures} == {"ball": 1, "around": 2}
+    assert planted(source, 0, 1) == planted(source, 1, 1) > 0
+    assert planted(source, 0, 2) == planted(source, 1, 2) > planted(source, 0, 1)
+
+
+def test_a_name_whose_value_is_taken_gets_another(tmp_path):
+    write_named_case(tmp_path / "one", 1, 0, ball=1)
+    write_named_case(tmp_path / "two", 1, 0, cube=1)
+    label_map, source = built(tmp_path)
+    assert {one.name: one.value for one in label_map.structures} == {"ball": 1, "cube": 2}
+    assert planted(source, 0, 1) == planted(source, 1, 2) > 0
+    assert planted(source, 0, 2) == planted(source, 1, 1) == 0
+
+
+def test_label_maps_to_synthesise_from_are_matched_by_name_as_well(tmp_path):
+    write_named(tmp_path / "a.seg.nrrd", 1, 2, ball=1, around=2)
+    write_named(tmp_path / "b.seg.nrrd", 2, 1, around=1, ball=2)
+    label_map, source = built(tmp_path)
+    assert {one.name: one.value for one in label_map.structures} == {"ball": 1, "around": 2}
+    counts = [[int((labels == value).sum()) for value in (1, 2)] for labels in stored_maps(source)]
+    assert counts[0] == counts[1]
+    assert counts[0][0] != counts[0][1]
+
+
+def stored_maps(source: SynthesisSource) -> list[torch.Tensor]:
+    return [torch.tensor(source.synthesizer.values)[one.array.long()] for one in source.maps]
+
+
+def test_names_and_values_that_contradict_each_other_are_refused(tmp_path):
+    write_named_case(tmp_path / "one", 1, 2, ball=1, around=2)
+    write_named_case(tmp_path / "two", 2, 1, around=1, ball=2)
+    write_case(tmp_path / "three")
+    write_named_case(tmp_path / "first, kept for validation", 1, 2, ball=1, around=2)
+    with pytest.raises(DataError, match="labels-ambiguous"):
+        built(tmp_path)
+
+
+def test_what_the_configured_label_map_does_not_have_is_told(tmp_path):
+    write_named_case(tmp_path / "one", 3, 2, ball=3, tumour=2)
+    write_case(tmp_path / "two")
+    (tmp_path / "own.json").write_text('{"structures": [{"value": 8, "name": "ball", "color": [1, 2, 3]}]}')
+    config = replace(CONFIG, label_map=str(tmp_path / "own.json"))
+    entries = read_datalist(tmp_path, config.modalities).training
+    label_map, report = choose_label_map(config, entries), DataReport()
+    source = build_source(entries, config, label_map, CPU, report)
+    assert planted(source, 0, 1) > 0
+    assert planted(source, 1, 1) == 0
+    (line,) = report.lines()
+    assert "'tumour' (in 1 label file)" in line
+    assert "label 7 (in 2 label files)" in line
+
+
+def test_label_files_that_name_nothing_of_the_label_map_are_refused(tmp_path):
+    write_named_case(tmp_path / "one", 3, 2, Kugel=3, drumherum=2)
+    (tmp_path / "own.json").write_text('{"structures": [{"value": 3, "name": "ball", "color": [1, 2, 3]}]}')
+    with pytest.raises(LabelError, match=r"names-differ.*Kugel"):
+        built(tmp_path, replace(CONFIG, label_map=str(tmp_path / "own.json")))

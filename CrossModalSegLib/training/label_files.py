@@ -1,0 +1,109 @@
+"""Label files of a training: all in the values of one label map, by name where a file has names, else by value."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from CrossModalSegLib.errors import DataError, LabelError
+from CrossModalSegLib.imaging.finding import Finding
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.ground_slices import is_ground, read_ground
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.label_translation import by_names, joined
+from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.plurals import counted, some_of
+
+
+@dataclass
+class DataReport:
+    """What was found out while the data were read. ``unmatched`` counts, by what the label files call it, in how many of
+    them there are structures that the model does not learn."""
+
+    unmatched: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """In words, for a person."""
+        lines = [str(finding) for finding in self.findings if finding.severity == "warning"]
+        if self.unmatched:
+            listed = [f"{name} (in {counted(number, 'label file')})" for name, number in self.unmatched.most_common()]
+            lines.append(f"warning[unmatched]: not in the label map, counted as background: {some_of(listed, 10)}")
+        return lines
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """Of a label file, its own label map, where it has one, and the values that occur, without background."""
+
+    path: Path
+    own: LabelMap | None
+    present: tuple[int, ...]
+
+    def value_in(self, common: LabelMap | None, value: int) -> int:
+        """What a value of the file is among the structures of `common_label_map`."""
+        return common.by_name(self.own.by_value(value).name).value if common and self.own else value
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFile:
+    """Label values (K, J, I) int32 as a file stores them, their grid, and its own label map, where it has one."""
+
+    path: Path
+    labels: np.ndarray
+    grid: Grid
+    own: LabelMap | None
+
+    @cached_property
+    def facts(self) -> LabelFacts:
+        return LabelFacts(self.path, self.own, tuple(int(value) for value in np.unique(self.labels) if value))
+
+    def in_values_of(self, label_map: LabelMap, report: DataReport) -> np.ndarray:
+        """The labels in values of ``label_map``; what it does not have is 0 where it has a name, and is told.
+
+        Raises LabelError ``names-differ`` where the file has names, and none that the label map has.
+        """
+        if self.own is None:
+            report.unmatched.update(f"label {value}" for value in self.facts.present if value not in label_map.channels)
+            return self.labels
+        found = by_names(self.labels, self.own, label_map)
+        if found.missing and len(found.missing) == len(self.facts.present):
+            names = (some_of([one.name for one in each]) for each in (found.missing, label_map.structures))
+            what = "{}: its segments ({}) are none of the structures ({})".format(self.path, *names)
+            raise LabelError("names-differ", what, "rename the segments, or the structures of the label map")
+        report.unmatched.update(repr(one.name) for one in found.missing)
+        return found.labels.astype(np.int32)
+
+
+def read_label_file(path: Path) -> LabelFile:
+    """A label file, or a folder of slices beside a DICOM series. Raises what reading raises."""
+    labels, grid, own = (*read_ground(path), None) if is_ground(path) else read_segmentation(path)
+    return LabelFile(path, np.rint(labels).astype(np.int32), grid, own)
+
+
+def common_label_map(files: Sequence[LabelFacts], first: LabelMap | None = None) -> LabelMap | None:
+    """The structures that files with names name, after those of ``first``; None where no file has names.
+
+    Raises DataError ``labels-ambiguous`` where two names share a value and other files have no names: nobody could say which
+    of the two their values are.
+    """
+    maps = [file.own for file in files if file.own is not None]
+    if not maps:
+        return None
+    common = joined([first, *maps] if first else maps)
+    nameless = [file.path.name for file in files if file.own is None]
+    renumbered = [one.name for each in maps for one in each.structures if common.by_name(one.name).value != one.value]
+    if nameless and renumbered:
+        what = f"{some_of(sorted(set(renumbered)))} has several values, and {some_of(nameless)} only values, no names"
+        raise DataError(
+            "labels-ambiguous", what, "save all label files with names (.seg.nrrd), or with the same values"
+        )
+    return common
+
+
+def read_facts(paths: Iterable[Path]) -> list[LabelFacts]:
+    """Of each file once; one at a time, to spare memory."""
+    return [read_label_file(path).facts for path in dict.fromkeys(paths)]
