@@ -150,7 +150,7 @@ def read_bundle(folder: str | Path) -> Bundle:
     """
     folder = Path(folder).resolve()
     try:
-        metadata = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"))
+        metadata = json.loads((folder / METADATA_FILE).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except PermissionError as error:
         raise read_error(f"bundle {folder}, {METADATA_FILE}", error, BundleError) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -252,6 +252,10 @@ def _locator(settings: Mapping[str, Any] | None) -> LocatorSettings | None:
     k, j, i = settings["patch_size"]
     lengths = {name: float(settings[name]) for name in ("spacing_mm", "margin_mm", "reach_mm")}
     return LocatorSettings(network=settings["network"], patch_size=(k, j, i), **lengths)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _find(name_or_folder: str | Path, search_path: Sequence[Path] | None) -> Path:

@@ -6,7 +6,6 @@ part; the section says all that segmenting needs: modalities, label map, grid, i
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -30,6 +29,7 @@ _REQUIRED_BY_MONAI = (
     "task", "description", "authors", "copyright", "network_data_format",
 )  # fmt: skip
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")  # modality names become parts of file names
+_LARGEST_NUMBER = 1e6  # of voxels or millimetres
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -136,10 +136,23 @@ def metadata_problems(metadata: Any, hashed: bool = True) -> list[str]:
     if not isinstance(metadata, dict) or not isinstance(metadata.get(SECTION), dict):
         return [f'no section "{SECTION}"']
     problems = [f'no "{key}"' for key in _REQUIRED_BY_MONAI if key not in metadata]
+    if not isinstance(metadata.get("version"), str):
+        problems.append(f"version {metadata.get('version')!r} is no text")
+    if not _is_text_of_characters(metadata):
+        problems.append("it holds halves of characters, which no file can hold")
     problems += _section_problems(metadata[SECTION])
     if hashed:
         problems += _hash_problems(metadata[SECTION].get("sha256"))
     return problems
+
+
+def _is_text_of_characters(content: Any) -> bool:
+    """Whether all text can be written as UTF-8; JSON can name the halves of which UTF-16 makes characters."""
+    try:
+        json.dumps(content, ensure_ascii=False, default=str).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _section_problems(section: dict[str, Any]) -> Iterator[str]:
@@ -198,7 +211,7 @@ def _alias_problems(modalities: Any, aliases: Any) -> Iterator[str]:
         for names in aliases.values()
     ):
         yield f"modality_aliases {aliases} are not lists of names"
-    elif isinstance(modalities, list) and not set(aliases) <= set(modalities):
+    elif _is_list_of(str, modalities, length=2) and not set(aliases) <= set(modalities):
         yield f"modality_aliases {list(aliases)} are of modalities that are not in {modalities}"
 
 
@@ -235,7 +248,7 @@ def _is_list_of(kind: Any, items: Any, length: int, positive: bool = False) -> b
         return False
     if not all(isinstance(item, kind) and not isinstance(item, bool) for item in items):
         return False
-    return not positive or all(math.isfinite(item) and item > 0 for item in items)
+    return not positive or all(0 < item <= _LARGEST_NUMBER for item in items)
 
 
 def _network_data_format(

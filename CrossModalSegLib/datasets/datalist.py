@@ -115,6 +115,14 @@ def _folder_entries(folder: Path) -> Items:
     return {"training": cases}
 
 
+def _missing(file: Path) -> str:
+    """Why a file is not there; "" where it is."""
+    try:
+        return "" if file.exists() else f"no such file {file}"
+    except OSError as error:  # no right to look, or a name that is too long
+        return f"{file}: {error.strerror}"
+
+
 def _stem(name: str) -> str:
     stem = next(name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix))
     return "label" if stem == "labels" else stem
@@ -137,7 +145,7 @@ def _entry(item: Any, base: Path, modalities: Sequence[str], where: str, problem
     known = {*modalities, "label", *(f"label_{name}" for name in modalities)}
     problems += [f'{where}: unknown name "{name}"' for name in paths if name not in known]
     files = {name: whole_of(path) if name in modalities else path for name, path in paths.items()}
-    problems += [f"{where}: no such file {file}" for file in files.values() if not file.exists()]
+    problems += [f"{where}: {reason}" for file in files.values() if (reason := _missing(file))]
     if "aligned" not in item:  # each scan was labelled by itself: the patient may have moved in between
         aligned = len(set(labels.values())) < 2
     return Entry(volumes, labels, bool(aligned))

@@ -1,5 +1,6 @@
 """Zip files from anywhere: unpacked only where nothing in them leads out of the folder or is larger than allowed."""
 
+import errno
 import stat
 import zipfile
 import zlib
@@ -30,6 +31,10 @@ def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
     except FileNotFoundError as error:
         raise InputError("unreadable", f"{path.name} does not exist", "give the path of a zip file") from error
     except OSError as error:
+        if error.errno == errno.EINVAL and error.filename is None:  # it is said to begin before the file does
+            raise InputError(
+                "unreadable", f"{path.name} cannot be unpacked: it is damaged", "pack it again as zip"
+            ) from error
         if error.filename == str(path):
             raise read_error(str(path), error) from error
         message = f"unpacking {path.name}: {error.strerror or error}"

@@ -24,6 +24,7 @@ from CrossModalSegLib.inference.model_input import ModelInput, prepare
 from CrossModalSegLib.inference.native_grid import restore
 from CrossModalSegLib.inference.sliding_window import Attempt, Report, Windows, predict
 from CrossModalSegLib.network import MODALITIES, CrossModalNetwork
+from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.preprocess import IntensityRule
 
 NOT_FOUND = "the anatomy was not found by the coarse pass, the whole scan was looked at"
@@ -139,11 +140,7 @@ def choose_device(name: str) -> torch.device:
 
 def load_network(bundle: Bundle) -> CrossModalNetwork:
     """The bundle's network with its weights, on the CPU. Raises BundleError ``bundle-network``."""
-    try:
-        network = CrossModalNetwork(**bundle.network)
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in bundle.read_weights().items()})
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise _unusable(bundle, f"weights do not fit the network: {error}") from error
+    network = _network_with(bundle, bundle.network, bundle.read_weights(), "the network")
     classes = network.heads[0].out_channels
     if classes != len(bundle.label_map.channels):
         raise _unusable(bundle, f"{classes} classes for {len(bundle.label_map.values)} structures and background")
@@ -152,18 +149,35 @@ def load_network(bundle: Bundle) -> CrossModalNetwork:
     return network
 
 
+def _network_with(
+    bundle: Bundle, arguments: Mapping[str, Any], arrays: Mapping[str, np.ndarray], what: str
+) -> CrossModalNetwork:
+    """A network of these constructor arguments and weights. Raises BundleError ``bundle-network``."""
+    weights = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    try:
+        with torch.device("meta"):  # no memory yet: what the bundle says may be anything
+            shapes = {name: tensor.shape for name, tensor in CrossModalNetwork(**arguments).state_dict().items()}
+    except Exception as error:  # the arguments come from outside, and torch raises anything for those it cannot use
+        raise _unusable(bundle, f"{what} cannot be made: {type(error).__name__} {error}") from error
+    wrong = sorted(name for name in shapes | weights if shapes.get(name) != _shape(weights.get(name)))
+    if wrong:
+        count = counted(len(wrong), "tensor")
+        raise _unusable(bundle, f"weights do not fit {what} in {count}, such as {wrong[0]}")
+    network = CrossModalNetwork(**arguments)
+    network.load_state_dict(weights)
+    return network
+
+
+def _shape(tensor: Tensor | None) -> torch.Size | None:
+    return None if tensor is None else tensor.shape
+
+
 def load_locator(bundle: Bundle) -> Locator | None:
     """The bundle's coarse network, on the CPU; None where it has none. Raises BundleError ``bundle-network``."""
     if bundle.locator is None:
         return None
     settings = bundle.locator
-    try:
-        network = CrossModalNetwork(**settings.network)
-        network.load_state_dict(
-            {name: torch.from_numpy(array) for name, array in bundle.read_weights(LOCATOR_FILE).items()}
-        )
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise _unusable(bundle, f"weights do not fit the locator: {error}") from error
+    network = _network_with(bundle, settings.network, bundle.read_weights(LOCATOR_FILE), "the locator")
     if network.heads[0].out_channels != 2 or any(size % network.stride for size in settings.patch_size):
         raise _unusable(bundle, f"the locator needs 2 classes and a patch_size in multiples of {network.stride}")
     return Locator(bundle, network, intensity_rules(bundle))
