@@ -185,7 +185,7 @@ def _locator_problems(locator: Any, hashes: Any) -> Iterator[str]:
         return
     for name in ("spacing_mm", "margin_mm", "reach_mm"):
         value = locator.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value <= _LARGEST_NUMBER):
             yield f"locator.{name} {value} is no length above 0"
     if not _is_list_of(int, locator.get("patch_size"), length=3, positive=True):
         yield f"locator.patch_size {locator.get('patch_size')} is not three integers above 0"
