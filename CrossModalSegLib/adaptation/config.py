@@ -29,7 +29,7 @@ AUGMENTATION = (
     "position_error", "rotation", "scaling", "shear", "elastic", "elastic_knots", "displacement_probability",
     "displacement", "displacement_rotation", "displacement_elastic", "single_probability", "bias", "noise", "gamma",
 )  # fmt: skip
-DEFAULTS = {"learning_rate": 5e-4, "weight_decay": 0.0, "warmup": 20, "decay": 0.4, "checkpoint_minutes": 1.0}
+DEFAULTS = {"learning_rate": 1e-3, "weight_decay": 0.0, "warmup": 20, "decay": 0.4, "checkpoint_minutes": 1.0}
 SETTABLE = ("training", "semi_supervised", "synthesis")
 
 

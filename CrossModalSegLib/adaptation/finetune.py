@@ -29,8 +29,8 @@ from CrossModalSegLib.adaptation.candidate import (
 )
 from CrossModalSegLib.adaptation.config import finetune_config_from
 from CrossModalSegLib.adaptation.frozen_cases import frozen_cases
-from CrossModalSegLib.adaptation.gate import Aim, PairedCase, falls_grossly, judge
-from CrossModalSegLib.adaptation.label_contradictions import confusion, exchanges, in_words, mutual
+from CrossModalSegLib.adaptation.gate import Aim, PairedCase, compare, falls_grossly, judge
+from CrossModalSegLib.adaptation.label_contradictions import confusion, exchanges, in_words, mutual, odd_cases
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
 from CrossModalSegLib.adaptation.plain_words import in_two_sentences
 from CrossModalSegLib.adaptation.plan import KNOWN, Plan, Schedule, known_in_words, taken_in_words
@@ -174,7 +174,9 @@ def aim_of(run: Finetuning, differences: Sequence[ProtocolDifference]) -> Aim:
 def doubts(run: Finetuning, judged: Sequence[PairedCase]) -> list[str]:
     """Why the evidence is thin, beyond what the scores show."""
     too_few = len({case.patient for case in judged}) < run.config.gate.fewest_patients
-    return [known_in_words(run.plan)] if too_few and run.plan.counts.get(KNOWN) else []
+    agreement = {case.id: change.parent for case in judged if (change := compare([case]).mean)}
+    known = [known_in_words(run.plan)] if too_few and run.plan.counts.get(KNOWN) else []
+    return [*known, *odd_cases(agreement)]
 
 
 # --- the candidate

@@ -7,12 +7,14 @@ other one lies on the first in turn, they were exchanged. One way alone is also 
 structure for another, and the corrections put that right.
 """
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 MARGIN = 0.1  # by which the Dice with the other structure must be above that with its own
+ODD = 0.6  # of the others' agreement with the parent: below it, something is wrong with a case, or with how it is read
 LEAST_DICE = 0.2  # with the other structure: below it, the two merely touch
 
 
@@ -70,6 +72,21 @@ def _reached(value: int, found: Sequence[Exchange]) -> set[int]:
         reached |= new
         new = {one.other for one in found if one.value in reached} - reached
     return reached
+
+
+def odd_cases(agreement: Mapping[str, float]) -> list[str]:
+    """One sentence per case whose corrections fit what the parent sees far worse than those of the others do: they may be
+    damaged, moved, or another patient's. ``agreement`` is the mean Dice of each case with the parent."""
+    sentences = []
+    for case, dice in agreement.items():
+        others = [one for name, one in agreement.items() if name != case]
+        usual = statistics.median(others) if others else 0.0
+        if dice < ODD * usual:
+            sentences.append(
+                f"the corrections of case {case} agree with the model by {dice:.2f}, those of the others by {usual:.2f}: "
+                "do they belong to this scan?"
+            )
+    return sentences
 
 
 def in_words(found: Sequence[Exchange], names: Mapping[int, str]) -> list[str]:

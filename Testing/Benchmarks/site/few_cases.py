@@ -31,9 +31,9 @@ from Testing.Benchmarks.site.table import KINDS, few_cases_lines
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Everything that is missing, then the table."""
-    args = parser().parse_args(argv)
+    args = new_scanner.placed(parser().parse_args(argv))
     torch.set_num_threads(args.threads)
-    split = split_of(args.data, args.output / "scans")
+    split = split_of(args.data, args.scans)
     base = new_scanner.make_base(split, args)
     tests = {kind: new_scanner.make_tests(split, kind, args) for kind in KINDS}
     new_scanner.score_base(base, tests, args.output)

@@ -4,7 +4,8 @@
 
 The base is trained on patients 1 to 40 of the hippocampus set (method/simulate.py makes the second contrast). The site is
 patients 41 to 140 as another scanner takes them (shift.py): 1, 2, 4 or 8 are corrected, the others have no labels. Scored
-are the last 40 patients, shifted, and unshifted to see what is forgotten: the base, supervised and semi-supervised
+are the last 40 patients, shifted, and unshifted to see what is forgotten (with ``--protocol``: "shifted" is the same scanner with
+labels that are consistently drawn otherwise): the base, supervised and semi-supervised
 fine-tuning with equal steps. Every row is kept in OUTPUT, so that the same command goes on where it was stopped.
 """
 
@@ -38,7 +39,8 @@ from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, split_o
 from Testing.Benchmarks.method.run import DATA, REPOSITORY
 from Testing.Benchmarks.method.scoring import LABELS
 from Testing.Benchmarks.site.files import data_case, mean_dice, write_case, write_row
-from Testing.Benchmarks.site.shift import on_own_grid, shifted
+from Testing.Benchmarks.site.protocol import PROTOCOLS, drawn
+from Testing.Benchmarks.site.shift import SHIFTS, on_own_grid, shifted
 from Testing.Benchmarks.site.table import scanner_lines
 
 OUTPUT = REPOSITORY / "runs" / "site" / "new-scanner"
@@ -50,9 +52,9 @@ CPU = torch.device("cpu")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Everything that is missing, then the table."""
-    args = parser().parse_args(argv)
+    args = placed(parser().parse_args(argv))
     torch.set_num_threads(args.threads)
-    split = split_of(args.data, args.output / "scans")
+    split = split_of(args.data, args.scans)
     base = make_base(split, args)
     tests = {kind: make_tests(split, kind, args) for kind in ("shifted", "unshifted")}
     score_base(base, tests, args.output)
@@ -73,6 +75,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, default=2)
     made.add_argument("--base-steps", type=int, default=1500)
     made.add_argument("--steps", type=int, default=250, help="of each fine-tuning")
+    made.add_argument("--shift", choices=SHIFTS, default="first", help="which other scanner; the last one is held out")
+    made.add_argument("--protocol", choices=PROTOCOLS, default="", help="the same scanner, but labels drawn otherwise")
     made.add_argument("--share", type=float, default=1.0, help="of the way from the base's weights to the trained")
     made.add_argument("--config", type=Path, help="settings of the fine-tuning, as for crossmodalseg finetune")
     made.add_argument("--threads", type=int, default=1)
@@ -80,21 +84,30 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def placed(args: argparse.Namespace) -> argparse.Namespace:
+    """All sites have one base and its scans; what belongs to another shift or protocol than the first has its own folder."""
+    args.scans, args.base_folder = args.output / "scans", args.output
+    other = args.protocol or ("" if args.shift == "first" else args.shift)
+    args.output = args.output / other if other else args.output
+    args.output.mkdir(parents=True, exist_ok=True)
+    return args
+
+
 def make_base(split: Split, args: argparse.Namespace) -> Bundle:
     """The base bundle with its frozen cases, trained now where it is not there."""
-    folder = args.output / "base"
+    folder = args.base_folder / "base"
     if folder.is_dir():
         return load_bundle(folder)
     config = read_config(CONFIG)
     config = replace(config, name="base", training=replace(config.training, iterations=args.base_steps))
     known = [_simulated(patient).case((0, 1), True, config.spacing) for patient in split.training[:BASE_PATIENTS]]
-    run = args.output / "base-run"
+    run = args.base_folder / "base-run"
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     network = build_network(config, len(CHANNELS))
     weights = train(config, len(CHANNELS), CaseSource(known, config), None, run, CPU, _silent, network=network)
     facts = {"data": "hippocampus, second modality simulated", "training cases": BASE_PATIENTS}
-    files = frozen(split.validation[:FROZEN], args.output)
+    files = frozen(split.validation[:FROZEN], args.base_folder)
     return publish_trained(folder, config, LABELS, weights, facts, [], more_files=files)
 
 
@@ -108,13 +121,15 @@ def frozen(patients: Sequence[Patient], output: Path) -> dict[str, bytes]:
     return files
 
 
-def scans_of(patient: Patient, kind: str) -> dict:
-    """Both scans of a patient with labels on their own grids, "shifted" or "unshifted"."""
+def scans_of(patient: Patient, kind: str, shift: str = "first", protocol: str = "") -> dict:
+    """Both scans of a patient with labels on their own grids, "shifted" or "unshifted"; as a site of another simulated
+    ``protocol`` draws them, where one is named."""
     _simulated(patient)
     scans = {"T1w": patient.first(), "SIM": patient.second("aligned")}
-    if kind == "shifted":
-        return {name: shifted(scan, name, patient.number) for name, scan in scans.items()}
-    return {name: on_own_grid(scan) for name, scan in scans.items()}
+    if kind == "shifted" and not protocol:
+        return {name: shifted(scan, name, patient.number, shift=shift) for name, scan in scans.items()}
+    found = {name: on_own_grid(scan) for name, scan in scans.items()}
+    return {name: drawn(scan, protocol) for name, scan in found.items()} if kind == "shifted" else found
 
 
 def _simulated(patient: Patient) -> Patient:
@@ -128,7 +143,7 @@ def make_tests(split: Split, kind: str, args: argparse.Namespace) -> list[DataCa
     for patient in split.test[-args.tests :]:
         folder = args.output / "tests" / kind / str(patient.number)
         if not folder.is_dir():
-            write_case(folder, scans_of(patient, kind), LABELS)
+            write_case(folder, scans_of(patient, kind, args.shift, args.protocol), LABELS)
         cases.append(data_case(folder, MODALITIES, LABELS.values))
     return cases
 
@@ -201,7 +216,7 @@ def make_site(split: Split, corrected: int, seed: int, args: argparse.Namespace)
     for number, patient in enumerate(ordered[: corrected + args.unlabelled]):
         if known.get(store.site().patient_hash(str(patient.number))) == (number < corrected):
             continue
-        scans = scans_of(patient, "shifted")
+        scans = scans_of(patient, "shifted", args.shift, args.protocol)
         volumes = {name: scan.volume for name, scan in scans.items()}
         labels = {name: (scan.labels, scan.label_grid) for name, scan in scans.items()} if number < corrected else {}
         case = CaseFiles(volumes, labels, LABELS, {"name": "base", "modalities": list(MODALITIES)}, str(patient.number))

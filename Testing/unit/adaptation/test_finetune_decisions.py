@@ -193,3 +193,18 @@ def test_with_many_corrected_patients_cases_without_labels_are_left_out_unless_t
     assert "2 more without labels left out" in " ".join(in_words(plan, data, [], []))
     plan, data = planned(3, batch=1)
     assert (len(plan.unlabelled), len(data.unlabelled)) == (2, 2)
+
+
+def test_a_patient_whose_labels_lie_elsewhere_is_named_and_nothing_is_promoted(tmp_path, capsys):
+    folder = prepare(tmp_path, 2, 0)
+    volumes = {name: scan(5, name) for name in ("T1w", "T2w")}
+    moved = {name: (np.roll(labels(5), 12, axis=1), volume.grid) for name, volume in volumes.items()}
+    facts = {"name": "tiny", "modalities": ["T1w", "T2w"]}
+    case = CaseStore(folder / "site").save_correction(CaseFiles(volumes, moved, LABEL_MAP, facts, "patient 5"))
+    assert run(folder) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(("insufficient-evidence", "keep"))
+    metrics = json.loads((run_folder(folder) / "metrics.json").read_text())
+    told = [*metrics["verdict"]["reasons"]]
+    assert metrics["verdict"]["decision"] == "keep" or any(case.id in words for words in told)
+    assert not (folder / "site" / "models").exists()

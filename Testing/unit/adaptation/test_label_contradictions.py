@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from CrossModalSegLib.adaptation.label_contradictions import Exchange, confusion, exchanges, in_words, mutual
+from CrossModalSegLib.adaptation.label_contradictions import (
+    Exchange,
+    confusion,
+    exchanges,
+    in_words,
+    mutual,
+    odd_cases,
+)
 
 VALUES, NAMES = (17, 300), {17: "left", 300: "right"}
 
@@ -57,3 +64,12 @@ def test_a_structure_labelled_by_another_s_name_is_told_one_way():
 def test_a_ring_of_structures_is_an_exchange_and_what_hangs_on_it_is_not():
     ring = [Exchange(value, other, ("a",), 1) for value, other in ((1, 2), (2, 3), (3, 1))]
     assert mutual([*ring, Exchange(4, 1, ("a",), 1)]) == ring
+
+
+def test_a_case_whose_corrections_fit_its_scan_far_worse_than_the_others_is_named():
+    (words,) = odd_cases({"a": 0.75, "b": 0.44, "c": 0.78, "d": 0.70})
+    assert words.startswith("the corrections of case b agree with the model by 0.44, those of the others by 0.75")
+    assert odd_cases({"a": 0.75, "b": 0.46, "c": 0.78, "d": 0.70}) == []
+    assert len(odd_cases({"a": 0.75, "b": 0.1})) == 1
+    assert odd_cases({"a": 0.1}) == odd_cases({}) == []
+    assert odd_cases({"a": 0.0, "b": 0.0}) == [], "a structure that the parent does not have"
