@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from CrossModalSegLib.atomic import staged_file
+    from CrossModalSegLib.imaging.finding import Finding
     from CrossModalSegLib.inference.evaluation import score_files, to_json, to_table
     from CrossModalSegLib.label_translation import read_labels
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         if staging is not None:
             staging.write_text(to_json(evaluation), encoding="utf-8")
     for note in evaluation.notes:
-        print(f"warning[unmatched]: {note}", file=sys.stderr)
+        print(Finding("warning", "unmatched", note, "rename the structures where they are the same"), file=sys.stderr)
     if args.json == Path("-"):
         sys.stdout.write(to_json(evaluation))
         return 0

@@ -31,7 +31,10 @@ class DataReport:
         lines = [str(finding) for finding in self.findings if finding.severity == "warning"]
         if self.unmatched:
             listed = [f"{name} (in {counted(number, 'label file')})" for name, number in self.unmatched.most_common()]
-            lines.append(f"warning[unmatched]: not in the label map, counted as background: {some_of(listed, 10)}")
+            what = f"not in the label map, counted as background: {some_of(listed, 10)}"
+            lines.append(
+                str(Finding("warning", "unmatched", what, "rename them where they are structures to be learnt"))
+            )
         return lines
 
 
