@@ -49,6 +49,8 @@ class CrossModalSegWidget(ScriptedLoadableModuleWidget):
         super().setup()
         self.logic = CrossModalSegLogic()
         self.panel = ModulePanel(self, self.logic.core, self.logic.getParameterNode, ensure_packages)
+        if self.parent.isEntered:  # Reload makes the panel anew while it is shown, and does not enter it
+            self.enter()
 
     def enter(self):
         self.panel.enter()

@@ -11,6 +11,7 @@ import numpy as np
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError
 from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegLib.protocol import Done, Event, Failed, Request
+from CrossModalSegUI.rendering import one_render
 from CrossModalSegUI.scene_io import export_volume, parent_transform_kind
 from CrossModalSegUI.temporary import new_temporary_folder
 from CrossModalSegUI.worker_client import WorkerClient
@@ -76,10 +77,11 @@ class AlignmentPreview:
     def undo(self) -> None:
         """Put the scan back where it was and remove the transform; harmless where either is gone already."""
         scene = self.transform.GetScene()
-        if self.volume.GetScene() is not None:
-            self.volume.SetAndObserveTransformNodeID(self.former)
-        if scene is not None:
-            scene.RemoveNode(self.transform)
+        with one_render():
+            if self.volume.GetScene() is not None:
+                self.volume.SetAndObserveTransformNodeID(self.former)
+            if scene is not None:
+                scene.RemoveNode(self.transform)
 
 
 _PREVIEW = "CrossModalSeg.preview"

@@ -14,6 +14,7 @@ import numpy as np
 
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.labels import LabelMap
+from CrossModalSegUI.rendering import one_render
 from CrossModalSegUI.review import ReviewList
 from CrossModalSegUI.scene_nodes import nodes_of_class
 from CrossModalSegUI.segmentation_labels import is_corrected, segment_labels
@@ -78,6 +79,15 @@ class CaseNodes:
         scans = " + ".join(node.GetName() for node in self.volumes.values()) or "scans removed"
         return f"{scans}, {self.bundle_name}, {self.about.created[11:16]}"
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Changes with any node of the result or scan that comes, goes or gets another name, and with nothing else."""
+        by_modality = (self.volumes, self.segmentations, self.models, self.uncertainties)
+        ids = [(modality, node.GetID()) for nodes in by_modality for modality, node in nodes.items()]
+        review = self.review.table if self.review is not None else None
+        tables = [node.GetID() for node in (self.table, review) if node is not None]
+        return self.run_id, self.title, *ids, *tables
+
     def rows(self) -> tuple[Any, ...]:
         """The arguments of `TwoModalityLayout.enter`: first scan, second scan or None, segmentations."""
         first, second, *_ = [*self.volumes.values(), None, None]
@@ -103,12 +113,13 @@ class CaseNodes:
     def restore(self, modality: str) -> None:
         """Make the segmentation of ``modality`` the model's own result again. Raises KeyError where that is gone."""
         node = self.segmentations[modality]
-        node.GetSegmentation().DeepCopy(self.models[modality].GetSegmentation())
-        create_surfaces(node)
+        with one_render():
+            node.GetSegmentation().DeepCopy(self.models[modality].GetSegmentation())
+            create_surfaces(node)
 
     def remove(self) -> None:
         """Take all nodes of the result, not the scans, out of the scene."""
-        reviews = [self.review.table] if self.review else []
+        reviews = [self.review.table] if self.review is not None else []
         for node in (*self.segmentations.values(), *self.models.values(), *self.uncertainties.values()):
             remove(node)
         for node in (self.table, *reviews):

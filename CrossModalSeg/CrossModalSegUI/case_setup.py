@@ -10,20 +10,33 @@ from slicer.util import VTKObservationMixin
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegUI.case_examination import CaseExamination
 from CrossModalSegUI.dialogs import Dialogs
+from CrossModalSegUI.inputs import own_volumes
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.model_panel import ModelPanel
 from CrossModalSegUI.parameters import CrossModalSegParameters
 from CrossModalSegUI.scans_panel import ScansPanel
 
+_SLOTS = ("firstVolume", "secondVolume")  # parameters
 _SETTLE_MS = 300  # after the last change, before the scans are looked at
 
 
 class CaseSetup(VTKObservationMixin):
-    """Keeps model and scans of the parameter node checked; ``on_change`` is called after each choice and check."""
+    """Keeps model and scans of the parameter node checked; ``on_change`` is called after each choice and check.
 
-    def __init__(self, ui: Any, logic: SegmentationLogic, dialogs: Dialogs, on_change: Callable[[], None]):
+    ``on_preview`` is called with True when an alignment of the chosen scans is shown that can be undone, else False.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        logic: SegmentationLogic,
+        dialogs: Dialogs,
+        on_change: Callable[[], None],
+        on_preview: Callable[[bool], None],
+    ):
         super().__init__()
-        self._ui, self._logic, self._on_change = ui, logic, on_change
+        self._ui, self._logic, self._on_change, self._on_preview = ui, logic, on_change, on_preview
+        self.is_previewing = False
         self._parameters: CrossModalSegParameters | None = None
         self._models = ModelPanel(ui, logic, dialogs, self._choose_model)
         self._examination = CaseExamination(logic, self, self._on_finding, dialogs.show_error)
@@ -89,11 +102,24 @@ class CaseSetup(VTKObservationMixin):
         if self._parameters is None or self.bundle is None:
             return
         found = self._logic.suggest(self.bundle)
-        for slot, modality in zip(("firstVolume", "secondVolume"), self.bundle.modalities, strict=True):
+        for slot, modality in zip(_SLOTS, self.bundle.modalities, strict=True):
             node = found.get(modality)
             is_wanted = not only or (node is not None and node.GetID() in only)
             if node is not None and is_wanted and (not only or getattr(self._parameters, slot) is None):
                 setattr(self._parameters, slot, node)
+
+    def offer_scans(self) -> None:
+        """What this module has made, such as uncertainty, is never offered as a scan."""
+        own = tuple(node.GetID() for node in own_volumes(self._logic.scene))
+        for selector in (self._ui.firstSelector, self._ui.secondSelector):
+            if tuple(selector.sortFilterProxyModel().hiddenNodeIDs) != own:
+                selector.sortFilterProxyModel().hiddenNodeIDs = own
+
+    def let_go_of(self, node: Any) -> None:
+        """A node is about to leave the scene: where it is chosen, its place becomes empty."""
+        for slot in _SLOTS if self._parameters is not None else ():
+            if getattr(self._parameters, slot) is node:
+                setattr(self._parameters, slot, None)
 
     def choose(self, volumes: Mapping[str, Any]) -> None:
         """Choose these volume nodes by modality, and none for the others."""
@@ -118,6 +144,10 @@ class CaseSetup(VTKObservationMixin):
 
     def _on_finding(self) -> None:
         """A preflight has come, or an alignment is shown, kept or undone: then the scans lie elsewhere."""
+        is_previewing = bool(self._examination.preview_words)
+        if is_previewing != self.is_previewing:
+            self.is_previewing = is_previewing
+            self._on_preview(is_previewing)
         self._render()
         self.changed()
 

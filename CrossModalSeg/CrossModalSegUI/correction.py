@@ -15,6 +15,7 @@ class Masking(Enum):
     INSIDE_BODY = "body"
 
 
+MaskSettings = tuple[int, int, bool, tuple[float, ...]]
 DEFAULT_MASKING = Masking.TAKE_FROM_NEIGHBOURS  # a border between two structures is moved by one stroke
 
 
@@ -43,3 +44,13 @@ def set_masking(segment_editor_node: Any, masking: Masking, volume_node: Any) ->
     if body is not None:
         segment_editor_node.SetSourceVolumeIntensityMaskRange(*body)
     segment_editor_node.EndModify(was_modifying)
+
+
+def mask_settings(segment_editor_node: Any) -> MaskSettings:
+    """What of the node says what a stroke may change; a person can set it in the editor, too."""
+    return (
+        segment_editor_node.GetMaskMode(),
+        segment_editor_node.GetOverwriteMode(),
+        bool(segment_editor_node.GetSourceVolumeIntensityMask()),
+        tuple(segment_editor_node.GetSourceVolumeIntensityMaskRange()),
+    )

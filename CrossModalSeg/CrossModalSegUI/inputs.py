@@ -60,6 +60,11 @@ def candidates(scene: Any) -> list[Any]:
     return [node for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode") if _is_scan(node)]
 
 
+def own_volumes(scene: Any) -> list[Any]:
+    """Scalar volumes of ``scene`` that this module has made, such as uncertainty: no scans."""
+    return [node for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode") if node.GetAttribute(ROLE_ATTRIBUTE)]
+
+
 def suggest(bundle: Bundle, nodes: Sequence[Any]) -> dict[str, Any]:
     """The volume node for each modality of ``bundle`` that can be told from DICOM modality, description or name."""
     found = assign(bundle.modalities, bundle.modality_aliases, [describe(node) for node in nodes])
@@ -103,6 +108,7 @@ def check(bundle: Bundle, volumes: Mapping[str, Any], refinement: RigidRefinemen
             for one in preflight.findings
         ]
     notes += _twice_notes(volumes)
+    notes += _own_notes(volumes)
     notes += _displacement_notes(refinement)
     notes += _missing_notes(bundle, volumes)
     notes.sort(key=lambda note: ("error", "warning", "info").index(note.severity))
@@ -140,6 +146,14 @@ def _twice_notes(volumes: Mapping[str, Any]) -> list[Note]:
         return []
     message = f"{next(iter(volumes.values())).GetName()} is chosen twice."
     return [Note("error", "same-scan", message, "choose two scans, or leave one place empty", "clear-second")]
+
+
+def _own_notes(volumes: Mapping[str, Any]) -> list[Note]:
+    return [
+        Note("error", "not-a-scan", f"{node.GetName()} was made by this module.", "choose the scan itself")
+        for node in volumes.values()
+        if node.GetAttribute(ROLE_ATTRIBUTE)
+    ]
 
 
 def _displacement_notes(refinement: RigidRefinement | None) -> list[Note]:

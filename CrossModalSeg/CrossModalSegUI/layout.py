@@ -8,6 +8,7 @@ import numpy as np
 from CrossModalSegUI.case_nodes import ROLE_ATTRIBUTE
 from CrossModalSegUI.node_geometry import local_grid, to_world
 from CrossModalSegUI.node_state import COMPOSITE, DISPLAY, NodeState, set_view_ids
+from CrossModalSegUI.rendering import one_render
 from CrossModalSegUI.scene_nodes import nodes_of_class
 from CrossModalSegUI.slice_views import (
     ONE_ROW,
@@ -76,8 +77,9 @@ class TwoModalityLayout:
     def set_crossfade(self, share: float) -> None:
         """How much of the other scan each row shows, from 0 to 1; kept for the next `enter`."""
         self._crossfade = min(max(float(share), 0.0), 1.0)
-        for view in self._views():
-            composite_node(self._scene, view).SetForegroundOpacity(self._crossfade)
+        with one_render():
+            for view in self._views():
+                composite_node(self._scene, view).SetForegroundOpacity(self._crossfade)
 
     def show_in_3d(self, row: int) -> None:
         """Which row's segmentation 3D views show, beside this layout: two at one place would hide each other."""

@@ -22,6 +22,7 @@ from CrossModalSegUI.alignment import AlignmentEstimator, AlignmentPreview, Answ
 from CrossModalSegUI.case_nodes import CaseNodes, find_cases
 from CrossModalSegUI.opened_case import OpenedCase, open_case
 from CrossModalSegUI.ranking import CaseRanking
+from CrossModalSegUI.rendering import one_render
 from CrossModalSegUI.run_state import RunState, RunStatus, RunTracker
 from CrossModalSegUI.scene_io import harden_copy
 from CrossModalSegUI.segmentation_run import RunPlan, SegmentationRunner
@@ -101,11 +102,13 @@ class SegmentationLogic:
 
     def preview_alignment(self, first: Any, second: Any, refinement: RigidRefinement) -> AlignmentPreview:
         """Show ``second`` aligned to ``first``; the preview can be kept or undone. Raises GeometryError ``warped``."""
-        return preview(first, second, refinement)
+        with one_render():
+            return preview(first, second, refinement)
 
     def harden_copy(self, volume: Any) -> Any:
         """A copy of ``volume`` as it is shown, resampled where its transform bends it; under no transform."""
-        return harden_copy(volume)
+        with one_render():
+            return harden_copy(volume)
 
     # --- runs
 
@@ -150,9 +153,17 @@ class SegmentationLogic:
             raise self.status.error or InputError("cancelled", "the run was cancelled", "segment again")
         return self._latest
 
-    def cancel(self) -> None:
-        """Stop the run that is going on, if any; the scene stays as it was."""
-        self._runner.cancel()
+    def cancel(self, reason: str = "") -> None:
+        """Stop the run that is going on, if any; the scene stays as it was. ``reason``: where it was not the user's wish."""
+        self._runner.cancel(reason)
+
+    def require_scans(self) -> None:
+        """End the run that is going on where one of its scans has left the scene: it could not be shown any more."""
+        self._runner.require_scans()
+
+    def forget_outcome(self) -> None:
+        """How the last run ended no longer matters: what it was about is gone."""
+        self._tracker.forget_outcome()
 
     def close(self) -> None:
         """Stop everything and end the worker: the scene or the program is about to go."""
@@ -230,7 +241,8 @@ class SegmentationLogic:
 
     def open_site_case(self, case_id: str, bundle: Bundle, folder: str | Path) -> OpenedCase:
         """Load a case of the site folder into the scene, with its newest labels. Raises DataError, LabelError."""
-        return open_case(self.scene, self._open_site(Path(folder)).case(case_id), bundle)
+        with one_render():
+            return open_case(self.scene, self._open_site(Path(folder)).case(case_id), bundle)
 
     def approve(self, case: CaseNodes, folder: str | Path, author: str = "") -> SiteCase:
         """Stand for the saved segmentations of ``case``. Raises DataError ``not-saved``, ``not-corrected``, InputError

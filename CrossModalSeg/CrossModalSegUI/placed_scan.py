@@ -34,14 +34,19 @@ class PlacedScan:
 
         A scan that was not warped may have been moved meanwhile: its result lies on its own grid and moves along.
         """
+        self.require_present(scene)
         name = self.volume.modality
-        if not scene.IsNodePresent(self.node):
-            raise GeometryError("volume-gone", f"{name}: the scan was removed during the run", "load it, segment again")
         same_grid = local_grid(self.node).is_close(self.grid)
         moved = np.abs(_corners(self.node, self.grid) - self.corners).max() > _MOVED_MM
         if not same_grid or (self.is_warped and moved):
             what = f"{name}: {self.node.GetName()} was changed during the run"
             raise GeometryError("volume-changed", what, "segment again")
+
+    def require_present(self, scene: Any) -> None:
+        """Raise GeometryError ``volume-gone`` where the scan has left the scene."""
+        if not scene.IsNodePresent(self.node):
+            what = f"{self.volume.modality}: the scan was removed during the run"
+            raise GeometryError("volume-gone", what, "load it, segment again")
 
 
 def place(node: Any, path: Path, modality: str) -> PlacedScan:

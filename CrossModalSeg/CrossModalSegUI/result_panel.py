@@ -18,6 +18,7 @@ class ResultPanel:
     def __init__(self, ui: Any, dialogs: Dialogs, on_chosen: Callable[[CaseNodes | None], None]):
         self._ui, self._dialogs, self._on_chosen = ui, dialogs, on_chosen
         self._cases: list[CaseNodes] = []
+        self._identities: list[Any] | None = None  # of the cases, as they were listed
         self._is_filling = False
         ui.caseSelector.currentIndexChanged.connect(self._choose)
         ui.exportTableButton.clicked.connect(self._export)
@@ -29,10 +30,14 @@ class ResultPanel:
         return self._cases[index] if 0 <= index < len(self._cases) else None
 
     def fill(self, cases: list[CaseNodes]) -> None:
-        """List ``cases``; the one that was shown stays, a new one is shown."""
+        """List ``cases``; the one that was shown stays, a new one is shown. Where nothing is new, nothing is done."""
+        identities = [case.identity for case in cases]
+        if identities == self._identities:
+            return
+        former = self._identities[self._ui.caseSelector.currentIndex] if self._identities and self.case else None
         shown = self.case.run_id if self.case else None
         known = {case.run_id for case in self._cases}
-        self._cases = cases
+        self._cases, self._identities = cases, identities
         ids = [case.run_id for case in cases]
         new = [run_id for run_id in ids if run_id not in known]
         self._is_filling = True
@@ -42,7 +47,8 @@ class ResultPanel:
         wanted = new[-1] if new else shown
         self._ui.caseSelector.setCurrentIndex(ids.index(wanted) if wanted in ids else len(ids) - 1)
         self._is_filling = False
-        self._show()
+        if self.case is None or self.case.identity != former:
+            self._show()
 
     def _choose(self, _index: int) -> None:
         if not self._is_filling:

@@ -25,9 +25,11 @@ class ReviewPanel:
         ui.reviewTable.itemChanged.connect(self._ticked)
 
     def show(self, review: ReviewList | None) -> None:
+        is_same = review is not None and self._list is not None and review.table is self._list.table
         self._list = review
         self._ui.reviewSection.visible = review is not None
-        self._fill()
+        if not is_same:
+            self._fill()
 
     def go_next(self) -> None:
         if self._list and len(self._list):
@@ -53,6 +55,8 @@ class ReviewPanel:
         table.resizeColumnsToContents()
         table.resizeRowsToContents()
         table.horizontalHeader().setStretchLastSection(True)
+        if self._list and self._list.current:
+            table.selectRow(entries.index(self._list.current))
         self._is_filling = False
         self._render_count()
 

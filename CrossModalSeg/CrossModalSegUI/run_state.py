@@ -44,6 +44,7 @@ class RunStatus:
     fraction: float = 0.0
     seconds_left: float | None = None
     outcome: Outcome = Outcome.NONE
+    reason: str = ""  # of a run that was cancelled by something else than the button
     error: CrossModalSegError | None = None
 
     @property
@@ -75,10 +76,15 @@ class RunTracker:
         if self.status.state is RunState.RUNNING:
             self._set(RunStatus(RunState.RUNNING, stage, fraction, seconds_left))
 
-    def finish(self, outcome: Outcome, error: CrossModalSegError | None = None) -> None:
+    def finish(self, outcome: Outcome, error: CrossModalSegError | None = None, reason: str = "") -> None:
         """Back to IDLE. Raises ValueError where nothing was going on."""
         self._require_follower(RunState.IDLE)
-        self._set(RunStatus(RunState.IDLE, outcome=outcome, error=error))
+        self._set(RunStatus(RunState.IDLE, outcome=outcome, error=error, reason=reason))
+
+    def forget_outcome(self) -> None:
+        """How the last run ended no longer matters; nothing where one is going on."""
+        if self.status.state is RunState.IDLE:
+            self._set(RunStatus())
 
     def _require_follower(self, state: RunState) -> None:
         if state not in _FOLLOWERS[self.status.state]:

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegUI.inputs import Check, Note, Remedy
 from CrossModalSegUI.wording import SIGNS, overlap_words, remedy_words, scan_facts, sentence
+from CrossModalSegUI.wrapped_labels import WrappedLabels
 
 _COLOURS = {"error": "#b00020", "warning": "#b26a00", "info": "#3c5a78"}
 
@@ -20,6 +21,7 @@ class ScansPanel:
     def __init__(self, ui: Any, on_remedy: Callable[[Remedy], None]):
         self._ui, self._on_remedy = ui, on_remedy
         self._rows: list[Any] = []
+        self._labels = WrappedLabels()
         ui.swapButton.clicked.connect(lambda *_args: on_remedy("swap"))
 
     def show_modalities(self, bundle: Bundle | None) -> None:
@@ -57,6 +59,7 @@ class ScansPanel:
         layout.setContentsMargins(0, 0, 0, 0)
         label = qt.QLabel(_note_text(note))
         label.wordWrap = True
+        self._labels.watch(label)
         layout.addWidget(label, 1)
         if note.remedy:
             button = qt.QPushButton(remedy_words(note.remedy))

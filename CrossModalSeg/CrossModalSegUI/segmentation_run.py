@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegLib.errors import CrossModalSegError, WorkerError
+from CrossModalSegLib.errors import CrossModalSegError, GeometryError, WorkerError
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Request
 from CrossModalSegUI.placed_scan import PlacedScan, place
+from CrossModalSegUI.rendering import one_render
 from CrossModalSegUI.result_import import import_result
 from CrossModalSegUI.result_nodes import CaseNodes
 from CrossModalSegUI.run_state import Outcome, RunState, RunTracker
@@ -57,10 +58,13 @@ class SegmentationRunner:
         self._tracker = tracker
         self._on_result = on_result
         self._run: _Run | None = None
+        self._reason = ""  # why it is cancelled
+        self._problem: CrossModalSegError | None = None  # that it is ended for
 
     def start(self, plan: RunPlan) -> None:
         """Write the scans and hand them to the worker; returns at once. Errors end the run as FAILED."""
         self._tracker.enter(RunState.STARTING, "writing the scans")
+        self._reason, self._problem = "", None
         folder = new_temporary_folder()
         try:
             scans = {name: place(node, folder / f"{name}.nrrd", name) for name, node in plan.volumes.items()}
@@ -72,11 +76,22 @@ class SegmentationRunner:
             shutil.rmtree(folder, ignore_errors=True)
             self._end(Outcome.FAILED, _typed(error))
 
-    def cancel(self) -> None:
+    def cancel(self, reason: str = "") -> None:
         """Stop the run, if one can be stopped; the worker and all that it started are killed."""
         if self._tracker.status.is_cancellable:
+            self._reason = reason
             self._tracker.enter(RunState.CANCELLING, "cancelling")
             self._worker.cancel()
+
+    def require_scans(self) -> None:
+        """End the run as FAILED with GeometryError ``volume-gone`` where a scan of it has left the scene."""
+        try:
+            for scan in self._run.scans.values() if self._run is not None else ():
+                scan.require_present(self._scene)
+        except GeometryError as error:
+            if self._tracker.status.is_cancellable:
+                self._problem = error
+                self.cancel()
 
     def _request(self, run: _Run) -> Request:
         inputs = {modality: str(scan.path) for modality, scan in run.scans.items()}
@@ -88,10 +103,11 @@ class SegmentationRunner:
             return
         if isinstance(event, Progress):
             self._tracker.progress(event.stage, event.overall, event.seconds_left)
+            self.require_scans()
         elif isinstance(event, Done):
             self._finish(event.result)
         elif isinstance(event, Failed) and event.code == CANCELLED:
-            self._end(Outcome.CANCELLED)
+            self._end(Outcome.FAILED if self._problem else Outcome.CANCELLED, self._problem)
         elif isinstance(event, Failed):
             self._end(Outcome.FAILED, WorkerError(event.code, event.message, event.hint))
 
@@ -103,6 +119,10 @@ class SegmentationRunner:
         assert self._run is not None
         run = self._run
         self._tracker.enter(RunState.IMPORTING, "showing the result")
+        with one_render():
+            self._import(run, report)
+
+    def _import(self, run: _Run, report: dict[str, Any]) -> None:
         try:
             nodes = import_result(self._scene, run.id, run.scans, run.output, report, run.plan.bundle)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave the panel waiting for ever
@@ -118,7 +138,7 @@ class SegmentationRunner:
         if self._run is not None:
             shutil.rmtree(self._run.folder, ignore_errors=True)
             self._run = None
-        self._tracker.finish(outcome, error)
+        self._tracker.finish(outcome, error, self._reason if outcome is Outcome.CANCELLED else "")
 
 
 def _typed(error: Exception) -> CrossModalSegError:

@@ -14,8 +14,15 @@ _LARGE = ("left cerebral white matter", "right cerebral white matter", "brain st
 def segment_the_phantom(logic: Any) -> None:
     """Load the sample pair, segment it with ``logic``, and compare large structures with the phantom's own labels.
 
-    Raises AssertionError where a structure is not found where it is.
+    Ends the worker of ``logic``. Raises AssertionError where a structure is not found where it is.
     """
+    try:
+        _segment_the_phantom(logic)
+    finally:
+        logic.core.close()  # else its worker would go on, and Qt would complain of it when Slicer ends
+
+
+def _segment_the_phantom(logic: Any) -> None:
     from CrossModalSegLib.imaging.volume import read_image
     from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
 

@@ -38,6 +38,11 @@ def views(rows: int) -> tuple[SliceView, ...]:
     return tuple(SliceView(row, orientation) for row in range(rows) for orientation in ORIENTATIONS)
 
 
+def is_ours(node: Any) -> bool:
+    """Whether a slice or composite node is of a view of this layout."""
+    return any(node.GetLayoutName() == view.name for view in views(2))
+
+
 def layout_description(rows: int) -> str:
     """The layout of ``rows`` rows in Slicer's XML (developer guide, "Layout Manager")."""
     outer = ET.Element("layout", type="vertical")

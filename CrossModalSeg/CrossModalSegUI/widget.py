@@ -24,11 +24,14 @@ from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase
 from CrossModalSegUI.parameters import ShownParameters
 from CrossModalSegUI.ranking_panel import RankingPanel
+from CrossModalSegUI.rendering import one_render
+from CrossModalSegUI.result_display import ResultDisplay
 from CrossModalSegUI.result_panel import ResultPanel
 from CrossModalSegUI.review_panel import ReviewPanel
 from CrossModalSegUI.run_panel import RunPanel
 from CrossModalSegUI.run_state import Outcome, RunState, RunStatus
 from CrossModalSegUI.site_panel import SitePanel
+from CrossModalSegUI.wrapped_labels import WrappedLabels
 
 _SETTLE_MS = 200  # volumes are named and filled only after they have been added to the scene
 
@@ -59,11 +62,12 @@ class ModulePanel(VTKObservationMixin):
         self._known_scans: frozenset[str] = frozenset()
         self._is_shown = False
         self._place: tuple[float, float, float] | None = None  # that the review went to in this layout
-        self._layout = TwoModalityLayout(slicer.mrmlScene)
+        self._labels = WrappedLabels(self._root)
+        self._layout, self._display = TwoModalityLayout(slicer.mrmlScene), ResultDisplay(slicer.mrmlScene)
         self._run = RunPanel(self.ui)
-        self._setup = CaseSetup(self.ui, logic, self._dialogs, self._render)
+        self._setup = CaseSetup(self.ui, logic, self._dialogs, self._render, self._show_preview)
         self._review = ReviewPanel(self.ui, self._jump_to)
-        self._correct = CorrectPanel(self.ui, self._dialogs)
+        self._correct = CorrectPanel(self.ui, self._dialogs, self._show_chosen)
         self._adaptation = AdaptationPanel(
             self.ui, logic, self._dialogs, ready, self._device, self._setup.list_models, self._look_at_site
         )
@@ -77,6 +81,7 @@ class ModulePanel(VTKObservationMixin):
         self._shortcuts = [self._shortcut("N", self._review.go_next), self._shortcut("P", self._review.go_previous)]
         self.ui.segmentButton.clicked.connect(self._segment_or_cancel)
         self.ui.layoutButton.toggled.connect(self._toggle_layout)
+        self.ui.previewFadeSlider.valueChanged.connect(self._layout.set_crossfade)
         self._observe_scene()
         logic.listen(self._on_status)
         self._result.fill([])
@@ -118,9 +123,12 @@ class ModulePanel(VTKObservationMixin):
             self.addObserver(scene, event, self._on_new_scene)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
             self.addObserver(scene, event, self._on_nodes_changed)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._on_node_goes)
 
     def _on_start_close(self, _scene: Any, _event: str) -> None:
-        self._logic.cancel()
+        if self._logic.status.state is RunState.IDLE:
+            self._logic.forget_outcome()
+        self._logic.cancel(_("The scene was closed."))
         self._let_go()
 
     def _on_new_scene(self, _scene: Any, _event: str) -> None:
@@ -133,12 +141,22 @@ class ModulePanel(VTKObservationMixin):
         if self._parameters is not None:
             self._settle.start()
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _on_node_goes(self, _scene: Any, _event: str, node: Any) -> None:
+        """A place whose scan goes is empty; left alone, its selector would take a neighbour when the node is gone."""
+        self._setup.let_go_of(node)
+
     def _take_in_scene(self) -> None:
-        """Volumes have come, or nodes have gone: choose new scans for empty places, list the results that are there."""
+        """Nodes have come or gone, as they do all the time: nothing is touched that is not new or gone itself.
+
+        New scans are chosen for empty places, a run whose scan has gone is ended, and results are listed.
+        """
         if self._parameters is None:
             return
+        self._logic.require_scans()
         now = _scan_ids()
         new, self._known_scans = now - self._known_scans, now
+        self._setup.offer_scans()
         if new:
             self._setup.suggest(only=new)
         self._setup.changed()
@@ -150,6 +168,7 @@ class ModulePanel(VTKObservationMixin):
         self._known_scans = _scan_ids()
         self._parameters = ShownParameters(self._parameter_node(), _bindings(self.ui))
         self._parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_parameters)
+        self._setup.offer_scans()
         self._setup.connect(self._parameters)
         self._result.fill(self._logic.cases())
         self._render()
@@ -161,6 +180,7 @@ class ModulePanel(VTKObservationMixin):
         self._setup.disconnect()
         self._correct.let_go()
         self._result.fill([])
+        self._display.forget()
         if self._parameters is not None:
             self._parameters.disconnect()
             self._parameters = None
@@ -169,7 +189,8 @@ class ModulePanel(VTKObservationMixin):
     def _on_parameters(self, _node: Any, _event: str) -> None:
         if self._parameters is not None:
             self._setup.changed()
-            self._layout.set_crossfade(self._parameters.crossfade)
+            if not self._setup.is_previewing:  # which has a fade of its own
+                self._layout.set_crossfade(self._parameters.crossfade)
 
     # --- a run
 
@@ -204,8 +225,15 @@ class ModulePanel(VTKObservationMixin):
         self._correct.show(case)
         self._site.show_case(case)
         self.ui.layoutButton.enabled = case is not None
-        if self.ui.layoutButton.checked:
-            self._show_layout()
+        self._show_chosen()
+
+    def _show_chosen(self) -> None:
+        """In the views: the result that is chosen and nothing else of this module, the scan that is corrected first."""
+        with one_render():
+            if self.ui.layoutButton.checked:
+                self._show_layout()
+            else:
+                self._display.show(self._result.case, self._correct.modality)
 
     def _open_case(self, opened: OpenedCase) -> None:
         """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""
@@ -230,17 +258,36 @@ class ModulePanel(VTKObservationMixin):
         self.ui.crossfadeSlider.enabled = is_on
         self._place = None
         if is_on:
-            self._show_layout()
+            self._show_chosen()
             qt.QTimer.singleShot(0, self._fit_layout)
         else:
+            self._leave_layout()
+
+    def _leave_layout(self) -> None:
+        with one_render():
             self._layout.leave()
+            self._display.forget()
+            self._show_chosen()
+
+    def _show_preview(self, is_shown: bool) -> None:
+        """Both scans, half of each, while an alignment is looked at; afterwards what was shown before."""
+        if is_shown:
+            with one_render():
+                self._layout.enter(*self._setup.volumes.values())
+                self._layout.set_crossfade(self.ui.previewFadeSlider.value)
+            qt.QTimer.singleShot(0, self._fit_layout)
+        elif self.ui.layoutButton.checked:
+            self._show_chosen()
+        else:
+            self._leave_layout()
 
     def _fit_layout(self) -> None:
         """The views have their size only now; a place that was gone to meanwhile is gone to again."""
-        if self._layout.is_entered:
-            self._layout.fit()
-        if self._place is not None:
-            self._layout.jump_to(self._place)
+        with one_render():
+            if self._layout.is_entered:
+                self._layout.fit()
+            if self._place is not None:
+                self._layout.jump_to(self._place)
 
     def _show_layout(self) -> None:
         case = self._result.case
@@ -248,12 +295,15 @@ class ModulePanel(VTKObservationMixin):
             self.ui.layoutButton.checked = False
             return
         self._layout.enter(*case.rows())
+        modality = self._correct.modality
+        self._layout.show_in_3d(list(case.volumes).index(modality) if modality in case.volumes else 0)
         self._layout.set_crossfade(self._parameters.crossfade if self._parameters else 0.0)
 
     def _jump_to(self, ras: tuple[float, float, float]) -> None:
-        self.ui.layoutButton.checked = True
-        self._place = ras
-        self._layout.jump_to(ras)
+        with one_render():
+            self.ui.layoutButton.checked = True
+            self._place = ras
+            self._layout.jump_to(ras)
 
     def _shortcut(self, key: str, action: Callable[[], None]) -> Any:
         """A key of the main window, off until the module is shown."""

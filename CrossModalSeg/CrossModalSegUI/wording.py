@@ -105,7 +105,9 @@ def outcome_words(status: RunStatus, notice: str = "") -> str:
         return ""
     if status.outcome is Outcome.DONE:
         return f"{_('Done.')} {notice}".strip()
-    return _("Cancelled. The scene is as it was.") if status.outcome is Outcome.CANCELLED else ""
+    if status.outcome is Outcome.CANCELLED:
+        return f"{_('Cancelled.')} {status.reason or _('The scene is as it was.')}"
+    return ""
 
 
 def _time_left(seconds: float | None) -> str:
@@ -183,6 +185,12 @@ def untouched_question(author: str) -> str:
         "Nothing was changed in this result. Save it only if you have looked it over and it is right as it is: the model "
         "will learn it as true.\n\nSave it as confirmed by {author}?"
     ).format(author=author)
+
+
+def added_words(saved: SavedCase) -> str:
+    """What came of adding scans without labels."""
+    is_new = _("Added without labels")
+    return saved_words(_("These scans are in the site folder already") if saved.was_known else is_new, saved)
 
 
 def saved_words(words: str, saved: SavedCase) -> str:

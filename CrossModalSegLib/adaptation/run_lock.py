@@ -1,4 +1,4 @@
-"""One process at a time carries out a fine-tuning.
+"""One process at a time carries out a fine-tuning, or scores the cases of a site.
 
 The lock is the operating system's, on a file in the run's folder: it ends with the process that holds it, however that
 ends, so nothing that is left behind keeps anybody from going on.
@@ -20,6 +20,7 @@ from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.site.runs import METRICS_FILE, RUNS
 
 LOCK_FILE = "lock"
+RANKING_LOCK = ".ranking.lock"  # in the site's folder
 PROCESS_FILE = "process.json"  # who holds the lock, for the message alone; removed at the end
 
 
@@ -35,6 +36,25 @@ def only_process(run: Path) -> Iterator[None]:
             raise DataError("run-is-done", f"{run} has just been ended by another process", "look at its report.html")
         write_atomically(run / PROCESS_FILE, json.dumps({"process": os.getpid(), "computer": platform.node()}))
         yield
+
+
+@contextmanager
+def only_ranking(site: Path) -> Iterator[None]:
+    """Let no other process score the cases of ``site`` during the block: each keeps what it knows, so one would be lost.
+
+    Raises DataError ``ranking-in-use`` where another one does; OutputError ``cannot-write``.
+    """
+    lock = FileLock(site / RANKING_LOCK, timeout=0)
+    with output_errors(site):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            what = f"the cases of {site} are being scored by another process"
+            raise DataError("ranking-in-use", what, "wait until it has ended") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def remove_from_idle_runs(site: Path, name: str) -> None:

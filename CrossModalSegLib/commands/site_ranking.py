@@ -26,13 +26,15 @@ def rank_cases(args: argparse.Namespace) -> int:
 
 def _rank(args: argparse.Namespace) -> int:
     from CrossModalSegLib.adaptation.case_ranking import rank_site
+    from CrossModalSegLib.adaptation.run_lock import only_ranking
     from CrossModalSegLib.inference.inference import Segmenter
     from CrossModalSegLib.site.finetune_base import choose_base
 
     store = store_of(args)
     segmenter = Segmenter(choose_base(args.site, args.bundle, store.cases()), args.device)
     show = _Display(args.events)
-    ranking = rank_site(store, segmenter, show.progress, args.limit, show.left_out)
+    with only_ranking(args.site):
+        ranking = rank_site(store, segmenter, show.progress, args.limit, show.left_out)
     show.end(len(ranking.scores), segmenter.bundle.name)
     return int(bool(show.failed))
 

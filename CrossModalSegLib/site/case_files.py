@@ -57,6 +57,8 @@ class CaseFiles:
 class SavedCase:
     """Where a case went: its folder, its id, and the number of the revision that was written (None: no labels).
 
+    ``was_known``: nothing was written, because the scans were there already and there were no labels to save.
+
     ``parent`` is the revision that it was based on; ``forks`` are the corrections that do not know of each other now:
     empty, unless two people have corrected the same revision.
     """
@@ -66,6 +68,7 @@ class SavedCase:
     revision: int | None
     parent: int | None = None
     forks: tuple[int, ...] = ()
+    was_known: bool = False
 
 
 def volume_sha256(volume: Volume) -> str:

@@ -34,7 +34,7 @@ from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, read_segment
 from CrossModalSegLib.imaging.volume import read_image, write_volume
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.site.case_files import CaseFiles, SavedCase, file_sha256, volume_sha256
-from CrossModalSegLib.site.cases import SiteCase, read_case, read_cases
+from CrossModalSegLib.site.cases import SiteCase, case_ids, read_case, read_cases
 from CrossModalSegLib.site.folder import (
     CASE_FILE,
     CASES,
@@ -153,8 +153,9 @@ class CaseStore:
 
     def add_unlabelled(self, case: CaseFiles) -> SavedCase:
         """Write the scans alone; those that are there already are not written again. Raises as `save_correction`."""
+        before = case_ids(self.folder)
         _site, folder = self._case_folder(case)
-        return SavedCase(folder, folder.name, None)
+        return SavedCase(folder, folder.name, None, was_known=folder.name in before)
 
     def approve(self, case_id: str, revision: int | None = None, author: str = "") -> SiteCase:
         """Note that a person stands for a revision (None: the newest correction); it is the one to trust from now on.

@@ -134,6 +134,7 @@ def test_reload_runs_the_changed_file_in_the_same_frame(desktop, greeter, tmp_pa
     assert desktop.frame is frame
     assert panel is not greeter
     assert greeter.calls == ["setup", "enter", "cleanup"]
+    assert panel.calls == ["setup"], "as in Slicer, where the module that is shown is not entered by Reload"
     scan = desktop.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "T1w")
     panel.ui.scanSelector.setCurrentNode(scan)
     panel.ui.greetButton.click()

@@ -104,6 +104,34 @@ def test_the_node_selector_follows_the_scene(desktop):
     assert [node and node.GetName() for node in heard] == ["b", "c", None]
 
 
+def test_a_selector_takes_the_entry_before_when_its_node_is_removed_also_where_none_could_be_chosen(desktop):
+    import slicer
+
+    nodes = [desktop.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in "abc"]
+    selector = slicer.qMRMLNodeComboBox()
+    selector.noneEnabled = True
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.setMRMLScene(desktop.scene)
+    selector.setCurrentNode(nodes[1])
+    desktop.scene.RemoveNode(nodes[2])
+    assert selector.currentNode() is nodes[1], "another one's removal is nothing to it"
+    desktop.scene.RemoveNode(nodes[1])
+    assert selector.currentNode() is nodes[0]
+    desktop.scene.RemoveNode(nodes[0])
+    assert selector.currentNode() is None
+
+
+def test_nodes_are_left_out_of_a_selector_by_id(desktop):
+    import slicer
+
+    first, second = (desktop.scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in "ab")
+    selector = slicer.qMRMLNodeComboBox()
+    selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    selector.setMRMLScene(desktop.scene)
+    selector.sortFilterProxyModel().hiddenNodeIDs = (first.GetID(),)
+    assert [selector.nodeFromIndex(number) for number in range(selector.nodeCount())] == [second]
+
+
 def test_hidden_nodes_are_not_offered(desktop):
     import slicer
 
@@ -134,6 +162,33 @@ def test_the_segment_editor_keeps_its_choice_in_its_node(desktop):
     assert node.GetSegmentationNode() is segmentation
     assert node.GetSelectedSegmentID() == editor.currentSegmentID() == "Segment_3"
     assert node.GetActiveEffectName() == editor.activeEffect().name == "Paint"
+    editor.setSegmentationNode(segmentation)
+    assert editor.activeEffect().name == "Paint"
+    editor.setSegmentationNode(desktop.scene.AddNewNodeByClass("vtkMRMLSegmentationNode"))
+    assert editor.activeEffect() is None, "another segmentation: the tool is put down"
+
+
+# --- views
+
+
+def test_views_draw_at_once_for_each_event_of_what_they_show_and_once_after_a_pause(desktop):
+    import slicer
+
+    scene = desktop.scene
+
+    def show_something():
+        node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetVisibility(False)
+        scene.RemoveNode(node)
+
+    def show_it_in_one_go():
+        with slicer.util.RenderBlocker(), slicer.util.RenderBlocker():
+            show_something()
+
+    assert desktop.renders_of(show_something) > 3
+    assert desktop.renders_of(show_it_in_one_go) == 1
+    assert desktop.renders_of(lambda: scene.AddNewNodeByClass("vtkMRMLTextNode")) == 0
 
 
 # --- dialogs, settings

@@ -13,6 +13,7 @@ VIEWS = {name for name in FILES if name.endswith("_panel")} | {
     "parameters",
     "widget",
     "worker_process",
+    "wrapped_labels",
 }
 DESKTOP_ONLY = {
     "slicer.i18n",

@@ -8,6 +8,7 @@ from PySide6 import QtCore, QtWidgets
 
 from .file_reading import CoreIOManager
 from .pythonqt import wrap
+from .rendering import Renders
 
 VERSION = (5, 11)
 
@@ -76,11 +77,14 @@ class Application:
         self.temporaryPath = logics.application.GetTemporaryPath()
         self.slicerHome = str(Path(self.temporaryPath) / "home")
         self.is_testing = False
+        self.renders = Renders(logics.scene)
 
     def open(self) -> None:
         self.main_window = wrap(MainWindow)(self._manager)
+        self.renders.watch()
 
     def close(self) -> None:
+        self.renders.stop()
         self.main_window.deleteLater()
         self.main_window = None
 
@@ -130,10 +134,10 @@ class Application:
         QtWidgets.QApplication.restoreOverrideCursor()
 
     def pauseRender(self) -> None:
-        """There are no views to hold back."""
+        self.renders.pause()
 
     def resumeRender(self) -> None:
-        """There are no views to hold back."""
+        self.renders.resume()
 
     def connect(self, signature: str, target: Any) -> bool:
         """Of the application's signals, ``startupCompleted()`` is emitted after a module was loaded, others never."""

@@ -58,6 +58,10 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
     def hitButton(self, position: QtCore.QPoint) -> bool:
         return position.y() < self._header_height()
 
+    def hasHeightForWidth(self) -> bool:
+        """As in Slicer, where the panel is scrolled: the section does not ask how high its texts are at its width."""
+        return False
+
     def sizeHint(self) -> QtCore.QSize:
         layout = super().layout()
         height = self._header_height()

@@ -85,6 +85,22 @@ class Desktop:
             assert time.monotonic() < deadline, f"not so after {timeout} s: {until}; errors: {self._errors}"
             time.sleep(0.005)
 
+    def renders_of(self, action: Callable[[], Any]) -> int:
+        """How often the views would draw during ``action()``."""
+        before = self.app.renders.count
+        action()
+        return int(self.app.renders.count - before)
+
+    def show_scrolled(self, width: int, height: int) -> Any:
+        """Puts the panel into a window of this size that scrolls, as Slicer's module panel does. Returns the window."""
+        area = self.qt.QScrollArea()
+        area.setWidgetResizable(True)
+        area.setWidget(self.frame)
+        area.resize(width, height)
+        area.show()
+        self.process_events()
+        return area
+
     def screenshot(self, widget: Any, path: str | Path, width: int = 480, height: int | None = None) -> Path:
         """Draws a widget at the given width (pixels), as high as it wants to be or as given; writes a PNG."""
         widget.resize(width, height or 100)

@@ -54,9 +54,7 @@ def _create_panel(name: str, frame: Any) -> None:
     panel = getattr(sys.modules[name], f"{name}Widget")(frame)
     frame._python = panel
     setattr(slicer.modules, f"{name}Widget", panel)
-    panel.setup()
-    if frame.isEntered:
-        _call(panel, "enter")
+    panel.setup()  # and not enter(), also where the module is shown and is made anew by Reload
 
 
 def _call(panel: Any, method: str) -> None:

@@ -45,7 +45,10 @@ class SegmentEditorEffect:
 
 
 class qMRMLSegmentEditorWidget(qMRMLWidget):
-    """Keeps the nodes as the real widget does and lists the segments. It does not edit: there are no effects."""
+    """Keeps the nodes as the real widget does and lists the segments. It does not edit: there are no effects.
+
+    As in Slicer, the tool is put down when another segmentation is edited.
+    """
 
     EFFECTS = ("Paint", "Draw", "Erase", "Threshold", "Smoothing", "Islands", "Grow from seeds", "Scissors")
 
@@ -117,7 +120,11 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self._node
 
     def setSegmentationNode(self, node: Any) -> None:
-        self._editor_node().SetAndObserveSegmentationNode(node)
+        settings = self._editor_node()
+        if node is self.segmentationNode():
+            return
+        self.setActiveEffectByName("")
+        settings.SetAndObserveSegmentationNode(node)
         segmentation = node and node.GetSegmentation()
         first = segmentation.GetNthSegmentID(0) if segmentation and segmentation.GetNumberOfSegments() else ""
         self.setCurrentSegmentID(first)

@@ -14,8 +14,28 @@ def _refill(widget: Any) -> None:
     widget.refill()
 
 
+class NodeFilter:
+    """Of qMRMLSortFilterProxyModel, the ids that are not listed."""
+
+    def __init__(self, changed: Any):
+        self._changed = changed
+        self._hidden: tuple[str, ...] = ()
+
+    @property
+    def hiddenNodeIDs(self) -> tuple[str, ...]:
+        return self._hidden
+
+    @hiddenNodeIDs.setter
+    def hiddenNodeIDs(self, ids: Any) -> None:
+        self._hidden = tuple(ids)
+        self._changed()
+
+
 class qMRMLNodeComboBox(QtWidgets.QWidget):
-    """Follows the scene: nodes of its types that come, go or change their name. One node is current, or none."""
+    """Follows the scene: nodes of its types that come, go or change their name. One node is current, or none.
+
+    As Slicer's, it takes the entry before the current node where that is removed, which may be another node.
+    """
 
     currentNodeChanged = Signal(object)
     currentNodeIDChanged = Signal(str)
@@ -45,6 +65,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         super().__init__(parent)
         self._combo = QtWidgets.QComboBox(self)
         self._scene, self._current, self._required = None, "", []
+        self._rows: list[str] = []  # ids of what is listed, "" for none
+        self._filter = NodeFilter(self.refill)
         self._observations: list[tuple[Any, int]] = []
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -117,7 +139,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         every = [self._scene.GetNthNode(number) for number in range(self._scene.GetNumberOfNodes())]
         return [node for node in every if self._lists(node)]
 
+    def sortFilterProxyModel(self) -> "NodeFilter":
+        return self._filter
+
     def _lists(self, node: Any) -> bool:
+        if node.GetID() in self._filter.hiddenNodeIDs:
+            return False
         kind = node.GetClassName()
         wanted = kind in self.nodeTypes or (self.showChildNodeTypes and any(map(node.IsA, self.nodeTypes)))
         hidden = (node.GetHideFromEditors() and not self.showHidden) or any(map(node.IsA, self.hideChildNodeTypes))
@@ -145,8 +172,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._combo.addItem(f"Create new {kind}", f"+{node_type}")
         self._observe_names(nodes)
         ids = [node.GetID() for node in nodes]
-        fallback = ids[0] if ids and not self.noneEnabled else ""
-        self._choose(self._current if self._current in ids else fallback)
+        entries = [""] * self.noneEnabled + ids
+        row = self._rows.index(self._current) - 1 if self._current in self._rows else 0
+        neighbour = entries[min(max(row, 0), len(entries) - 1)] if entries else ""
+        self._rows = entries
+        self._choose(self._current if self._current in ids else neighbour)
         self._combo.setCurrentIndex(self._combo.findData(self._current))
 
     def _choose(self, node_id: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from CrossModalSegLib.adaptation import finetune
-from CrossModalSegLib.adaptation.run_lock import LOCK_FILE, only_process, remove_from_idle_runs
+from CrossModalSegLib.adaptation.run_lock import LOCK_FILE, only_process, only_ranking, remove_from_idle_runs
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.site.runs import unfinished_run
@@ -17,8 +17,8 @@ from Testing.tiny_site import make_site
 HOLD = """
 import sys
 from pathlib import Path
-from CrossModalSegLib.adaptation.run_lock import only_process
-with only_process(Path(sys.argv[1])):
+from CrossModalSegLib.adaptation.run_lock import only_process, only_ranking
+with {"run": only_process, "ranking": only_ranking}[sys.argv[2]](Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -29,8 +29,8 @@ def hold():
     """Starts another process that holds a run until it is killed."""
     started = []
 
-    def start(run: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", HOLD, str(run)]
+    def start(run: Path, what: str = "run") -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", HOLD, str(run), what]
         started.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
         assert started[-1].stdout.readline() == "held\n"
         return started[-1]
@@ -50,6 +50,17 @@ def test_a_second_process_is_refused_and_told_which_one_is_at_work(tmp_path, hol
     other = hold(tmp_path)
     with pytest.raises(DataError, match=rf"run-in-use.*process {other.pid} on .*--resume"), only_process(tmp_path):
         pytest.fail("two processes at once")
+
+
+def test_two_processes_do_not_score_the_cases_of_one_site(tmp_path, hold, capsys):
+    make_site(tmp_path / "site", 0, 1)
+    bundle = intensity_bundle(tmp_path / "tiny")
+    other = hold(tmp_path / "site", "ranking")
+    assert main(["site", "rank", str(tmp_path / "site"), "--bundle", str(bundle.path), "--device", "cpu"]) == 2
+    assert "error[ranking-in-use]" in capsys.readouterr().err
+    killed(other)
+    with only_ranking(tmp_path / "site"):
+        pass
 
 
 def test_a_process_that_was_killed_keeps_nobody_from_going_on(tmp_path, hold):

@@ -84,7 +84,8 @@ def test_other_scans_and_other_patients_are_other_cases(tmp_path):
 def test_a_case_without_labels_can_be_corrected_later(tmp_path):
     store = CaseStore(tmp_path / "site")
     unlabelled = store.add_unlabelled(replace(case(), labels={}))
-    assert unlabelled.revision is None
+    assert (unlabelled.revision, unlabelled.was_known) == (None, False)
+    assert store.add_unlabelled(replace(case(), labels={})) == replace(unlabelled, was_known=True)
     assert not (unlabelled.folder / "revisions").exists()
     assert store.save_correction(case()).id == unlabelled.id
     with pytest.raises(DataError, match="no-labels"):
