@@ -3,8 +3,10 @@
 On a stand-in for the desktop, made to do what was seen in a real one. Not tested in Slicer itself.
 """
 
+import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from results_in_scene import add_result
 from scans_in_scene import FIRST_GRID, SECOND_GRID, add_head
 from test_panel import Panel, bundles, nodes_of  # noqa: F401
 
+from CrossModalSegLib.errors import WorkerError
 from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegUI.slice_views import TWO_ROWS, composite_node, views
 
@@ -370,6 +373,32 @@ def test_a_scene_that_is_closed_is_not_said_to_be_as_it_was(desktop, panel, pair
     assert panel.ui.statusLabel.text == "Cancelled. The scene was closed."
     desktop.close_scene()
     assert panel.ui.statusLabel.text == ""
+
+
+def test_scans_that_are_in_the_site_already_are_not_said_to_be_added(panel, case, tmp_path):
+    del case
+    panel.settle()
+    panel.ui.siteFolderEdit.text = str(tmp_path / "site")
+    panel.ui.addUnlabelledButton.click()
+    assert panel.ui.siteLabel.text.startswith("Added without labels: ")
+    panel.ui.addUnlabelledButton.click()
+    assert panel.ui.siteLabel.text.startswith("These scans are in the site folder already: ")
+
+
+def test_the_module_s_own_test_ends_its_worker_also_where_it_fails(panel, monkeypatch):
+    del panel
+    closed = []
+
+    class Logic:
+        core = SimpleNamespace(close=lambda: closed.append(True))
+
+        def segment(self, *_scans):
+            raise WorkerError("no", "it fails", "x")
+
+    monkeypatch.setattr(sys.modules["CrossModalSeg"], "CrossModalSegLogic", Logic)
+    with pytest.raises(WorkerError):
+        sys.modules["CrossModalSeg"].CrossModalSegTest().runTest()
+    assert closed == [True]
 
 
 # --- what a stroke may change
