@@ -199,7 +199,7 @@ def conclude(
     verdict = judge(site, frozen, run.config.gate, exchanged, [*doubtful, *doubts(run, site)], new, findings.aim)
     summary = in_two_sentences(verdict, findings.aim)
     steps = final_steps(run, schedule)
-    bundle = publish_candidate(run, configuration(run, steps), weights, verdict)
+    bundle = publish_candidate(run, configuration(run, steps), weights, verdict, summary)
     metrics = {
         "verdict": dataclasses.asdict(verdict),
         "summary": summary,

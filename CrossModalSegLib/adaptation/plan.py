@@ -157,7 +157,7 @@ def _ids(cases: Sequence[DataCase], patients: set[str]) -> tuple[str, ...]:
     return tuple(case.id for case in cases if case.patient in patients)
 
 
-def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, frozen: int) -> Plan:
+def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, frozen: float) -> Plan:
     """The plan with as many judged cases as can be scored for the parent and at each share of the way in the time for it;
     ids are random, so the first ones do. Every training keeps at least one."""
     each_judged, each_frozen = _times_scored(options)
@@ -191,8 +191,9 @@ def taken_in_words(plan: Plan) -> str:
     return " and ".join(f"{taken} of {found} {name}" for taken, found, name in there if taken < found)
 
 
-def scored(plan: Plan, options: FinetuneOptions, frozen: int) -> int:
-    """How often a case is segmented after the trainings: several times each of those that choose how far to go."""
+def scored(plan: Plan, options: FinetuneOptions, frozen: float) -> float:
+    """How often a case is segmented after the trainings: several times each of those that choose how far to go. ``frozen``
+    says how many cases the frozen ones are worth."""
     each_judged, each_frozen = _times_scored(options)
     return each_judged * sum(len(one.judged) for one in plan.trainings) + each_frozen * frozen
 
@@ -202,7 +203,7 @@ def _times_scored(options: FinetuneOptions) -> tuple[int, int]:
     return (1, len(STEPS_BACK)) if options.keep_general else (len(options.shares), 1)
 
 
-def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: int) -> Schedule:
+def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: float) -> Schedule:
     """The steps that fit into ``seconds``, after what judging the candidate on whole cases and the report take.
 
     Raises ConfigError ``budget-too-small``, which says what would do.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -18,7 +18,7 @@ from CrossModalSegLib.training.trained_bundle import publish_trained
 
 
 def publish_candidate(
-    run: Finetuning, config: TrainingConfig, weights: Mapping[str, Tensor], verdict: Verdict
+    run: Finetuning, config: TrainingConfig, weights: Mapping[str, Tensor], verdict: Verdict, summary: Sequence[str]
 ) -> Bundle:
     """``RUN/<name>``: written now, unless this run had come so far before it was stopped."""
     target = run.folder / run.plan.name
@@ -35,7 +35,7 @@ def publish_candidate(
         weights,
         facts,
         [],
-        card=model_card(run, config, verdict, facts),
+        card=model_card(run, config, verdict, facts, summary),
         parent=run.base.sha256,
         scores=scores,
         requires_both=run.base.requires_both,
@@ -66,8 +66,10 @@ def training_facts(run: Finetuning, config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def model_card(run: Finetuning, config: TrainingConfig, verdict: Verdict, facts: Mapping[str, Any]) -> str:
-    """Markdown: what it was made from and with, and what the gate found."""
+def model_card(
+    run: Finetuning, config: TrainingConfig, verdict: Verdict, facts: Mapping[str, Any], summary: Sequence[str]
+) -> str:
+    """Markdown: what it was made from and with, for whom, and what the gate found; ``summary`` in two sentences."""
     lines = [
         f"# {config.name} {config.version}",
         "",
@@ -84,7 +86,10 @@ def model_card(run: Finetuning, config: TrainingConfig, verdict: Verdict, facts:
         "",
         "## Comparison with the parent",
         "",
+        " ".join(summary),
+        "",
         f"**{verdict.decision}**: {'; '.join(verdict.reasons)}.",
+        *(["", f"What it costs: {'; '.join(verdict.costs)}."] if verdict.costs else []),
         "",
         "| structure | patients | parent, Dice | this model, Dice | difference |",
         "|---|---|---|---|---|",

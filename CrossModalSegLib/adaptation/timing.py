@@ -15,12 +15,13 @@ from CrossModalSegLib.adaptation.head_probe import probe_heads
 from CrossModalSegLib.adaptation.plan import Schedule
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import SCORES_FILE
-from CrossModalSegLib.adaptation.site_data import is_partly_labelled
+from CrossModalSegLib.adaptation.site_data import DataCase, is_partly_labelled
 from CrossModalSegLib.adaptation.training import configuration, grown_network, prepared_case, sources, validated
 from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.training.training import train
 
 TIMED_STEPS = 4
+LEAST_WEIGHT = 0.2  # of a frozen case beside the largest case: a model grid has its margins
 TRIED_CASES = 2  # with labels, and without, that a dry run prepares
 PREPARING_SHARE = 0.15  # of the budget for cases with labels, and as much for those without; the rest is not taken up
 FEWEST_TAKEN = 8  # of each that are taken up in any case
@@ -30,7 +31,7 @@ def limit_plan(run: Finetuning) -> None:
     """Note in the plan the seconds that a case takes here, and judge no more cases than there is time for."""
     if run.processes.writes and not run.plan.case_seconds:
         seconds = max(time_case(run), 1e-3)
-        finetune_plan.within_budget(run.plan, run.config.finetune, seconds, len(run.frozen)).save(run.folder)
+        finetune_plan.within_budget(run.plan, run.config.finetune, seconds, frozen_weight(run)).save(run.folder)
     run.processes.wait()
     take_up(run)
 
@@ -53,7 +54,7 @@ def estimate_schedule(run: Finetuning) -> tuple[Schedule, str]:
     learnt, of_learnt = _estimate(run, run.plan.final.learnt, True)
     unlabelled, of_unlabelled = _estimate(run, run.plan.unlabelled, False)
     step_seconds, probe_seconds = time_steps(run), time_probe(run)
-    scoring = run.plan.case_seconds * (sum(len(one.judged) for one in run.plan.trainings) + len(run.frozen))
+    scoring = run.plan.case_seconds * (sum(len(one.judged) for one in run.plan.trainings) + frozen_weight(run))
     seconds = run.plan.budget_minutes * 60 - run.pace.elapsed - scoring - of_learnt - of_unlabelled
     schedule = _fill(run, seconds, step_seconds, probe_seconds)
     plan = finetune_plan.with_taken_up(run.plan, run.plan.final.learnt[:learnt], run.plan.unlabelled[:unlabelled])
@@ -88,7 +89,7 @@ def _fill(run: Finetuning, seconds: float, step_seconds: float, probe_seconds: f
 def _schedule(run: Finetuning, seconds: float, step_seconds: float, probe_seconds: float) -> Schedule:
     """Each training begins with a probe."""
     rest = seconds - probe_seconds * len(run.plan.trainings)
-    return finetune_plan.schedule(run.plan, run.config.finetune, rest, step_seconds, len(run.frozen))
+    return finetune_plan.schedule(run.plan, run.config.finetune, rest, step_seconds, frozen_weight(run))
 
 
 def prepare_all(run: Finetuning) -> None:
@@ -133,15 +134,29 @@ def take_up(run: Finetuning) -> None:
 
 def time_case(run: Finetuning) -> float:
     """Seconds that segmenting and scoring the largest case takes; its scores are those of the parent, and kept as such."""
-    judged = {name for training in run.plan.trainings for name in training.judged}
-    cases = [case for case in run.data.labelled if case.id in judged] or list(run.data.labelled)
-    largest = max([*cases, *run.frozen], key=lambda case: sum(path.stat().st_size for path in case.scans.values()))
+    largest = _largest(run)
     with tempfile.TemporaryDirectory() as place:
         known = (run.folder / PARENT / largest.id / SCORES_FILE).is_file()  # of a run that was stopped
         scorer = parent_scorer(run, Path(place) if known else run.folder / PARENT)
         started = time.monotonic()
         scorer.score(largest)
         return time.monotonic() - started
+
+
+def _largest(run: Finetuning) -> DataCase:
+    judged = {name for training in run.plan.trainings for name in training.judged}
+    cases = [case for case in run.data.labelled if case.id in judged] or list(run.data.labelled)
+    return max([*cases, *run.frozen], key=_bytes)
+
+
+def _bytes(case: DataCase) -> int:
+    return sum(path.stat().st_size for path in case.scans.values())
+
+
+def frozen_weight(run: Finetuning) -> float:
+    """How many of the cases that were timed the frozen ones take the time of: they may be crops."""
+    largest = _bytes(_largest(run))
+    return sum(max(LEAST_WEIGHT, _bytes(case) / largest) for case in run.frozen)
 
 
 def time_steps(run: Finetuning) -> float:
@@ -175,6 +190,6 @@ def stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:
     """The expected seconds of each stage that is still to come, in their order."""
     steps = {fold.name: schedule.fold_steps for fold in run.plan.folds} | {run.plan.final.name: schedule.final_steps}
     expected = {f"training {name}": count * schedule.step_seconds for name, count in steps.items()}
-    scored = finetune_plan.scored(run.plan, run.config.finetune, len(run.frozen))
+    scored = finetune_plan.scored(run.plan, run.config.finetune, frozen_weight(run))
     expected["scoring the candidate"] = scored * run.plan.case_seconds
     return expected | {"report": finetune_plan.REPORT_SECONDS}

@@ -19,6 +19,7 @@ from Testing.Benchmarks.method.table import interval
 from Testing.Benchmarks.site.files import mean_dice
 
 OUTPUT = REPOSITORY / "runs" / "site"
+FIRST = Path(__file__).parent / "measured" / "oasis-t1" / "base-0.1.0.json"  # Dice by adult and structure
 KINDS = ("shifted", "unshifted")
 METHODS = ("supervised", "semi-supervised")
 Row = Mapping[str, Any]
@@ -117,13 +118,18 @@ def protocol_lines(folder: Path) -> list[str]:
     base = rows.pop("base", {})
     if not rows:
         return []
-    lines = [_heading("method", "adults judged", "base", "Dice", "gain", "decisions")]
+    first = _read(FIRST) if FIRST.exists() else {}
+    lines = [_heading("method", "adults judged", "base", "Dice", "gain", "gain from 0.1.0", "decisions")]
     for method, found in rows.items():
         before, after = ([statistics.fmean(of[name]["dice"].values()) for name in found] for of in (base, found))
         gain = statistics.fmean(after) - statistics.fmean(before)
         decisions = ", ".join(row["decision"] for row in found.values() if "decision" in row)
         numbers = (f"{statistics.fmean(before):.3f}", f"{statistics.fmean(after):.3f}", f"{gain:+.3f}")
-        lines.append(_row(method, ", ".join(found), *numbers, decisions))
+        from_first = [statistics.fmean(first[name].values()) for name in found if name in first]
+        since = (
+            f"{statistics.fmean(after) - statistics.fmean(from_first):+.3f}" if len(from_first) == len(found) else "–"
+        )
+        lines.append(_row(method, ", ".join(found), *numbers, since, decisions))
     return [*lines, ""]
 
 

@@ -253,3 +253,16 @@ def test_models_are_counted_by_generation(tmp_path):
     (tmp_path / "models" / "brain-mr-pair-site-1").mkdir(parents=True)
     assert next_name(tmp_path, "brain-mr-pair") == "brain-mr-pair-site-2"
     assert next_version("brain-mr-pair-site-2", "0.1.0+site.1") == "0.1.0+site.2"
+
+
+def test_frozen_crops_are_worth_the_time_that_their_size_takes(tmp_path):
+    def case(name: str, size: int) -> DataCase:
+        (tmp_path / name).write_bytes(b"x" * size)
+        return DataCase(name, name, {"T1w": tmp_path / name}, {"T1w": tmp_path / name}, (1,))
+
+    site = SiteData((case("a", 1000),), ())
+    frozen = [case("half", 500), case("tiny", 1)]
+    run = Finetuning(*[Path(), Path(), *[None] * 3, site, frozen, plan(Training("final", ("a",), ())), CPU, None])
+    assert finetune_timing.frozen_weight(run) == 0.5 + 0.2
+    run.frozen = [case("largest", 4000)]
+    assert finetune_timing.frozen_weight(run) == 1.0

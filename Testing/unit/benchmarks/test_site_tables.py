@@ -92,7 +92,10 @@ def test_the_tables_in_the_docs_are_those_of_the_scores_that_are_kept():
     assert_shows(REPOSITORY / "docs" / "site-adaptation.md", "\n".join(all_lines(MEASURED)))
 
 
-def test_another_protocol_has_a_line_per_method_with_the_mean_over_the_adults_judged(tmp_path):
+def test_another_protocol_has_a_line_per_method_with_the_mean_over_the_adults_judged(tmp_path, monkeypatch):
+    write(tmp_path / "first.json", {"1": {"a": 0.6, "b": 0.7}, "2": {"a": 0.5, "b": 0.6}})
+    monkeypatch.setattr(table, "FIRST", tmp_path / "first.json")
+
     def measured(method, judged, *dice, **facts):
         content = {"method": method, "judged": judged, "dice": dict(zip("ab", dice, strict=True)), **facts}
         write(tmp_path / "rows" / f"{method}-{judged}.json", content)
@@ -105,5 +108,5 @@ def test_another_protocol_has_a_line_per_method_with_the_mean_over_the_adults_ju
     measured("product", "2", 0.6, 0.8, decision="keep")
     measured("plain", "2", 0.6, 0.6)
     lines = protocol_lines(tmp_path)
-    assert "| product | 1, 2 | 0.650 | 0.775 | +0.125 | promote, keep |" in lines
-    assert "| plain | 2 | 0.550 | 0.600 | +0.050 |  |" in lines
+    assert "| product | 1, 2 | 0.650 | 0.775 | +0.125 | +0.175 | promote, keep |" in lines
+    assert "| plain | 2 | 0.550 | 0.600 | +0.050 | +0.050 |  |" in lines
