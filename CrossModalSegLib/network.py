@@ -196,18 +196,36 @@ class Head(nn.ConvTranspose3d):
         return blocks.reshape(len(features), classes, depth * cell, height * cell, width * cell)
 
     def _smooth(self, features: Tensor, weight: Tensor, bias: Tensor, stride: int, offsets: Offsets) -> Tensor:
-        """Logits (B, K, 8, d, h, w), the eight voxels of a cell one after the other; at the border its cells go on."""
-        size = features.shape[2:]
-        padded = F.pad(features, [1] * 6, mode="replicate")
-        parts = []
-        for voxel in product((0, 1), repeat=3):
-            k, j, i = (slice(s + first, s + n + 1) for s, first, n in zip(voxel, offsets, size, strict=True))
-            kernel = weight.transpose(0, 1)  # (K, C, 4, 4, 4)
-            for axis, s in enumerate(voxel):
-                taps = torch.tensor((2, 0) if s else (3, 1), device=weight.device)  # of the lower and the upper cell
-                kernel = kernel.index_select(2 + axis, taps)
-            parts.append(F.conv3d(padded[:, :, k, j, i], kernel, bias, stride=stride))
-        return torch.stack(parts, dim=2)
+        """Logits (B, K·8, d, h, w), the eight voxels of a cell one after the other; at the border its cells go on.
+
+        Each voxel is told by eight cells of the 27 around. Of all cells, eight convolutions of kernel 2 compute just that;
+        of a part of them, one of kernel 3 with zeros in it is faster, backwards above all.
+        """
+        k, j, i = offsets
+        padded = F.pad(features, [1] * 6, mode="replicate")[:, :, k:, j:, i:]
+        voxels = list(product((0, 1), repeat=3))
+        kernels = [_kernel_of(weight, voxel) for voxel in voxels]  # (K, C, 2, 2, 2) each
+        if stride == 1:
+            d, h, w = (n + 1 for n in features.shape[2:])
+            parts = [
+                F.conv3d(padded[:, :, a : a + d, b : b + h, c : c + w], kernel, bias)
+                for (a, b, c), kernel in zip(voxels, kernels, strict=True)
+            ]
+            return torch.stack(parts, dim=2).flatten(1, 2)
+        dense = weight.new_zeros(weight.shape[1], 8, weight.shape[0], 3, 3, 3)
+        for n, ((a, b, c), kernel) in enumerate(zip(voxels, kernels, strict=True)):
+            dense[:, n, :, a : a + 2, b : b + 2, c : c + 2] = kernel
+        return F.conv3d(padded, dense.flatten(0, 1), bias.repeat_interleave(8), stride=stride)
+
+
+def _kernel_of(weight: Tensor, voxel: tuple[int, ...]) -> Tensor:
+    """The part (K, C, 2, 2, 2) of a kernel of 4 at stride 2, (C, K, 4, 4, 4), that meets the two cells beside one of the
+    eight voxels of a cell, per axis."""
+    kernel = weight.transpose(0, 1)
+    for axis, upper in enumerate(voxel):
+        taps = torch.tensor((2, 0) if upper else (3, 1), device=weight.device)
+        kernel = kernel.index_select(2 + axis, taps)
+    return kernel
 
 
 @dataclass(frozen=True)
