@@ -110,6 +110,23 @@ def _nifti_of_30000(content: bytes) -> bytes:
     return content[:42] + struct.pack("<3h", 30000, 30000, 30000) + content[48:]
 
 
+def _nrrd_of_30000(folder: Path) -> Path:
+    header = (
+        "NRRD0004\ntype: short\ndimension: 3\nsizes: 30000 30000 30000\nspace: left-posterior-superior\nencoding: raw\n"
+        "endian: little\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n\n"
+    )
+    return _bytes(header.encode() + bytes(1000), "scan.nrrd")(folder)
+
+
+def _meta_of_30000(folder: Path) -> Path:
+    header = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = False\n"
+        "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 1 1 1\nDimSize = 30000 30000 30000\n"
+        "ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+    )
+    return _bytes(header.encode() + bytes(1000), "scan.mha")(folder)
+
+
 def _series(folder: Path) -> list[Path]:
     return write_series(folder / "series", WHOLE.astype(np.int16), GRID)
 
@@ -161,11 +178,11 @@ FAULTS = {
     "missing": Fault(_missing, "not-found", "nowhere/scan.nii.gz", "check the path"),
     "path too long": Fault(_too_long, "path-too-long", "xxx.nii.gz", "shorter"),
     "empty file": Fault(_bytes(b""), "truncated", "scan.nii.gz", "export it again"),
-    "text": Fault(_bytes(b"hello\n" * 99, "scan.nrrd"), "unreadable", "scan.nrrd", "NRRD"),
+    "text": Fault(_bytes(b"hello\n" * 99, "scan.nrrd"), "unreadable", "does not begin as an NRRD file", "export it again"),
     "pipe": Fault(_pipe, "unreadable", "neither a file nor a folder", "copy it"),
-    "cut .nii": Fault(_changed("scan.nii", _half), "truncated", "of 91072 bytes", "export it again"),
+    "cut .nii": Fault(_changed("scan.nii", _half), "truncated", "45536 bytes", "export it again"),
     "cut .nii.gz": Fault(_packed_half, "truncated", "scan.nii.gz", "export it again"),
-    "cut before it was packed": Fault(_changed("scan.nii.gz", _half), "truncated", "of 91072 bytes", "again"),
+    "cut before it was packed": Fault(_changed("scan.nii.gz", _half), "truncated", "45184 of 90720 bytes", "again"),
     "flipped bit in .nii.gz": Fault(_packed_flip, "unreadable", "scan.nii.gz", "export it again"),
     "cut .nrrd": Fault(_changed("scan.nrrd", _half), "truncated", "scan.nrrd", "export it again"),
     "flipped bit in .nrrd": Fault(_changed("scan.nrrd", _flip), "unreadable", "scan.nrrd", "export it again"),
@@ -180,7 +197,11 @@ FAULTS = {
         _image(lambda: sitk.GetImageFromArray(np.stack([WHOLE] * 3, -1).astype(np.uint8), isVector=True)),
         "not-scalar", "3 values per voxel", "one grey value",
     ),
-    "30000³ in NIfTI": Fault(_changed("scan.nii", _nifti_of_30000), "truncated", "91072", "again"),
+    "30000³ in NIfTI": Fault(_changed("scan.nii", _nifti_of_30000), "too-large", "30000 x 30000 x 30000", "crop"),
+    "cut .mha": Fault(_changed("scan.mha", _half), "truncated", "scan.mha", "export it again"),
+    "flipped bit in .mha": Fault(_changed("scan.mha", _flip), "unreadable", "scan.mha", "export it again"),
+    "30000³ in NRRD": Fault(_nrrd_of_30000, "too-large", "30000 x 30000 x 30000", "crop"),
+    "30000³ in MetaImage": Fault(_meta_of_30000, "too-large", "30000 x 30000 x 30000", "crop"),
     "several series": Fault(_two_series, "several-series", "coronal", "name the one"),
     "gantry tilt": Fault(_dicom(_tilted), "gantry-tilt", "14.0 degrees", "3D Slicer"),
     "missing slice": Fault(_dicom(lambda files: files[9].unlink()), "missing-slices", "1", "copy"),

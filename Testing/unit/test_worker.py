@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,9 @@ from CrossModalSegLib.imaging.registration import RigidRefinement, rigid_refine
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.inference import case_output, inference
-from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Ready, Request, decode_event, encode
+from CrossModalSegLib.protocol import Done, Event, Failed, Request, decode_event, encode
 from CrossModalSegLib.worker_requests import RequestHandler, failure
+from Testing.running_worker import RunningWorker
 from Testing.tiny_bundle import dice, true_labels
 from Testing.volumes import points_of
 from Testing.worker_case import GRID, WorkerCase
@@ -29,54 +29,6 @@ from Testing.worker_case import GRID, WorkerCase
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORKER = [sys.executable, "-u", "-m", "CrossModalSegLib.worker"]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and process groups of POSIX")
-
-
-class RunningWorker:
-    """A worker process, spoken to over its pipes; ``stderr`` is the file of what it complains about."""
-
-    def __init__(self, stderr: Path, command: list[str], **variables: str):
-        self.stderr = stderr
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)} | variables
-        with stderr.open("wb") as stream:
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": stream}
-            self.process = subprocess.Popen(command, env=environment, **pipes)
-        ready = self.event()
-        assert isinstance(ready, Ready)
-        self.pid = ready.pid
-
-    def event(self) -> Event:
-        return decode_event(self.process.stdout.readline())
-
-    def ask(self, *requests: Request) -> None:
-        for request in requests:
-            self.process.stdin.write(encode(request))
-            self.process.stdin.flush()
-
-    def events(self) -> Iterator[Event]:
-        """Up to the next answer, with it."""
-        while True:
-            event = self.event()
-            yield event
-            if isinstance(event, Done | Failed):
-                return
-
-    def answer(self, request: Request) -> Done | Failed:
-        self.ask(request)
-        answer = list(self.events())[-1]
-        assert answer.id == request.id
-        return answer
-
-    def wait_for(self, stage: str) -> None:
-        for event in self.events():
-            if isinstance(event, Progress) and event.stage == stage:
-                return
-        pytest.fail(f"no stage {stage}: {event}")
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
 
 
 @pytest.fixture(scope="module")
