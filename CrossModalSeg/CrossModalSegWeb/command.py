@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.cli import BAD_INPUT, OneLineErrorParser, in_one_line
+from CrossModalSegLib.commands.orientation_option import add_orientation_option
 from CrossModalSegLib.errors import InputError, typed_error
 from CrossModalSegLib.own_process import prepare_process
 from CrossModalSegUI.temporary import temporary_folder
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=FILE",
         help="a scan and its modality, a file or a folder with one DICOM series; default: the sample pair",
     )
+    add_orientation_option(parser)
     parser.add_argument("--site", type=Path, metavar="SITE", help="the site folder that corrections are saved to")
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: one that is free")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
@@ -118,7 +120,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> None:
     os.environ.pop("TRAME_ARGS", None)
     server = get_server("crossmodalseg", client_type="vue3")
     uploads = Uploads(folder, int(options.upload_limit * 1e9))
-    workstation = Workstation(server, uploads, Start(dict(options.input), options.site))
+    workstation = Workstation(server, uploads, Start(dict(options.input), options.site, options.assume_orientation))
     downloads = Downloads(folder, workstation.result.write)
     access = Access()
 

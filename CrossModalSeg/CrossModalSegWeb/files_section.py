@@ -1,13 +1,15 @@
 """The section Open: scans from files, DICOM folders or zip files, into the scene."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trame_server import Server
 
 from CrossModalSegLib.datasets.scan_files import ScanFile, scans_in
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.imaging.orientation import ORIENTATIONS
 from CrossModalSegLib.imaging.volume import Volume, read_volume
 from CrossModalSegUI.inputs import candidates
 from CrossModalSegUI.logic import SegmentationLogic
@@ -19,6 +21,7 @@ from CrossModalSegWeb.page_state import PageState
 from CrossModalSegWeb.scans_section import ScansSection
 from CrossModalSegWeb.uploads import Uploads
 
+_USUAL = ("RAS", "LAS", "LPS", "RPS", "LSA", "RSA", "PSR", "ASR")  # first among those to choose from
 _CLOSE = "Remove all scans and results from this page? What has not been saved or downloaded is lost."
 
 
@@ -37,17 +40,31 @@ class FilesSection:
         self._logic, self._uploads, self._scans, self._dialogs = logic, uploads, scans, dialogs
         self._on_closed = on_closed
         limit = uploads.limit_bytes / 1e9
-        self._state = PageState(server, "files", is_reading=False, message="", limit=f"{limit:g} GB")
+        self._asked = _Question()
+        self._state = PageState(
+            server,
+            "files",
+            is_reading=False,
+            message="",
+            limit=f"{limit:g} GB",
+            unoriented=[],
+            orientation="",
+            orientations=[*_USUAL, *(one for one in ORIENTATIONS if one not in _USUAL)],
+        )
         self._state.on("open", self._open_uploaded)
         self._state.on("close", self._close)
+        self._state.on("choose_orientation", lambda code: self._state.show(orientation=str(code)))
+        self._state.on("orient", self._open_oriented)
+        self._state.on("leave_out", self._leave_out)
 
-    def open_files(self, inputs: Mapping[str, Path]) -> None:
-        """Open files, or folders with one DICOM series, by modality. Raises what `read_volume` raises, and InputError
+    def open_files(self, inputs: Mapping[str, Path], assumed_orientation: str | None = None) -> None:
+        """Open files, or folders with one DICOM series, by modality. ``assumed_orientation`` (such as "RAS") is that of files
+        that do not say theirs. Raises what `read_volume` raises, and InputError
         ``unknown-modality``.
         """
         bundle, nodes = self._scans.bundle, {}
         for name, path in inputs.items():
-            volume = read_volume(path, name)
+            volume = read_volume(path, name, assumed_orientation)
             modality = bundle.modality_named(name) if bundle else name
             nodes[modality] = add_volume(self._logic.scene, volume.array, volume.grid, path.name.split(".")[0] or name)
         self._scans.take_in(nodes)
@@ -67,23 +84,58 @@ class FilesSection:
         self._on_closed()
 
     async def _open_uploaded(self, batch: str) -> None:
-        """Open all scans among the uploaded files; what cannot be read is said, the rest is opened."""
+        """Open all scans among the uploaded files; what cannot be read is said, the rest is opened. Where some do not say
+        how they lie, it is asked, and their files are kept until there is an answer."""
+        self._leave_out()
         with self._state.flushed():
             self._state.show(is_reading=True, message="Reading the files")
         try:
-            found, problems = await asyncio.to_thread(_read_all, self._uploads.folder_of(batch))
+            folder = self._uploads.folder_of(batch)
+            read = await asyncio.to_thread(_read_uploaded, folder)
         except CrossModalSegError as error:
-            self._state.show(message="")
-            self._dialogs.show_error(error)
-            return
-        finally:
             self._uploads.remove(batch)
             with self._state.flushed():
-                self._state.show(is_reading=False)
+                self._state.show(is_reading=False, message="")
+            self._dialogs.show_error(error)
+            return
+        except BaseException:
+            self._uploads.remove(batch)
+            raise
+        if read.unoriented:
+            self._asked = _Question(batch, tuple(read.unoriented))
+        else:
+            self._uploads.remove(batch)
+        self._show(read)
+
+    async def _open_oriented(self) -> None:
+        """Open what was asked about, with the orientation that is chosen."""
+        asked, self._asked = self._asked, _Question()
+        if not asked.scans:
+            return
         with self._state.flushed():
-            self._add(found)
-            opened = ", ".join(scan.name for scan, _ in found)
-            self._state.show(message=". ".join([f"Opened: {opened}" if found else "Nothing was opened", *problems]))
+            self._state.show(is_reading=True, message="Reading the files", unoriented=[])
+        try:
+            folder = self._uploads.folder_of(asked.batch)
+            read = await asyncio.to_thread(_read_all, asked.scans, folder, self._state["orientation"])
+        finally:
+            self._uploads.remove(asked.batch)
+        self._show(read)
+
+    def _leave_out(self) -> None:
+        """Forget what was asked about."""
+        asked, self._asked = self._asked, _Question()
+        if asked.batch:
+            self._uploads.remove(asked.batch)
+        self._state.show(unoriented=[], orientation="")
+
+    def _show(self, read: "_Read") -> None:
+        with self._state.flushed():
+            self._add(read.found)
+            opened = ", ".join(scan.name for scan, _ in read.found)
+            first = f"Opened: {opened}" if read.found else "Nothing was opened"
+            names = [scan.name for scan in read.unoriented]
+            message = ". ".join([first, *read.problems])
+            self._state.show(is_reading=False, message=message, unoriented=names, orientation="")
 
     def _add(self, found: list[tuple[ScanFile, Volume]]) -> None:
         for scan, volume in found:
@@ -92,18 +144,42 @@ class FilesSection:
         self._scans.take_in()
 
 
-def _read_all(folder: Path) -> tuple[list[tuple[ScanFile, Volume]], list[str]]:
-    """The scans that can be read, and for each other one, why not. Raises InputError where there is none at all."""
-    found, problems = [], []
-    for scan in scans_in(folder):
+@dataclass(frozen=True)
+class _Question:
+    """The scans of a batch of uploaded files that do not say how they lie; none where nothing is asked."""
+
+    batch: str = ""
+    scans: tuple[ScanFile, ...] = ()
+
+
+@dataclass
+class _Read:
+    """The scans that could be read; why others could not, and what there is to say; and those that need an answer."""
+
+    found: list[tuple[ScanFile, Volume]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    unoriented: list[ScanFile] = field(default_factory=list)
+
+
+def _read_uploaded(folder: Path) -> _Read:
+    """All scans in ``folder``. Raises InputError where there is none at all."""
+    return _read_all(scans_in(folder), folder)
+
+
+def _read_all(scans: Iterable[ScanFile], folder: Path, assumed_orientation: str | None = None) -> _Read:
+    read = _Read()
+    for scan in scans:
         try:
-            volume = read_volume(scan.path, scan.name)
+            volume = read_volume(scan.path, scan.name, assumed_orientation)
         except CrossModalSegError as error:
-            problems.append(f"{scan.name} was left out: {_without(folder, error.message)}")
+            if error.code == "unknown-orientation":
+                read.unoriented.append(scan)
+            else:
+                read.problems.append(f"{scan.name} was left out: {_without(folder, error.message)}")
         else:
-            found.append((scan, volume))
-            problems += [_without(folder, one.message) for one in volume.findings if one.severity == "warning"]
-    return found, problems
+            read.found.append((scan, volume))
+            read.problems += [_without(folder, one.message) for one in volume.findings if one.severity == "warning"]
+    return read
 
 
 def _without(folder: Path, message: str) -> str:

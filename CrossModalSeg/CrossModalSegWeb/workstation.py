@@ -37,10 +37,12 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Start:
-    """What the workstation opens with: scans by modality, by default the sample pair; and the site folder."""
+    """What the workstation opens with: scans by modality, by default the sample pair, how those of them lie that do not
+    say it; and the site folder."""
 
     inputs: Mapping[str, Path] = field(default_factory=dict)
     site: Path | None = None
+    assumed_orientation: str | None = None
 
 
 class Workstation:
@@ -66,7 +68,7 @@ class Workstation:
         )
         self.result = ResultSection(server, self.logic, self._on_case)
         self._files = FilesSection(server, self.logic, uploads, self._scans, self._dialogs, self._on_closed)
-        self._files.open_files(start.inputs or sample_pair())
+        self._files.open_files(start.inputs or sample_pair(), start.assumed_orientation)
         self._site.look()
         self._scans.listen(self._on_scans)
         self._on_scans()

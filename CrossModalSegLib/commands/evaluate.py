@@ -6,6 +6,8 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+from CrossModalSegLib.commands.orientation_option import add_orientation_option
+
 EXAMPLES = """\
 examples:
   crossmodalseg evaluate --prediction result/T1w_segmentation.seg.nrrd --reference manual.nii.gz
@@ -45,6 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="VALUES",
         help="reference values, separated by commas, whose voxels are left out of the comparison",
     )
+    add_orientation_option(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores here too; - for stdout, no table")
 
 
@@ -59,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     labels = read_labels(args.labels) if args.labels else None
     to_file = args.json is not None and args.json != Path("-")
     with staged_file(args.json) if to_file else nullcontext() as staging:  # whether it can be written is known first
-        evaluation = score_files(args.prediction, args.reference, labels, args.tolerance, args.ignore)
+        evaluation = score_files(
+            args.prediction, args.reference, labels, args.tolerance, args.ignore, args.assume_orientation
+        )
         if staging is not None:
             staging.write_text(to_json(evaluation), encoding="utf-8")
     for note in evaluation.notes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from CrossModalSegLib.atomic import output_errors
 from CrossModalSegLib.commands.case_table import read_case_table
+from CrossModalSegLib.commands.orientation_option import add_orientation_option
 from CrossModalSegLib.errors import InputError, internal_error, typed_error
 from CrossModalSegLib.staging import clear_left_behind
 
@@ -59,6 +60,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--save-probabilities", action="store_true", help="write class probabilities (.npz) as well")
     parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    add_orientation_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     segmenter = Segmenter(load_bundle(args.bundle), args.device)
     look = None if args.quick_check else look_into
-    options = OutputOptions(args.format, args.save_probabilities, args.overwrite, look)
+    options = OutputOptions(args.format, args.save_probabilities, args.overwrite, look, args.assume_orientation)
     if not args.cases:
         report = _segment(segmenter, inputs, args.output, options)
         _print_summary(report, args.output)
@@ -128,7 +130,7 @@ def _run_table(
                 states[case] = "done before"
                 continue
             print(f"{number}/{len(cases)} {case}", file=sys.stderr)
-            _segment(segmenter, inputs, output / case, options)
+            _print_warnings(_segment(segmenter, inputs, output / case, options))
         except Exception as error:  # noqa: BLE001 - whatever it is must not stop the other cases of a long night
             told = typed_error(error)
             if told is None:
@@ -163,11 +165,7 @@ def _print_summary(report: dict[str, Any], output: Path) -> None:
     """Volumes, confidence and agreement per structure on stdout; warnings of the preflight on stderr."""
     from rich.table import Table
 
-    for finding in report["preflight"]["findings"]:
-        if finding["severity"] == "warning":
-            print(f"warning[{finding['code']}]: {finding['message']} ({finding['remedy']})", file=sys.stderr)
-    for fallback in report["fallbacks"]:
-        print(f"warning[fallback]: {fallback}", file=sys.stderr)
+    _print_warnings(report)
     modalities = list(report["structures"][0]["volume_ml"])
     columns = [f"{modality} {what}" for what in ("mL", "confidence") for modality in modalities]
     agreement = report["agreement"]
@@ -180,6 +178,14 @@ def _print_summary(report: dict[str, Any], output: Path) -> None:
     seconds = json.dumps(report["seconds"])
     print(f"results in {output} ({report['device']}, seconds {seconds}, peak {report['peak_memory_gb']['process']} GB)")
     print(report["intended_use"])
+
+
+def _print_warnings(report: dict[str, Any]) -> None:
+    for finding in report["preflight"]["findings"]:
+        if finding["severity"] == "warning":
+            print(f"warning[{finding['code']}]: {finding['message']} ({finding['remedy']})", file=sys.stderr)
+    for fallback in report["fallbacks"]:
+        print(f"warning[fallback]: {fallback}", file=sys.stderr)
 
 
 def _console() -> "Console":

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from CrossModalSegLib.commands.orientation_option import add_orientation_option
 from CrossModalSegLib.commands.site_listing import (
     export_cases,
     list_cases,
@@ -74,6 +75,7 @@ def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
         metavar="REGEX",
         help="what tells patients apart in the paths (default: BIDS)",
     )
+    add_orientation_option(add)
     add.add_argument("--author", default="", metavar="INITIALS", help="who made the labels; only a salted hash is kept")
     add.add_argument("--predicted", action="store_true", help="the labels are a model's: they are never trained on")
 
@@ -165,11 +167,12 @@ def _add(args: argparse.Namespace) -> int:
         raise InputError("usage", "give either --input or --from", "see crossmodalseg site add --help")
     modalities = store_of(args).site().modalities
     if args.input:
-        found = FoundCase(_named(args.input, modalities), _named(args.labels, modalities), args.patient)
+        scans, labels = _named(args.input, modalities), _named(args.labels, modalities)
+        found = FoundCase(scans, labels, args.patient, assumed_orientation=args.assume_orientation)
         _say_saved(_add_one(args, found))
         return 0
     with _unpacked(args.source) as folder:
-        cases = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN)
+        cases = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN, args.assume_orientation)
         failed = [case for number, case in enumerate(cases, start=1) if not _try_one(args, case, number, len(cases))]
     print(f"in {args.site}: {len(cases) - len(failed)} of {counted(len(cases), 'case')}")
     return int(bool(failed))

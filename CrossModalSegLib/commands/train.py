@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from CrossModalSegLib.commands.orientation_option import add_orientation_option
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.plurals import counted
 
@@ -48,6 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for checkpoint and bundle")
     parser.add_argument("--config", type=Path, metavar="CONFIG.toml")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add_orientation_option(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the training in RUN")
     parser.add_argument(
         "--start-from",
@@ -100,7 +102,13 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
     from CrossModalSegLib.training.label_files import DataReport
     from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
 
-    datalist = read_datalist(args.data, config.modalities, args.root, config.modality_aliases)
+    datalist = read_datalist(
+        args.data,
+        config.modalities,
+        args.root,
+        config.modality_aliases,
+        assumed_orientation=args.assume_orientation,
+    )
     label_map = choose_label_map(config, datalist.training)
     if processes.writes:
         without = f"{counted(len(datalist.unlabelled), 'case')} without labels, " if datalist.unlabelled else ""

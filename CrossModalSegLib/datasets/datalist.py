@@ -4,7 +4,8 @@ A datalist is a JSON file ``{"training": [{"T1w": ..., "T2w": ..., "label": ...}
 entry per modality (either may be missing), ``label`` for both modalities or ``label_T1w`` and ``label_T2w`` where each
 has its own, and paths relative to the list or to a given root. An entry with a label alone is a label map to synthesise
 pairs from. One without any label, or in the list ``unlabelled``, is learnt from without one. A scan may be one channel
-of a file, ``case.nii.gz#1``. A list whose entries are called ``image`` and ``label`` is read as MONAI's. A folder holds
+of a file, ``case.nii.gz#1``. ``"assume_orientation": "RAS"``, of an entry or of the whole list, is that of files which do
+not say how their voxel axes run. A list whose entries are called ``image`` and ``label`` is read as MONAI's. A folder holds
 label maps, or one folder per case with files named like those entries; other layouts are those of ``LAYOUTS``.
 """
 
@@ -17,8 +18,9 @@ from CrossModalSegLib.datasets.challenge_layouts import Amos, Chaos, MsCmrSeg
 from CrossModalSegLib.datasets.common_layouts import Bids, NnunetRaw
 from CrossModalSegLib.datasets.layout import SUFFIXES, Items, Layout, Names
 from CrossModalSegLib.datasets.monai_layout import Decathlon, is_monai, monai_items
-from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.errors import DataError, InputError
 from CrossModalSegLib.imaging.channels import whole_of
+from CrossModalSegLib.imaging.orientation import orientation_named
 from CrossModalSegLib.json_file import read_json
 
 LAYOUTS: tuple[Layout, ...] = (Amos(), NnunetRaw(), Decathlon(), MsCmrSeg(), Chaos(), Bids())  # the first that fits
@@ -28,11 +30,13 @@ PARTS = ("training", "validation", "unlabelled")
 @dataclass(frozen=True)
 class Entry:
     """One case: volumes by modality (none: synthesise them) and label maps by modality (none: unlabelled). ``aligned``
-    says that the scans of a pair show the same place at the same position."""
+    says that the scans of a pair show the same place at the same position. ``assumed_orientation`` is that of files that
+    do not say theirs."""
 
     volumes: Mapping[str, Path]
     labels: Mapping[str, Path]
     aligned: bool = True
+    assumed_orientation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,13 +54,16 @@ def read_datalist(
     root: Path | None = None,
     aliases: Mapping[str, Sequence[str]] | None = None,
     labels_required: bool = True,
+    assumed_orientation: str | None = None,
 ) -> Datalist:
     """The cases at ``path``. Without a validation list, every tenth case is kept for validation (none below three).
 
     ``aliases`` are other names of the modalities, for layouts that have names of their own. ``labels_required``: without
-    a labelled case there is nothing to train on, but there may be cases to correct. Raises DataError ``not-found``,
-    ``layout`` or ``datalist``, which lists all problems.
+    a labelled case there is nothing to train on, but there may be cases to correct. ``assumed_orientation`` holds where
+    neither the entry nor the list has its own. Raises DataError ``not-found``, ``layout`` or ``datalist``, which lists all
+    problems.
     """
+    content: dict[str, Any] = {}
     hint, names = "correct these entries", Names(modalities, aliases or {})
     if path.is_dir():
         layout = next((layout for layout in LAYOUTS if layout.recognises(path)), None)
@@ -70,8 +77,12 @@ def read_datalist(
         content, base = read_json(path, "datalist", "correct the file, see docs/training.md"), root or path.parent
         lists = monai_items(content, path, base, names) if is_monai(content, names) else _own_lists(content, path)
     problems: list[str] = []
+    assumed = _orientation(content, path.name, problems) or assumed_orientation
     read = {
-        name: [_entry(item, base, modalities, f"{name}[{n}]", problems) for n, item in enumerate(lists.get(name, []))]
+        name: [
+            _entry(item, base, modalities, f"{name}[{n}]", problems, assumed)
+            for n, item in enumerate(lists.get(name, []))
+        ]
         for name in PARTS
     }
     training = [entry for entry in read["training"] if entry.labels]
@@ -128,14 +139,29 @@ def _stem(name: str) -> str:
     return "label" if stem == "labels" else stem
 
 
-def _entry(item: Any, base: Path, modalities: Sequence[str], where: str, problems: list[str]) -> Entry:
+def _orientation(item: Mapping[str, Any], where: str, problems: list[str]) -> str | None:
+    """What ``item`` says of files that do not say how they lie; a code that is none goes to ``problems``."""
+    value = item.get("assume_orientation")
+    if value is None:
+        return None
+    try:
+        return orientation_named(str(value))
+    except InputError as error:
+        problems.append(f"{where}: assume_orientation: {error.message}")
+        return None
+
+
+def _entry(
+    item: Any, base: Path, modalities: Sequence[str], where: str, problems: list[str], assumed: str | None
+) -> Entry:
     if not isinstance(item, dict):
         problems.append(f"{where}: expected an object, found {item!r}")
         return Entry({}, {})
     aligned = item.get("aligned", True)
     if not isinstance(aligned, bool):
         problems.append(f"{where}: aligned must be true or false, not {aligned!r}")
-    paths = {name: base / str(value) for name, value in item.items() if name != "aligned"}
+    assumed = _orientation(item, where, problems) or assumed
+    paths = {name: base / str(value) for name, value in item.items() if name not in ("aligned", "assume_orientation")}
     volumes = {name: paths[name] for name in modalities if name in paths}
     shared = paths.get("label")
     own = {name: paths.get(f"label_{name}", shared) for name in (volumes or modalities)}
@@ -148,4 +174,4 @@ def _entry(item: Any, base: Path, modalities: Sequence[str], where: str, problem
     problems += [f"{where}: {reason}" for file in files.values() if (reason := _missing(file))]
     if "aligned" not in item:  # each scan was labelled by itself: the patient may have moved in between
         aligned = len(set(labels.values())) < 2
-    return Entry(volumes, labels, bool(aligned))
+    return Entry(volumes, labels, bool(aligned), assumed)

@@ -139,7 +139,7 @@ def _entry(
     if not isinstance(item, Mapping):
         problems.append(f"{where}: expected an object, found {item!r}")
         return {}
-    entry: dict[str, Any] = {"aligned": item["aligned"]} if "aligned" in item else {}
+    entry: dict[str, Any] = {key: item[key] for key in ("aligned", "assume_orientation") if key in item}
     files = _files(item.get("image"), f"{where}.image", base, problems)
     if files and channels:
         problems += _wrong_count(files, f"{where}.image", channels)

@@ -1,7 +1,11 @@
 """What is worth knowing about a scan without being a reason to refuse it."""
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,10 @@ class Finding:
     def __str__(self) -> str:
         """As the command line says it: ``warning[code]: message (remedy)``."""
         return f"{self.severity}[{self.code}]: {self.message} ({self.remedy})"
+
+
+def log_warnings(source: object, findings: Iterable[Finding]) -> None:
+    """Tell the warnings about ``source``, a path, where there is no report that they could stand in."""
+    for finding in findings:
+        if finding.severity == "warning":
+            _log.warning("%s: %s", source, finding)

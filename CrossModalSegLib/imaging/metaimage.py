@@ -82,9 +82,10 @@ def read_metaimage_header(path: Path) -> ImageHeader:
     rank = header.whole("NDims", 0)
     if not 1 <= rank <= 7 or header.fields.get("ObjectType", "Image") != "Image":
         raise header.wrong("its header describes no image")
-    sizes = tuple(int(size) for size in header.numbers(rank, "DimSize") or [0])
-    if min(sizes) < 1 or list(sizes) != header.numbers(rank, "DimSize"):
-        raise header.wrong(f"DimSize: {header.fields.get('DimSize', '')!r}")
+    words = header.fields.get("DimSize", "").split()
+    if len(words) != rank or not all(word.isdecimal() and int(word) for word in words):
+        raise header.wrong(f"DimSize: {header.fields.get('DimSize', '')!r} for {rank} axes")
+    sizes = tuple(int(word) for word in words)
     components = header.whole("ElementNumberOfChannels", 1)
     if components < 1:
         raise header.wrong(f"{components} values per voxel")

@@ -14,6 +14,7 @@ from CrossModalSegLib.imaging.decoding import DAMAGED, GZIP_MAGIC, Encoding, rea
 from CrossModalSegLib.imaging.nifti_forms import NiftiForms, placement_of
 from CrossModalSegLib.imaging.stored_image import ImageHeader, StoredData
 
+HEADER_BYTES = 348  # of version 1
 _FIELDS: dict[int, dict[str, tuple[str, int]]] = {
     348: {
         "dim": ("8i2", 40),
@@ -49,7 +50,7 @@ _FIELDS: dict[int, dict[str, tuple[str, int]]] = {
 _MAGIC = {348: slice(344, 348), 540: slice(4, 12)}
 _SINGLE = (b"n+1\0", b"n+2\0\r\n\x1a\n")
 _PAIR = (b"ni1\0", b"ni2\0\r\n\x1a\n")
-_TYPES = {
+TYPES = {
     2: "u1",
     4: "i2",
     8: "i4",
@@ -141,7 +142,8 @@ def _size_and_order(content: bytes, path: Path) -> tuple[int, str]:
     raise InputError("unreadable", f"{path} does not begin with a NIfTI header", DAMAGED)
 
 
-def _fields(content: bytes, size: int, order: str) -> Any:
+def header_dtype(size: int, order: str) -> np.dtype:
+    """NumPy's description of the fields that are read, in a header of ``size`` bytes (348 or 540), ``order`` "<" or ">"."""
     layout = _FIELDS[size]
     described = {
         "names": list(layout),
@@ -149,8 +151,11 @@ def _fields(content: bytes, size: int, order: str) -> Any:
         "offsets": [offset for _, offset in layout.values()],
         "itemsize": size,
     }
-    dtype = np.dtype(described).newbyteorder(order)  # type: ignore[call-overload]
-    return np.frombuffer(content[:size], dtype)[0]
+    return np.dtype(described).newbyteorder(order)  # type: ignore[call-overload]
+
+
+def _fields(content: bytes, size: int, order: str) -> Any:
+    return np.frombuffer(content[:size], header_dtype(size, order))[0]
 
 
 def _sizes(fields: Any, path: Path) -> tuple[int, ...]:
@@ -165,10 +170,10 @@ def _type(fields: Any, path: Path) -> tuple[str, np.dtype | None]:
     code, bits = int(fields["datatype"]), int(fields["bitpix"])
     if code in _NOT_SCALAR:
         return _NOT_SCALAR[code], None
-    if code not in _TYPES:
+    if code not in TYPES:
         hint = "store it as integers or floats of at most 64 bits"
         raise InputError("unreadable", f"{path}: voxels of the type {code} are not read", hint)
-    dtype = np.dtype(_TYPES[code]).newbyteorder(fields.dtype["datatype"].byteorder)
+    dtype = np.dtype(TYPES[code]).newbyteorder(fields.dtype["datatype"].byteorder)
     if bits != 8 * dtype.itemsize:
         what = f"{path}: its header says {dtype.name} (type {code}) and {bits} bits, which contradict each other"
         raise InputError("unreadable", what, DAMAGED)

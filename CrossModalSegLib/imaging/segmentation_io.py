@@ -11,7 +11,10 @@ import SimpleITK as sitk
 
 from CrossModalSegLib.atomic import staged_file
 from CrossModalSegLib.errors import GeometryError, LabelError, OutputError
+from CrossModalSegLib.imaging.finding import log_warnings
 from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.nifti_forms import NiftiForms
+from CrossModalSegLib.imaging.nifti_writer import write_nifti_like
 from CrossModalSegLib.imaging.nrrd import read_nrrd_header
 from CrossModalSegLib.imaging.slicer_segments import BINARY, TERMINOLOGY_TAG, has_segments, merged, segments_in
 from CrossModalSegLib.imaging.stored_image import read_voxels
@@ -24,12 +27,15 @@ NIFTI_SUFFIX = ".nii.gz"
 _NRRD_SUFFIXES = (".nrrd", ".nhdr")
 
 
-def write_segmentation(path: str | Path, labels: np.ndarray, grid: Grid, label_map: LabelMap) -> None:
+def write_segmentation(
+    path: str | Path, labels: np.ndarray, grid: Grid, label_map: LabelMap, forms: NiftiForms | None = None
+) -> None:
     """Write label values (K, J, I) on ``grid``; the suffix decides between ``.seg.nrrd`` and ``.nii.gz``.
 
     A ``.seg.nrrd`` has one segment per structure of ``label_map``, in its order and also where ``labels`` has none of
     it, so that a person can add what was missed. Voxels are uint8, or uint16 where the label map needs it; both formats
-    are compressed. The file appears whole or not at all.
+    are compressed. The file appears whole or not at all. ``forms`` are the scan's own, where that is a NIfTI file: a
+    ``.nii.gz`` has the same.
 
     Raises LabelError ``not-integers`` or ``unknown-label-values``, GeometryError ``shape-mismatch``, OutputError
     ``unknown-format`` or ``cannot-write``.
@@ -38,7 +44,11 @@ def write_segmentation(path: str | Path, labels: np.ndarray, grid: Grid, label_m
     if not path.name.endswith((SLICER_SUFFIX, NIFTI_SUFFIX)):
         raise OutputError("unknown-format", f"segmentation {path}", f"use {SLICER_SUFFIX} or {NIFTI_SUFFIX}")
     _check(labels, grid, label_map)
-    image = sitk.GetImageFromArray(labels.astype(np.uint8 if max(label_map.values) <= 255 else np.uint16))
+    stored = labels.astype(np.uint8 if max(label_map.values) <= 255 else np.uint16)
+    if forms is not None and path.name.endswith(NIFTI_SUFFIX):
+        write_nifti_like(path, stored, forms)
+        return
+    image = sitk.GetImageFromArray(stored)
     grid.to_sitk_geometry(image)
     if path.name.endswith(SLICER_SUFFIX):
         for key, value in _slicer_fields(label_map, grid).items():
@@ -50,7 +60,9 @@ def write_segmentation(path: str | Path, labels: np.ndarray, grid: Grid, label_m
             raise OutputError("cannot-write", f"{path}: {error}", "check space and rights") from error
 
 
-def read_segmentation(path: str | Path) -> tuple[np.ndarray, Grid, LabelMap | None]:
+def read_segmentation(
+    path: str | Path, assumed_orientation: str | None = None
+) -> tuple[np.ndarray, Grid, LabelMap | None]:
     """Label values (K, J, I) in the file's own type, their grid, and the label map where the file holds one.
 
     Reads what ``write_segmentation`` writes, segmentations saved by any version of 3D Slicer (`slicer_segments`), and any
@@ -61,14 +73,16 @@ def read_segmentation(path: str | Path) -> tuple[np.ndarray, Grid, LabelMap | No
     path = Path(path)
     header = read_nrrd_header(path) if path.is_file() and path.name.lower().endswith(_NRRD_SUFFIXES) else None
     if header is None or not has_segments(header.fields):
-        return *read_image(path), None
+        return *read_image(path, assumed_orientation), None
     segments = segments_in(header.fields, header.components, path)
     if header.dtype is None or len(header.sizes) != 3:
         raise LabelError("bad-label-map", f"{path}: its layers are not 3D volumes", "save the segmentation again")
     voxels = read_voxels(header)
     layers = voxels if header.components > 1 else voxels[..., None]
     labels, label_map = merged(layers, segments, path)
-    return labels, header.placement.grid(path, header.shape_ijk, None)[0], label_map
+    grid, findings = header.placement.grid(path, header.shape_ijk, assumed_orientation)
+    log_warnings(path, findings)
+    return labels, grid, label_map
 
 
 def _check(labels: np.ndarray, grid: Grid, label_map: LabelMap) -> None:

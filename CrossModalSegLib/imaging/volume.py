@@ -10,7 +10,7 @@ from CrossModalSegLib.atomic import staged_file
 from CrossModalSegLib.errors import GeometryError, InputError, OutputError, read_error
 from CrossModalSegLib.imaging import dicom
 from CrossModalSegLib.imaging.channels import split_channel, whole_of
-from CrossModalSegLib.imaging.finding import Finding
+from CrossModalSegLib.imaging.finding import Finding, log_warnings
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.metaimage import read_metaimage_header
 from CrossModalSegLib.imaging.nifti import read_nifti_header
@@ -78,9 +78,11 @@ def read_volume(path: dicom.Source | str, modality: str, assumed_orientation: st
 def read_image(path: Path | str, assumed_orientation: str | None = None) -> tuple[np.ndarray, Grid]:
     """Read any 3D scalar image, such as a label map: (array (K, J, I) with the file's own type, grid).
 
-    Raises what `read_volume` raises about the file and its geometry; the values are not judged.
+    What is to be told about the file goes to the log. Raises what `read_volume` raises about the file and its geometry; the
+    values are not judged.
     """
     image = _read(Path(path), assumed_orientation)
+    log_warnings(path, image.findings)
     return image.array, image.grid
 
 

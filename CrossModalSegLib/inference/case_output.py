@@ -35,12 +35,14 @@ class OutputOptions:
     """What is written: ``format`` of the segmentations ("seg.nrrd" or "nii.gz"), probabilities or not.
 
     ``look`` finds out beforehand what the scans show; None: only how they are stored is looked at.
+    ``assumed_orientation`` (such as "RAS") is that of scans that do not say theirs.
     """
 
     format: str = "seg.nrrd"
     save_probabilities: bool = False
     overwrite: bool = False
     look: Look | None = look_into
+    assumed_orientation: str | None = None
 
 
 def segment_case(
@@ -56,7 +58,7 @@ def segment_case(
     with staged_folder(output, options.overwrite) as folder:
         report("reading", 0.0)
         started = time.perf_counter()
-        volumes = {name: read_volume(path, name) for name, path in inputs.items()}
+        volumes = {name: read_volume(path, name, options.assumed_orientation) for name, path in inputs.items()}
         preflight = examine(list(volumes.values()))
         preflight.raise_if_refused()
         reading = time.perf_counter() - started
@@ -157,7 +159,8 @@ def _measure(item: ModalityResult, label_map: LabelMap) -> dict[int, tuple[float
 def _write_volumes(folder: Path, result: SegmentationResult, label_map: LabelMap, options: OutputOptions) -> None:
     suffix = NIFTI_SUFFIX if options.format == "nii.gz" else SLICER_SUFFIX
     for name, item in result.modalities.items():
-        write_segmentation(folder / f"{name}_segmentation{suffix}", item.labels, item.volume.grid, label_map)
+        segmentation = folder / f"{name}_segmentation{suffix}"
+        write_segmentation(segmentation, item.labels, item.volume.grid, label_map, item.volume.forms)
         uncertainty = np.round((1 - item.confidence) * 100).astype(np.uint8)
         write_volume(folder / f"uncertainty_{name}.nrrd", uncertainty, item.volume.grid)
         if options.save_probabilities:

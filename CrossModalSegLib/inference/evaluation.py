@@ -135,6 +135,7 @@ def score_files(
     labels: LabelMap | LabelTranslation | None = None,
     tolerance_mm: float = 1.0,
     ignored_values: Sequence[int] = (),
+    assumed_orientation: str | None = None,
 ) -> Evaluation:
     """Score one segmentation file against another on the same grid (.seg.nrrd, .nrrd, .nii.gz, .mha).
 
@@ -142,13 +143,14 @@ def score_files(
     Scored are the structures of the label map given or, with a translation, those it translates to; with neither, those
     that the prediction's file describes and what the reference holds beside them, else every value found. Left out of the
     comparison are voxels whose reference value is one of ``ignored_values`` or has no translation.
+    ``assumed_orientation`` (such as "RAS") is that of files that do not say theirs.
 
     Raises:
         GeometryError ``grids-differ``, InputError ``not-labels`` or ``no-structure``, LabelError ``names-differ`` where
         both files have names and share none, and what reading a file raises.
     """
-    prediction, grid, prediction_map = _read_labels(Path(prediction_path))
-    reference, reference_grid, reference_map = _read_labels(Path(reference_path))
+    prediction, grid, prediction_map = _read_labels(Path(prediction_path), assumed_orientation)
+    reference, reference_grid, reference_map = _read_labels(Path(reference_path), assumed_orientation)
     _refuse_different_grids(prediction_path, grid, reference_path, reference_grid)
     ignored = np.isin(reference, ignored_values)
     if isinstance(labels, LabelTranslation):
@@ -258,9 +260,9 @@ def _mean(values: Iterable[float]) -> float:
     return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 
-def _read_labels(path: Path) -> tuple[np.ndarray, Grid, LabelMap | None]:
+def _read_labels(path: Path, assumed_orientation: str | None) -> tuple[np.ndarray, Grid, LabelMap | None]:
     """Labels as int32 (K, J, I), their grid, and the label map where the file holds one."""
-    array, grid, label_map = read_segmentation(path)
+    array, grid, label_map = read_segmentation(path, assumed_orientation)
     low, high = array.min(), array.max()
     if not 0 <= low <= high <= LARGEST_VALUE or not np.array_equal(labels := array.astype(np.int32), array):
         message = f"{path} holds values from {low} to {high} that are not all labels"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,13 @@ PATIENT_PATTERN = r"sub-[a-zA-Z0-9]+"  # BIDS; elsewhere names do not tell patie
 @dataclass(frozen=True)
 class FoundCase:
     """Files of one case by modality: scans, labels (none: unlabelled). ``left_out`` names what is of the same examination
-    and was not chosen."""
+    and was not chosen. ``assumed_orientation`` is that of files that do not say which way their voxel axes run."""
 
     volumes: Mapping[str, Source]
     labels: Mapping[str, Path] = field(default_factory=dict)
     patient_key: str = ""
     left_out: tuple[str, ...] = ()
+    assumed_orientation: str | None = None
 
     @property
     def title(self) -> str:
@@ -46,11 +47,12 @@ class FoundCase:
         resampled to those on other grids. Raises what reading volumes and segmentations raises; LabelError
         ``unknown-label`` for a structure that the site has not.
         """
-        volumes = {modality: read_volume(path, modality) for modality, path in self.volumes.items()}
+        assumed = self.assumed_orientation
+        volumes = {modality: read_volume(path, modality, assumed) for modality, path in self.volumes.items()}
         labels = {}
         shared = len(set(self.labels.values())) < len(self.labels)
         for modality, path in self.labels.items():
-            array, grid, own = read_segmentation(path)
+            array, grid, own = read_segmentation(path, assumed)
             array = in_values_of(_whole_numbers(array), own, site.label_map, str(path))
             if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
                 array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
@@ -58,12 +60,17 @@ class FoundCase:
         return CaseFiles(volumes, labels, site.label_map, {}, self.patient_key)
 
 
-def find_cases(path: Path, modalities: Sequence[str], patient_pattern: str = PATIENT_PATTERN) -> list[FoundCase]:
+def find_cases(
+    path: Path,
+    modalities: Sequence[str],
+    patient_pattern: str = PATIENT_PATTERN,
+    assumed_orientation: str | None = None,
+) -> list[FoundCase]:
     """The cases in ``path``: a datalist, a dataset in one of the known layouts, a folder per case, files
     ``<case>_<modality>`` (and ``<case>_label`` or ``<case>_label_<modality>``) in one folder, or a folder with DICOM.
 
     What ``patient_pattern`` (a regular expression) matches in a scan's path tells patients apart; DICOM has the patient's
-    ID. Raises DataError ``not-found``, ``no-cases``, ``datalist`` or ``layout``.
+    ID. ``assumed_orientation`` is that of files that do not say theirs. Raises DataError ``not-found``, ``no-cases``, ``datalist`` or ``layout``.
     """
     if not path.exists():
         raise DataError("not-found", f"no such file or folder: {path}", "check the path")
@@ -74,7 +81,7 @@ def find_cases(path: Path, modalities: Sequence[str], patient_pattern: str = PAT
     elif path.is_dir() and images_in(path) and not any(layout.recognises(path) for layout in LAYOUTS):
         found = _named_cases(path, modalities)
     else:
-        lists = read_datalist(path, modalities, labels_required=False)
+        lists = read_datalist(path, modalities, labels_required=False, assumed_orientation=assumed_orientation)
         found = _merged([*lists.training, *lists.validation], lists.unlabelled)
     if not found:
         what = f"{path} holds no scan of {' or '.join(modalities)}"
@@ -87,21 +94,26 @@ def find_cases(path: Path, modalities: Sequence[str], patient_pattern: str = PAT
         raise DataError(
             "no-cases", what, "see docs/site-folder.md for what can be read, or name the files with --input"
         )
+    found = [replace(case, assumed_orientation=case.assumed_orientation or assumed_orientation) for case in found]
     return [_with_patient(case, patient_pattern, path) for case in found]
 
 
 def _merged(labelled: Sequence[Entry], unlabelled: Sequence[Entry]) -> list[FoundCase]:
     """Where a patient's scans are labelled in part, layouts list them twice: here, all scans are one case."""
-    found = [FoundCase(entry.volumes, entry.labels) for entry in labelled if entry.volumes]
+    found = [
+        FoundCase(entry.volumes, entry.labels, assumed_orientation=entry.assumed_orientation)
+        for entry in labelled
+        if entry.volumes
+    ]
     place = {
         path: number for number, case in enumerate(found) for path in case.volumes.values() if isinstance(path, Path)
     }
     for entry in unlabelled:
         number = next((place[path] for path in entry.volumes.values() if path in place), None)
         if number is None:
-            found.append(FoundCase(entry.volumes))
+            found.append(FoundCase(entry.volumes, assumed_orientation=entry.assumed_orientation))
         else:
-            found[number] = FoundCase({**entry.volumes, **found[number].volumes}, found[number].labels)
+            found[number] = replace(found[number], volumes={**entry.volumes, **found[number].volumes})
     return found
 
 
@@ -111,7 +123,7 @@ def _with_patient(case: FoundCase, pattern: str, folder: Path) -> FoundCase:
         return case
     path = Path(case.title)
     match = re.search(pattern, str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name)
-    return FoundCase(case.volumes, case.labels, match[0] if match else "")
+    return replace(case, patient_key=match[0] if match else "")
 
 
 def _named_cases(folder: Path, modalities: Sequence[str]) -> list[FoundCase]:

@@ -1,7 +1,7 @@
 """Label files of a training: all in the values of one label map, by name where a file has names, else by value."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -81,9 +81,9 @@ class LabelFile:
         return found.labels.astype(np.int32)
 
 
-def read_label_file(path: Path) -> LabelFile:
+def read_label_file(path: Path, assumed_orientation: str | None = None) -> LabelFile:
     """A label file, or a folder of slices beside a DICOM series. Raises what reading raises."""
-    labels, grid, own = (*read_ground(path), None) if is_ground(path) else read_segmentation(path)
+    labels, grid, own = (*read_ground(path), None) if is_ground(path) else read_segmentation(path, assumed_orientation)
     return LabelFile(path, np.rint(labels).astype(np.int32), grid, own)
 
 
@@ -107,6 +107,6 @@ def common_label_map(files: Sequence[LabelFacts], first: LabelMap | None = None)
     return common
 
 
-def read_facts(paths: Iterable[Path]) -> list[LabelFacts]:
-    """Of each file once; one at a time, to spare memory."""
-    return [read_label_file(path).facts for path in dict.fromkeys(paths)]
+def read_facts(files: Mapping[Path, str | None]) -> list[LabelFacts]:
+    """Of ``files``, each with the orientation of those that do not say theirs; one at a time, to spare memory."""
+    return [read_label_file(path, assumed).facts for path, assumed in files.items()]

@@ -41,7 +41,7 @@ def _configured(name: str) -> LabelMap:
 
 
 def _label_map_of(entries: Sequence[Entry]) -> LabelMap:
-    files = read_facts(path for entry in entries for path in entry.labels.values())
+    files = read_facts({path: entry.assumed_orientation for entry in entries for path in entry.labels.values()})
     common = common_label_map(files)
     named = common.structures if common else ()
     present = {file.value_in(common, value) for file in files for value in file.present}
@@ -95,10 +95,11 @@ def build_unlabelled_source(
 
 def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap, report: DataReport) -> TrainingCase:
     slots = {config.modalities.index(name): name for name in entry.volumes}
-    volumes = {slot: read_volume(entry.volumes[name], name) for slot, name in slots.items()}
+    assumed = entry.assumed_orientation
+    volumes = {slot: read_volume(entry.volumes[name], name, assumed) for slot, name in slots.items()}
     report.findings += [finding for volume in volumes.values() for finding in volume.findings]
     wanted = {slot: entry.labels[name] for slot, name in slots.items() if name in entry.labels}
-    files = {path: read_label_file(path) for path in wanted.values()}
+    files = {path: read_label_file(path, assumed) for path in wanted.values()}
     values = {path: file.in_values_of(label_map, report) for path, file in files.items()}
     labels = {slot: (values[path], files[path].grid) for slot, path in wanted.items()}
     return training_case(volumes, labels, label_map.channels, config.spacing, entry.aligned)
@@ -107,7 +108,7 @@ def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap, report: Dat
 def _synthesis(
     entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, device: torch.device
 ) -> SynthesisSource:
-    paths = [next(iter(entry.labels.values())) for entry in entries]
+    paths = {next(iter(entry.labels.values())): entry.assumed_orientation for entry in entries}
     facts = read_facts(paths)
     common = common_label_map(facts, label_map)
     values = sorted({0, *(file.value_in(common, value) for file in facts for value in file.present)})
@@ -115,7 +116,7 @@ def _synthesis(
         raise DataError("too-many-labels", f"{len(values)} values in the label maps", "merge some of them in the files")
     synthesizer = PairSynthesizer(config.synthesis, values, label_map.channels, config.modalities, config.rules, device)
     wanted = [value for value, channel in zip(values, synthesizer.target.tolist(), strict=True) if channel]
-    arrays = [_world_aligned_file(path, common) for path in paths]
+    arrays = [_world_aligned_file(path, common, assumed) for path, assumed in paths.items()]
     empty = [str(path) for path, (array, _) in zip(paths, arrays, strict=True) if not np.isin(array, wanted).any()]
     if empty:
         raise DataError("no-labels", f"nothing to segment in {', '.join(empty)}", "remove them from the training data")
@@ -123,8 +124,8 @@ def _synthesis(
     return SynthesisSource(synthesizer, maps, config.patch, config.spacing)
 
 
-def _world_aligned_file(path: Path, common: LabelMap | None) -> tuple[np.ndarray, float]:
-    file = read_label_file(path)
+def _world_aligned_file(path: Path, common: LabelMap | None, assumed: str | None) -> tuple[np.ndarray, float]:
+    file = read_label_file(path, assumed)
     return world_aligned(file.in_values_of(common, DataReport()) if common else file.labels, file.grid)
 
 
