@@ -6,10 +6,11 @@ from pathlib import Path
 from CrossModalSegLib.datasets.layout import natural, stem_of
 from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.imaging.dicom import Series, Source, series_of
-from CrossModalSegLib.imaging.dicom_tree import scan_tree
+from CrossModalSegLib.imaging.dicom_tree import HIDDEN, scan_tree
 from CrossModalSegLib.imaging.zip_files import unpack
 from CrossModalSegLib.plurals import some_of
 
+_NAMED = 5  # files, in a message
 LARGEST_UNPACKED_BYTES = 8_000_000_000
 
 
@@ -33,17 +34,23 @@ def scans_in(folder: Path) -> list[ScanFile]:
 
     Raises InputError ``no-scans`` where there are none, which names what could not be read, and what unpacking raises.
     """
+    return sorted_out(folder)[0]
+
+
+def sorted_out(folder: Path) -> tuple[list[ScanFile], list[str]]:
+    """`scans_in`, and the names of the files that belong to no scan."""
     for archive in sorted(folder.rglob("*.zip")):
         unpack(archive, archive.with_name(f"{archive.name} unpacked"), LARGEST_UNPACKED_BYTES)
     files = sorted((path for path in folder.rglob("*") if _is_wanted(path)), key=lambda path: natural(str(path)))
     images = [ScanFile(path, stem) for path in files if (stem := stem_of(path))]
     tree = scan_tree(folder)
     series = sorted(series_of(tree), key=lambda one: -one.slice_count)
+    others = [one.path.name for one in tree.passed_over if one.kind != HIDDEN and _is_wanted(one.path)]
+    others = [name for name in others if not stem_of(Path(name))] + [str(one) for one in tree.damaged]
     if not images and not series:
-        what = f"none of {len(files)} files is a scan" if files else "there are no files"
-        what += f": {some_of([*map(str, tree.damaged)])}" if tree.damaged else ""
+        what = f"no scan: {some_of(others, _NAMED)}" if others else "there are no files"
         raise InputError("no-scans", what, "give NIfTI, NRRD, MetaImage or DICOM files, or a zip file of them")
-    return images + [_scan_of(one) for one in series]
+    return images + [_scan_of(one) for one in series], others
 
 
 def _scan_of(series: Series) -> ScanFile:

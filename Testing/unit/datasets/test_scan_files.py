@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from CrossModalSegLib.datasets.scan_files import scans_in
+from CrossModalSegLib.datasets.scan_files import scans_in, sorted_out
 from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.imaging.volume import read_volume, write_volume
 from CrossModalSegLib.imaging.zip_files import unpack
@@ -75,7 +75,20 @@ def test_a_zip_file_of_dicom_and_images_is_opened_as_if_it_were_a_folder(tmp_pat
 
 def test_files_without_a_scan_are_refused_with_what_can_be_read(tmp_path):
     (tmp_path / "report.txt").write_text("nothing")
-    assert code_of(lambda: scans_in(tmp_path)) == "no-scans"
+    with pytest.raises(InputError, match=r"no-scans.*no scan: report\.txt"):
+        scans_in(tmp_path)
+    for number in range(7):
+        (tmp_path / f"page{number}.txt").write_text("nothing")
+    with pytest.raises(InputError, match=r"page0\.txt, .*page4\.txt and 3 more"):
+        scans_in(tmp_path)
+
+
+def test_files_that_belong_to_no_scan_are_named(tmp_path):
+    write_volume(tmp_path / "t1.nrrd", ARRAY, GRID)
+    write_series(tmp_path / "study", ARRAY, GRID, description="axial")
+    (tmp_path / "study" / "notes.txt").write_text("no scan")
+    scans, others = sorted_out(tmp_path)
+    assert ({scan.name for scan in scans}, others) == ({"t1", "axial"}, ["notes.txt"])
 
 
 @pytest.mark.parametrize("name", ["../out", "/out", "a/../../out", "C:out", "a\\out"])
