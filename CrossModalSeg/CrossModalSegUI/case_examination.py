@@ -74,7 +74,8 @@ class CaseExamination:
         self._look()
         is_idle = self._logic.status.state is RunState.IDLE
         is_pair = len(self._choice.volumes) == 2
-        if self.check is not None and self.check.allows_run and is_pair and self._refinement is None and is_idle:
+        is_open = self._refinement is None and not self.is_aligning  # the worker answers the last question only
+        if self.check is not None and self.check.allows_run and is_pair and is_open and is_idle:
             self._estimate(self._note_displacement)
 
     def apply(self, remedy: Remedy) -> None:
@@ -116,7 +117,11 @@ class CaseExamination:
             self._show_alignment(self._refinement, None)
         else:
             self.is_aligning = True
-            self._estimate(self._show_alignment)
+            try:
+                self._estimate(self._show_alignment)
+            except CrossModalSegError:
+                self.is_aligning = False
+                raise
             self._on_change()
 
     def _show_alignment(self, refinement: RigidRefinement | None, error: CrossModalSegError | None) -> None:
@@ -137,8 +142,11 @@ class CaseExamination:
         asked = self._identity()
 
         def on_answer(refinement: RigidRefinement | None, error: CrossModalSegError | None) -> None:
-            if asked == self._identity():  # else the scans were changed meanwhile
+            if asked == self._identity():
                 answer(refinement, error)
+            elif self.is_aligning:  # of scans that were changed meanwhile
+                self.is_aligning = False
+                self._on_change()
 
         self._logic.estimate_displacement(first, second, on_answer)
 

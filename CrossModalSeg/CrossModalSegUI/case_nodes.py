@@ -18,7 +18,7 @@ from CrossModalSegUI.rendering import one_render
 from CrossModalSegUI.review import ReviewList
 from CrossModalSegUI.scene_nodes import nodes_of_class
 from CrossModalSegUI.segmentation_labels import is_corrected, segment_labels
-from CrossModalSegUI.segmentation_nodes import create_surfaces
+from CrossModalSegUI.segmentation_nodes import CLOSED_SURFACE, create_surfaces
 from CrossModalSegUI.subject_tree import remove
 
 ROLE_ATTRIBUTE = "CrossModalSeg.role"  # "segmentation", "model", "uncertainty", "table", "review"
@@ -113,9 +113,11 @@ class CaseNodes:
     def restore(self, modality: str) -> None:
         """Make the segmentation of ``modality`` the model's own result again. Raises KeyError where that is gone."""
         node = self.segmentations[modality]
+        had_surfaces = node.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
         with one_render():
             node.GetSegmentation().DeepCopy(self.models[modality].GetSegmentation())
-            create_surfaces(node)
+            if had_surfaces:
+                create_surfaces(node)
 
     def remove(self) -> None:
         """Take all nodes of the result, not the scans, out of the scene."""

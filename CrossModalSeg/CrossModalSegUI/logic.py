@@ -35,14 +35,20 @@ _POLL_SECONDS = 0.1
 class SegmentationLogic:
     """The module's logic on ``scene``, with the process that computes behind ``worker``.
 
-    ``site_folder`` opens the store that cases are saved to. Only one run goes on at a time; `status` says how far it
+    ``site_folder`` opens the store that cases are saved to; ``has_surfaces`` is False where the view makes the surfaces
+    that 3D shows. Only one run goes on at a time; `status` says how far it
     is, and `listen` is told of every change.
     """
 
     def __init__(
-        self, scene: Any, worker: WorkerClient, site_folder: Callable[[Path], site.SiteFolder] = CaseStore
+        self,
+        scene: Any,
+        worker: WorkerClient,
+        site_folder: Callable[[Path], site.SiteFolder] = CaseStore,
+        has_surfaces: bool = True,
     ) -> None:
         self.scene = scene
+        self._has_surfaces = has_surfaces
         self._worker = worker
         self._open_site = site_folder
         self._tracker = RunTracker()
@@ -134,7 +140,8 @@ class SegmentationLogic:
         if self.status.state is not RunState.IDLE:
             raise InputError("busy", "a run is going on already", "wait for it, or cancel it")
         self._latest = None
-        self._runner.start(RunPlan(dict(volumes), bundle, device, self._replaceable(volumes, bundle)))
+        replaces = self._replaceable(volumes, bundle)
+        self._runner.start(RunPlan(dict(volumes), bundle, device, replaces, self._has_surfaces))
 
     def segment(
         self, first: Any = None, second: Any = None, bundle: str | Bundle = STARTER_BUNDLE, device: str = "auto"
@@ -242,7 +249,7 @@ class SegmentationLogic:
     def open_site_case(self, case_id: str, bundle: Bundle, folder: str | Path) -> OpenedCase:
         """Load a case of the site folder into the scene, with its newest labels. Raises DataError, LabelError."""
         with one_render():
-            return open_case(self.scene, self._open_site(Path(folder)).case(case_id), bundle)
+            return open_case(self.scene, self._open_site(Path(folder)).case(case_id), bundle, self._has_surfaces)
 
     def approve(self, case: CaseNodes, folder: str | Path, author: str = "") -> SiteCase:
         """Stand for the saved segmentations of ``case``. Raises DataError ``not-saved``, ``not-corrected``, InputError

@@ -29,7 +29,7 @@ class OpenedCase:
     result: CaseNodes | None = None
 
 
-def open_case(scene: Any, case: SiteCase, bundle: Bundle) -> OpenedCase:
+def open_case(scene: Any, case: SiteCase, bundle: Bundle, has_surfaces: bool = True) -> OpenedCase:
     """Add the scans and the newest correction, else the newest prediction, of ``case`` to ``scene``.
 
     On an error nothing is left in the scene: DataError ``site-differs`` where the model does not know the case's
@@ -46,7 +46,7 @@ def open_case(scene: Any, case: SiteCase, bundle: Bundle) -> OpenedCase:
                 opened.volumes[modality] = _add_scan(scene, case, modality)
         if case.newest is not None:
             opened.result = CaseNodes(_about(case, case.newest, bundle))
-            _add_labels(scene, opened, case, case.newest, bundle)
+            _add_labels(scene, opened, case, case.newest, bundle, has_surfaces)
     return opened
 
 
@@ -75,14 +75,16 @@ def _about(case: SiteCase, revision: Revision, bundle: Bundle) -> About:
     return About(run, bundle.name, bundle.sha256, created, notice, tuple(revision.labels))
 
 
-def _add_labels(scene: Any, opened: OpenedCase, case: SiteCase, revision: Revision, bundle: Bundle) -> None:
+def _add_labels(
+    scene: Any, opened: OpenedCase, case: SiteCase, revision: Revision, bundle: Bundle, has_surfaces: bool
+) -> None:
     result = opened.result
     assert result is not None
     for modality, path in revision.labels.items():
         scan = opened.volumes[modality]
         labels = read_segmentation(Path(path))[0]
         name = scene.GetUniqueNameByString(f"{scan.GetName()} segmentation")
-        node = add_segmentation(scene, scan, labels, bundle.label_map, name)
+        node = add_segmentation(scene, scan, labels, bundle.label_map, name, has_surfaces=has_surfaces)
         result.volumes[modality], result.segmentations[modality] = scan, node
         mark(node, "segmentation", result.about, modality, scan)
         mark_origin(node, Origin(case.id, revision.number))

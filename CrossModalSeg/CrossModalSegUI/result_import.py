@@ -13,7 +13,13 @@ from CrossModalSegUI.scene_io import labels_on_node, samples_on_node
 
 
 def import_result(
-    scene: Any, run_id: str, scans: Mapping[str, PlacedScan], output: Path, report: dict[str, Any], bundle: Bundle
+    scene: Any,
+    run_id: str,
+    scans: Mapping[str, PlacedScan],
+    output: Path,
+    report: dict[str, Any],
+    bundle: Bundle,
+    has_surfaces: bool = True,
 ) -> CaseNodes:
     """Add the result in ``output`` to ``scene``; on any error all that was added is removed again.
 
@@ -24,7 +30,7 @@ def import_result(
     for scan in scans.values():
         scan.require_unchanged(scene)
     loaded = {modality: _load(scan, output, modality) for modality, scan in scans.items()}
-    with CaseBuilder(scene, run_id, bundle, report) as builder:
+    with CaseBuilder(scene, run_id, bundle, report, has_surfaces) as builder:
         for modality, (labels, uncertainty) in loaded.items():
             builder.add_modality(modality, scans[modality].node, labels, uncertainty)
         builder.add_table()

@@ -69,7 +69,8 @@ class CaseBuilder:
     ``report`` is what the run wrote (`case_output.case_report`). ``case`` holds what has been added so far.
     """
 
-    def __init__(self, scene: Any, run_id: str, bundle: Bundle, report: Mapping[str, Any]):
+    def __init__(self, scene: Any, run_id: str, bundle: Bundle, report: Mapping[str, Any], has_surfaces: bool = True):
+        self._has_surfaces = has_surfaces
         self._scene = scene
         self._bundle = bundle
         self._report = report
@@ -95,7 +96,9 @@ class CaseBuilder:
         case, label_map, scan = self.case, self._bundle.label_map, volume_node.GetName()
         case.volumes[modality] = volume_node
         name = self._name(f"{scan} segmentation")
-        case.segmentations[modality] = add_segmentation(self._scene, volume_node, labels, label_map, name)
+        case.segmentations[modality] = add_segmentation(
+            self._scene, volume_node, labels, label_map, name, has_surfaces=self._has_surfaces
+        )
         mark(case.segmentations[modality], "segmentation", case.about, modality, volume_node)
         name = self._name(f"{scan} segmentation by {self._bundle.name}")
         case.models[modality] = add_segmentation(self._scene, volume_node, labels, label_map, name, is_shown=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.atomic import write_atomically
-from CrossModalSegUI.subject_tree import remove
+from CrossModalSegUI.table_rows import add_rows, rows_of
 
 _VOLUME, _SHARE = ".2f", ".3f"  # mL, and what runs from 0 to 1
 
@@ -19,33 +19,17 @@ def add_table(scene: Any, report: Mapping[str, Any], name: str) -> Any:
     where there are two, confidence (0 to 1) per modality. Cells are texts, empty where there is nothing to say. On an
     error nothing is left in the scene.
     """
-    import vtk
-
     columns = _columns(report)
-    node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    try:
-        for title, cells in columns.items():
-            array = vtk.vtkStringArray()
-            array.SetName(title)
-            for cell in cells:
-                array.InsertNextValue(cell)
-            node.AddColumn(array)
-        node.SetUseColumnTitleAsColumnHeader(True)
-        node.SetLocked(True)
-    except BaseException:
-        remove(node)
-        raise
+    node = add_rows(scene, [list(columns), *map(list, zip(*columns.values(), strict=True))], name)
+    node.SetLocked(True)
     return node
 
 
 def write_csv(table: Any, path: str | Path) -> None:
     """Write a table node as CSV, UTF-8, with a header row; whole or not at all. Raises OutputError ``cannot-write``."""
-    columns = range(table.GetNumberOfColumns())
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerow([table.GetColumnName(column) for column in columns])
-    for row in range(table.GetNumberOfRows()):
-        writer.writerow([table.GetCellText(row, column) for column in columns])
+    writer.writerows(rows_of(table))
     write_atomically(path, text.getvalue())
 
 

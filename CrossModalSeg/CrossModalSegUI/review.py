@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from CrossModalSegUI.subject_tree import remove
+from CrossModalSegUI.table_rows import add_rows
 
 _SEPARATOR = ", "  # between modalities
 _DONE = "done"
@@ -87,21 +87,7 @@ class ReviewList:
 
 def add_review(scene: Any, places: Iterable[Mapping[str, Any]], name: str) -> ReviewList:
     """Add the ``review`` of a report as a table node called ``name``. On an error nothing is left in the scene."""
-    import vtk
-
-    rows = [_cells(place) for place in places]
-    node = scene.AddNewNodeByClass("vtkMRMLTableNode", name)
-    try:
-        for column, title in enumerate(_COLUMNS):
-            array = vtk.vtkStringArray()
-            array.SetName(title)
-            for row in rows:
-                array.InsertNextValue(row[column])
-            node.AddColumn(array)
-        node.SetUseColumnTitleAsColumnHeader(True)
-    except BaseException:
-        remove(node)
-        raise
+    node = add_rows(scene, [_COLUMNS, *map(_cells, places)], name)
     return ReviewList(node)
 
 

@@ -11,7 +11,7 @@ from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.resampling import labels_at
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegUI.node_geometry import local_grid, transform_from_world, transform_to_world
-from CrossModalSegUI.segmentation_nodes import BINARY_LABELMAP, VALUE_TAG
+from CrossModalSegUI.segmentation_nodes import BINARY_LABELMAP, label_value
 from CrossModalSegUI.voxel_map import VoxelMap
 
 _SAME_LATTICE = 1e-3  # voxels
@@ -28,7 +28,11 @@ def segment_labels(segmentation_node: Any, volume_node: Any, label_map: LabelMap
     Raises LabelError ``overlapping-segments`` (naming two), ``unknown-segment`` (one that a person has added, unless it
     is empty), ``no-labelmap``.
     """
-    layers = _layers(segmentation_node, lambda id_, segment: _structure_value(id_, segment, label_map))
+    return _labels_on(segmentation_node, volume_node, lambda id_, segment: _structure_value(id_, segment, label_map))
+
+
+def _labels_on(segmentation_node: Any, volume_node: Any, value_of: Callable[[str, Any], int]) -> np.ndarray:
+    layers = _layers(segmentation_node, value_of)
     grid = local_grid(volume_node)
     same_transform = segmentation_node.GetTransformNodeID() == volume_node.GetTransformNodeID()
     if same_transform and all(_offset_on(layer.grid, grid) is not None for layer in layers):
@@ -42,6 +46,14 @@ def segment_labels(segmentation_node: Any, volume_node: Any, label_map: LabelMap
             stop = min(start + thickness, grid.shape_kji[0])
             result.add(labels_at(layer.labels, voxels.slab(start, stop)), (slice(start, stop),), layer)
     return result.labels
+
+
+def marked_labels(segmentation_node: Any, volume_node: Any) -> np.ndarray:
+    """`segment_labels` of a node that `add_segmentation` made, without the label map: (K, J, I) uint16.
+
+    Raises LabelError ``overlapping-segments``, ``unknown-segment`` or ``no-labelmap``.
+    """
+    return _labels_on(segmentation_node, volume_node, _marked_value)
 
 
 def is_corrected(edited_node: Any, model_node: Any) -> bool:
@@ -155,7 +167,7 @@ def _content(image: Any) -> tuple[np.ndarray | None, Grid | None]:
 
 def _structure_value(segment_id: str, segment: Any, label_map: LabelMap) -> int:
     """The label value that a segment with voxels stands for."""
-    value = _mark(segment)
+    value = label_value(segment)
     if value is None:  # not made here: a file of the command line, perhaps
         value = next((s.value for s in label_map.structures if segment_id == f"Segment_{s.value}"), 0)
         value = value if value and label_map.by_value(value).name == segment.GetName() else 0
@@ -165,17 +177,10 @@ def _structure_value(segment_id: str, segment: Any, label_map: LabelMap) -> int:
 
 
 def _marked_value(_segment_id: str, segment: Any) -> int:
-    value = _mark(segment)
+    value = label_value(segment)
     if value is None:
         raise _unknown(segment)
     return value
-
-
-def _mark(segment: Any) -> int | None:
-    import vtk
-
-    text = vtk.reference("")
-    return int(str(text)) if segment.GetTag(VALUE_TAG, text) and str(text).isdecimal() else None
 
 
 def _unknown(segment: Any) -> LabelError:

@@ -1,7 +1,7 @@
 """Label arrays as segmentation nodes: every structure a segment with name, colour, terminology and label value."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -11,22 +11,30 @@ from CrossModalSegUI.node_geometry import local_grid
 from CrossModalSegUI.subject_tree import place_beside, remove
 
 VALUE_TAG = "CrossModalSeg.LabelValue"  # on a segment: which structure it is, whatever becomes of its name and id
+Key = TypeVar("Key")
 BINARY_LABELMAP = "Binary labelmap"
 CLOSED_SURFACE = "Closed surface"
 
 _FILL_OPACITY = 0.25
-_SURROUNDING_OPACITY = 0.15
+SURROUNDING_OPACITY = 0.15
 
 
 def add_segmentation(
-    scene: Any, volume_node: Any, labels: np.ndarray, label_map: LabelMap, name: str, is_shown: bool = True
+    scene: Any,
+    volume_node: Any,
+    labels: np.ndarray,
+    label_map: LabelMap,
+    name: str,
+    is_shown: bool = True,
+    has_surfaces: bool = True,
 ) -> Any:
     """Add ``labels`` (K, J, I) on the own grid of ``volume_node`` as a vtkMRMLSegmentationNode called ``name``.
 
     All structures of ``label_map`` become segments, also those that ``labels`` has none of, with the ids
     ``Segment_<value>``; they share one labelmap. The node lies under the volume's parent transform and beside it in
     the subject hierarchy, and has the volume's grid as reference geometry. It is shown as outlines with a faint fill
-    in slices and as surfaces in 3D, or hidden and without surfaces where ``is_shown`` is False. Nothing else is added
+    in slices and as surfaces in 3D, or hidden and without surfaces where ``is_shown`` is False; ``has_surfaces`` is False
+    where a view makes its own. Nothing else is added
     to the scene, and nothing at all where an error is raised: GeometryError ``shape-mismatch``; LabelError
     ``not-integers`` or ``unknown-label-values``.
     """
@@ -40,12 +48,37 @@ def add_segmentation(
         for structure in label_map.structures:
             if not node.GetSegmentation().AddSegment(_segment(structure, image), f"Segment_{structure.value}"):
                 raise LabelError("bad-label-map", f"Slicer refuses segment {structure.name!r}", "check the label map")
-        _show(node, is_shown)
+        _show(node, is_shown, has_surfaces)
         place_beside(volume_node, node)
     except BaseException:
         remove(node)
         raise
     return node
+
+
+def replace_labels(node: Any, volume_node: Any, labels: np.ndarray) -> None:
+    """Make ``labels`` (K, J, I), on the own grid of ``volume_node``, the content of a node that `add_segmentation` made.
+
+    All segments share one labelmap again. A segment that is no structure becomes empty.
+    """
+    image = _oriented_image(labels, volume_node)
+    segmentation = node.GetSegmentation()
+    for number in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(number)
+        value = label_value(segment)
+        if value is None:
+            segment.RemoveRepresentation(BINARY_LABELMAP)
+            continue
+        segment.SetLabelValue(value)
+        segment.AddRepresentation(BINARY_LABELMAP, image)
+
+
+def label_value(segment: Any) -> int | None:
+    """Which structure a segment is, by the mark that `add_segmentation` gave it; None without one."""
+    import vtk
+
+    text = vtk.reference("")
+    return int(str(text)) if segment.GetTag(VALUE_TAG, text) and str(text).isdecimal() else None
 
 
 def create_surfaces(node: Any) -> None:
@@ -57,9 +90,9 @@ def create_surfaces(node: Any) -> None:
     display = node.GetDisplayNode()
     display.SetPreferredDisplayRepresentationName3D(CLOSED_SURFACE)
     display.SetPreferredDisplayRepresentationName2D(BINARY_LABELMAP)
-    surrounding = _surrounding(_boxes(node.GetSegmentation()))
-    if surrounding is not None:
-        display.SetSegmentOpacity3D(surrounding, _SURROUNDING_OPACITY)
+    outermost = surrounding(_boxes(node.GetSegmentation()))
+    if outermost is not None:
+        display.SetSegmentOpacity3D(outermost, SURROUNDING_OPACITY)
 
 
 def _check(labels: np.ndarray, shape_kji: tuple[int, ...], label_map: LabelMap) -> None:
@@ -117,7 +150,7 @@ def _boxes(segmentation: Any) -> dict[str, np.ndarray]:
     return boxes
 
 
-def _surrounding(boxes: Mapping[str, np.ndarray]) -> str | None:
+def surrounding(boxes: Mapping[Key, np.ndarray]) -> Key | None:
     """The segment with the largest box, if the middles of all others lie in it and there are others."""
     if len(boxes) < 2:
         return None
@@ -127,12 +160,12 @@ def _surrounding(boxes: Mapping[str, np.ndarray]) -> str | None:
     return largest if bool(np.all((lower <= middles) & (middles <= upper))) else None
 
 
-def _show(node: Any, is_shown: bool) -> None:
+def _show(node: Any, is_shown: bool, has_surfaces: bool) -> None:
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     display.SetVisibility2DOutline(True)
     display.SetVisibility2DFill(True)
     display.SetOpacity2DFill(_FILL_OPACITY)
     display.SetVisibility(is_shown)
-    if is_shown:
+    if is_shown and has_surfaces:
         create_surfaces(node)

@@ -27,12 +27,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What to segment: volume nodes by modality, the bundle, "auto", "cuda" or "cpu", and what the result replaces."""
+    """What to segment: volume nodes by modality, the bundle, "auto", "cuda" or "cpu", and what the result replaces.
+
+    ``has_surfaces`` is False where the view makes surfaces of its own.
+    """
 
     volumes: Mapping[str, Any]
     bundle: Bundle
     device: str = "auto"
     replaces: CaseNodes | None = None
+    has_surfaces: bool = True
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,13 @@ class SegmentationRunner:
 
     def _import(self, run: _Run, report: dict[str, Any]) -> None:
         try:
-            nodes = import_result(self._scene, run.id, run.scans, run.output, report, run.plan.bundle)
+            has_surfaces = run.plan.has_surfaces
+            nodes = import_result(self._scene, run.id, run.scans, run.output, report, run.plan.bundle, has_surfaces)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave the panel waiting for ever
             _log.exception("the result could not be brought into the scene")
             self._end(Outcome.FAILED, _typed(error))
             return
-        if run.plan.replaces:
+        if run.plan.replaces and not run.plan.replaces.is_corrected():  # by hand, while the run went on
             run.plan.replaces.remove()
         self._end(Outcome.DONE)
         self._on_result(nodes)

@@ -205,7 +205,7 @@ def bundle_search_path() -> tuple[Path, ...]:
 
 def user_bundle_folder() -> Path:
     """Where this user's own bundles are kept; it may not exist yet."""
-    return _user_folder() / "bundles"
+    return user_folder() / "bundles"
 
 
 def publish_bundle(
@@ -287,7 +287,8 @@ def _places(search_path: Sequence[Path] | None) -> Iterable[Path]:
     return bundle_search_path() if search_path is None else search_path
 
 
-def _user_folder() -> Path:
+def user_folder() -> Path:
+    """Where this user's own things are kept; it may not exist yet."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "CrossModalSeg"
     if sys.platform == "darwin":
