@@ -1,5 +1,5 @@
 # make demo   segments the sample pair with the starter bundle into demo/
-# make run    opens the module in a browser, with the sample pair: RUN="--site our-site --port 8000" for options
+# make run    opens the module in a browser: RUN="--site our-site --port 8000" for options
 # make test   checks the code, then runs all tests but the slow ones
 # make test-slow   runs the slow ones: whole trainings, the starter bundle, workers that are killed
 # make lint   the code checks alone

@@ -45,6 +45,7 @@ def start_chromium(folder: Path) -> Any:
     options.add_experimental_option("prefs", downloads)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     browser = webdriver.Chrome(options=options, service=Service(driver))
+    browser.downloads = downloads["download.default_directory"]
     browser.set_page_load_timeout(WAIT_SECONDS)
     browser.set_script_timeout(WAIT_SECONDS)
     browser.set_window_size(*SIZE)
@@ -211,6 +212,31 @@ class Page:
         """The tools of the segment editor that are pressed."""
         script = "return [...document.querySelectorAll('.tool[aria-pressed=true]')].map((e) => e.ariaLabel)"
         return self.browser.execute_script(script)
+
+    def strokes(self) -> int:
+        """How many strokes the page has told of."""
+        return int(self.browser.execute_script("return document.getElementById('stroke')?.dataset.number ?? 0"))
+
+    def press_button(self, text: str) -> None:
+        """Click the button with this text, among the options of the tool in use."""
+        from selenium.webdriver.common.by import By
+
+        find = lambda: self.browser.find_element(By.XPATH, f'//*[@class="options"]//button[text()="{text}"]')
+        self.wait(lambda: find().is_enabled() and (find().click() or True), f"a click on {text}")
+
+    def set_option(self, title: str, value: str) -> None:
+        """Choose, or type, ``value`` for an option of the tool in use."""
+        from selenium.webdriver.common.by import By
+        from selenium.webdriver.common.keys import Keys
+        from selenium.webdriver.support.ui import Select
+
+        path = f'//*[@class="options"]//label[starts-with(normalize-space(), "{title}")]/*[self::input or self::select]'
+        control = self.wait(lambda: self.browser.find_element(By.XPATH, path), title)
+        if control.tag_name == "select":
+            Select(control).select_by_visible_text(value)
+        else:
+            control.clear()
+            control.send_keys(value, Keys.TAB)
 
     # --- views
 

@@ -9,17 +9,22 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from CrossModalSegWeb.files_section import sample_pair
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _SECONDS_TO_START = 600.0  # on a computer that has much else to do; alone, it takes a few
 _SECONDS_TO_END = 60.0
 
 
 class WebServer:
-    """Starts with the ``arguments`` of the command; ``temporary`` is its folder for temporary files."""
+    """Starts with the ``arguments`` of the command; ``temporary`` is its folder for temporary files.
+
+    A later one in the same ``folder`` finds what an earlier one has left for the user.
+    """
 
     def __init__(self, folder: Path, *arguments: str | Path, **variables: str):
         self.temporary = folder / "temporary"
-        self.temporary.mkdir(parents=True)
+        self.temporary.mkdir(parents=True, exist_ok=True)
         self._log = folder / "log.txt"
         environment = os.environ | variables
         environment |= {"PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "CrossModalSeg")))}
@@ -67,3 +72,8 @@ class WebServer:
             time.sleep(0.1)
         self.process.kill()
         raise RuntimeError(f"crossmodalseg-web did not start:\n{self.log}")
+
+
+def sample_inputs() -> list[str | Path]:
+    """The arguments that open the head phantom, which comes with the source."""
+    return [text for modality, path in sample_pair().items() for text in ("--input", f"{modality}={path}")]

@@ -5,10 +5,13 @@ import asyncio
 import errno
 import math
 import os
+import shutil
+import signal
 import socket
 import sys
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         type=_named_path,
         metavar="NAME=FILE",
-        help="a scan and its modality, a file or a folder with one DICOM series; default: the sample pair",
+        help="a scan and its modality, a file or a folder with one DICOM series",
     )
     add_orientation_option(parser)
     parser.add_argument("--site", type=Path, metavar="SITE", help="the site folder that corrections are saved to")
@@ -132,10 +135,21 @@ def _serve(options: argparse.Namespace, folder: Path) -> None:
         web_server._default_routes = []
         web_server.set_app(access.guard(application))
 
+    def end() -> None:
+        """At once: browsers that do not answer are not waited for, nor is the graphics library put away in order."""
+        workstation.close()
+        shutil.rmtree(folder, ignore_errors=True)
+        sys.stdout.flush()
+        os._exit(0)
+
     def ready(**_state: Any) -> None:
         address = access.address(server.port)
         print(f"CrossModalSeg runs at {address}\nStop it with Ctrl+C.", flush=True)
-        tasks.append(asyncio.get_running_loop().create_task(workstation.run()))
+        loop = asyncio.get_running_loop()
+        tasks.append(loop.create_task(workstation.run()))
+        with suppress(NotImplementedError):  # on Windows, where Ctrl+C interrupts what goes on
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, end)
         if not options.no_browser:
             webbrowser.open(address)
 

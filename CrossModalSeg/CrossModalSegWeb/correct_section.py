@@ -1,29 +1,50 @@
-"""The section Correct: which scan's segmentation is edited, and back to the model's result."""
+"""The section Correct: which scan's segmentation is edited, what a stroke may change, and back to the model's result."""
+
+from collections.abc import Callable
 
 from trame_server import Server
 
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.correction import DEFAULT_MASKING, Masking
+from CrossModalSegUI.segmentation_labels import marked_labels
 from CrossModalSegUI.wording import masking_hint, masking_words
 from CrossModalSegWeb.dialogs import Dialogs
 from CrossModalSegWeb.editor import Editor
 from CrossModalSegWeb.page_state import PageState
+from CrossModalSegWeb.strokes import LabelChange
+
+_NOTHING = "No voxel was changed."
+_SPARED = "No voxel was changed: neighbouring structures are left alone."
+_NAMED = 4  # structures that a stroke has changed
 
 
 class CorrectSection:
-    """Edits one modality's segmentation of a case at a time."""
+    """Edits one modality's segmentation of a case at a time; ``on_tool`` is called when a tool is taken."""
 
-    def __init__(self, server: Server, editor: Editor, dialogs: Dialogs):
-        self._editor, self._dialogs = editor, dialogs
+    def __init__(self, server: Server, editor: Editor, dialogs: Dialogs, on_tool: Callable[[], None]):
+        self._editor, self._dialogs, self._on_tool = editor, dialogs, on_tool
         self._case: CaseNodes | None = None
+        self._masking = DEFAULT_MASKING
+        maskings = [{"id": one.value, "title": masking_words(one)} for one in Masking]
         self._state = PageState(
-            server, "correct", maskings=[], modalities=[], modality="", can_restore=False, masking="", hint=""
+            server,
+            "correct",
+            modalities=[],
+            modality="",
+            can_restore=False,
+            maskings=maskings,
+            masking="",
+            hint="",
+            cursor="",
+            outcome="",
+            strokes=0,
         )
-        self._state.show(maskings=[{"id": one.value, "title": masking_words(one)} for one in Masking])
         self._state.on("choose", self._choose)
         self._state.on("restore", self._restore)
         self._state.on("mask", lambda name: self._mask(Masking(name)))
-        self._masking = DEFAULT_MASKING
+        editor.on_stroke = self._tell
+        editor.on_error = dialogs.show_error
+        editor.on_choice = self._show_choice
 
     def show(self, case: CaseNodes | None) -> None:
         self._case = case
@@ -33,6 +54,7 @@ class CorrectSection:
 
     def _choose(self, modality: str) -> None:
         case = self._case
+        self._state.show(outcome="")
         if case is None or modality not in self._state["modalities"]:
             self._state.show(modality="", can_restore=False)
             self._editor.let_go()
@@ -45,6 +67,27 @@ class CorrectSection:
         self._masking = masking
         self._state.show(masking=masking.value, hint=masking_hint(masking))
         self._editor.mask(masking)
+        self._show_choice()
+
+    def _show_choice(self) -> None:
+        """At the mouse: what it does, and to what."""
+        tool = self._editor.tool
+        words = f"{tool}: {self._editor.structure}. {masking_words(self._masking)}" if tool else ""
+        self._state.show(cursor=words)
+        if tool:
+            self._on_tool()
+
+    def _tell(self, change: LabelChange | None) -> None:
+        """What a stroke has changed, in the edited structure and in its neighbours."""
+        self._state.show(strokes=self._state["strokes"] + 1)
+        if change is None:
+            self._state.show(outcome=_SPARED if self._masking is Masking.LEAVE_NEIGHBOURS else _NOTHING)
+            return
+        names = self._editor.names()
+        gains = sorted(((value, gain) for value, gain in change.gains.items() if gain), key=lambda item: -abs(item[1]))
+        words = [f"{names.get(value, value)} {gain:+,}" for value, gain in gains[:_NAMED]]
+        more = f", {len(gains) - _NAMED} more" if len(gains) > _NAMED else ""
+        self._state.show(outcome=f"Voxels: {', '.join(words)}{more}")
 
     def _restore(self) -> None:
         case, modality = self._case, self._state["modality"]
@@ -54,5 +97,5 @@ class CorrectSection:
         self._dialogs.ask(question, "Discard", lambda: self._put_back(case, modality))
 
     def _put_back(self, case: CaseNodes, modality: str) -> None:
-        case.restore(modality)
-        self._choose(modality)  # steps back from here would lead to what has been discarded
+        if case is self._case and modality == self._state["modality"]:
+            self._editor.put(marked_labels(case.models[modality], case.volumes[modality]))

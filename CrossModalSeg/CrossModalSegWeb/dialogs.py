@@ -15,11 +15,16 @@ class Dialogs:
     def __init__(self, server: Server):
         self._state = PageState(server, "dialog", is_open=False, is_question=False, text="", hint="", action="")
         self._state.on("answer", self._answer)
+        self._state.on("tell", self.tell)
         self._on_yes: Callable[[], None] | None = None
 
     def show_error(self, error: CrossModalSegError) -> None:
+        self.tell(error.message, sentence(error.hint))
+
+    def tell(self, text: str, hint: str = "") -> None:
+        """Something that the user should know before going on."""
         self._on_yes = None
-        self._open(is_question=False, text=error.message, hint=sentence(error.hint), action="OK")
+        self._open(is_question=False, text=text, hint=hint, action="OK")
 
     def ask(self, question: str, action: str, on_yes: Callable[[], None]) -> None:
         """Ask; ``on_yes`` is called where the user chooses ``action`` (a verb), and nothing by default."""

@@ -1,150 +1,105 @@
 """trame-slicer's segment editor, cut down to corrections: structures are neither added, removed nor renamed."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from trame.widgets import html
-from trame.widgets.vuetify3 import VBtn, VIcon
+import numpy as np
 from trame_server import Server
 from trame_slicer.app.logic.segmentation import SegmentEditorLogic
-from trame_slicer.app.ui.segmentation import SegmentEditorUI
-from trame_slicer.app.ui.segmentation.draw_effect_ui import DrawEffectUI
-from trame_slicer.app.ui.segmentation.islands_effect_ui import IslandsEffectUI
-from trame_slicer.app.ui.segmentation.logical_operators_effect_ui import LogicalOperatorsEffectUI
-from trame_slicer.app.ui.segmentation.paint_effect_ui import PaintEffectUI
-from trame_slicer.app.ui.segmentation.scissors_effect_ui import ScissorsEffectUI
 from trame_slicer.app.ui.segmentation.segment_display_ui import SegmentDisplayState
-from trame_slicer.app.ui.segmentation.smoothing_effect_ui import SmoothingEffectUI
-from trame_slicer.app.ui.segmentation.threshold_effect_ui import ThresholdEffectUI
 from trame_slicer.core import SlicerApp
 from trame_slicer.segmentation import (
-    SegmentationEffectDraw,
+    BrushDiameterMode,
     SegmentationEffectErase,
-    SegmentationEffectIslands,
-    SegmentationEffectLogicalOperators,
-    SegmentationEffectNoTool,
     SegmentationEffectPaint,
-    SegmentationEffectScissors,
     SegmentationEffectSmoothing,
-    SegmentationEffectThreshold,
-    SegmentationIslandsMode,
 )
+from trame_slicer.segmentation.abstract_segmentation_effect_brush import AbstractSegmentationEffectBrush
+from undo_stack import UndoStack
 
+from CrossModalSegLib.errors import LabelError
 from CrossModalSegUI.correction import Masking, set_masking
+from CrossModalSegUI.segmentation_nodes import replace_labels
+from CrossModalSegWeb.strokes import EditedLabels, LabelChange
+from CrossModalSegWeb.tool_options import BRUSH_MM
+from CrossModalSegWeb.tools import TOOLS, EditorUI
 
-
-class _Islands(IslandsEffectUI):
-    """Without "Split", which makes structures that the model does not know."""
-
-    def _create_mode_button(self, mode: SegmentationIslandsMode) -> None:
-        if mode is not SegmentationIslandsMode.SPLIT_TO_SEGMENTS:
-            super()._create_mode_button(mode)
-
-
-@dataclass(frozen=True)
-class _Tool:
-    """A button; ``key`` presses it, ``options`` shows what can be set."""
-
-    name: str
-    key: str
-    icon: str
-    effect: type
-    options: type | None = None
-
-
-_TOOLS = (
-    _Tool("No tool", "0", "mdi-cursor-default", SegmentationEffectNoTool),
-    _Tool("Paint", "1", "mdi-brush", SegmentationEffectPaint, PaintEffectUI),
-    _Tool("Erase", "2", "mdi-eraser", SegmentationEffectErase, PaintEffectUI),
-    _Tool("Scissors", "3", "mdi-content-cut", SegmentationEffectScissors, ScissorsEffectUI),
-    _Tool("Threshold", "4", "mdi-auto-fix", SegmentationEffectThreshold, ThresholdEffectUI),
-    _Tool("Islands", "5", "mdi-scatter-plot", SegmentationEffectIslands, _Islands),
-    _Tool("Smoothing", "6", "mdi-square-rounded-outline", SegmentationEffectSmoothing, SmoothingEffectUI),
-    _Tool(
-        "Logical operators",
-        "7",
-        "mdi-vector-intersection",
-        SegmentationEffectLogicalOperators,
-        LogicalOperatorsEffectUI,
-    ),
-    _Tool("Draw", "8", "mdi-draw", SegmentationEffectDraw, DrawEffectUI),
-)
-
-
-class EditorUI(SegmentEditorUI):
-    """Tools, undo and redo, the structure to edit, and the options of the tool in use."""
-
-    def _build_ui(self) -> None:
-        names = self._typed_state.name
-        listed = names.segment_list
-        select = self.server.controller.trigger_name(self.select_segment_clicked)
-        with self:
-            html.Label(
-                _STRUCTURE.format(active=listed.active_segment_id, all=listed.segments, select=select), classes="field"
-            )
-            with html.Div(classes="tools", raw_attrs=['role="toolbar"', 'aria-label="Tools"']):
-                for tool in _TOOLS:
-                    self._button(tool)
-                _history("Undo", "mdi-undo", "Ctrl+Z", self.undo_clicked, names.can_undo)
-                _history("Redo", "mdi-redo", "Ctrl+Y", self.redo_clicked, names.can_redo)
-            with html.Div(classes="options"):
-                for tool in _TOOLS:
-                    if tool.options is not None:
-                        self._register_effect_ui(tool.effect, tool.options)
-
-    def _button(self, tool: _Tool) -> None:
-        (is_active,) = self.is_active_effect(tool.effect)
-        with VBtn(
-            click=lambda: self.effect_button_clicked(tool.effect),
-            active=(is_active,),
-            classes="tool",
-            raw_attrs=[
-                f'data-key="{tool.key}"',
-                f'aria-label="{tool.name}"',
-                f'title="{tool.name} ({tool.key})"',
-                f':aria-pressed="{is_active}"',
-            ],
-        ):
-            VIcon(tool.icon)
-
-
-_STRUCTURE = """Structure
-<select :value="{active}" @change="trigger('{select}', [$event.target.value])" id="structure">
-  <option v-for="one in {all}" :key="one.segment_id" :value="one.segment_id">{{{{ one.name }}}}</option>
-</select>"""
-
-
-def _history(name: str, icon: str, key: str, click: Any, can: str) -> None:
-    label = [f'aria-label="{name}"', f'title="{name} ({key})"', f'data-key="{key}"']
-    with VBtn(click=click, disabled=(f"!{can}",), classes="tool", raw_attrs=label):
-        VIcon(icon)
+_STEPS_BACK = 50
 
 
 class _Logic(SegmentEditorLogic):
     """How segmentations are shown is not the editor's business here: the views see to that."""
+
+    def __init__(self, server: Server, application: SlicerApp):
+        super().__init__(server, application)
+        self.steps.set_undo_limit(_STEPS_BACK)
+        # Its own steps are two copies of the whole segmentation each, also of what changed nothing: `Editor` makes ours.
+        self.segmentation_editor.set_undo_stack(None)
+
+    @property
+    def steps(self) -> UndoStack:
+        """What can be undone and done again."""
+        return self._undo_stack
 
     def _on_segment_display_changed(self, display_state: SegmentDisplayState) -> None:
         pass
 
 
 class Editor:
-    """Edits one segmentation at a time; `mask` says what a stroke may change."""
+    """Edits one segmentation at a time; `mask` says what a stroke may change.
+
+    ``on_stroke(change)`` is called when a tool has been used, with None where it has changed nothing; ``on_labels(node,
+    change, labels)`` whenever labels have changed, also by undoing; ``on_error`` with what went wrong; ``on_choice`` when another
+    tool or structure is taken.
+    """
 
     def __init__(self, server: Server, application: SlicerApp):
+        self.on_stroke: Callable[[LabelChange | None], None] = lambda _change: None
+        self.on_labels: Callable[[Any, LabelChange, np.ndarray], None] = lambda _node, _change, _labels: None
+        self.on_error: Callable[[LabelError], None] = lambda _error: None
+        self.on_choice: Callable[[], None] = lambda: None
         self._editor = application.segmentation_editor
-        self._editor.show_3d(True)  # else the editor would take away the surfaces
+        self._edited: EditedLabels | None = None
+        self._depth = 0  # of what counts as one stroke
         # Slicer's logic spares other segments than the selected one, which trame-slicer does not tell it.
-        self._select = lambda segment_id: self._editor.editor_node.SetSelectedSegmentID(segment_id)
+        self._select = self._editor.editor_node.SetSelectedSegmentID
         self._editor.active_segment_id_changed.connect(self._select)
         self._logic = _Logic(server, application)
+        for kind in (SegmentationEffectPaint, SegmentationEffectErase, SegmentationEffectSmoothing):
+            _keep_in_slices(self._editor._effects[kind.get_effect_name()])
+            self._editor.get_effect(kind).set_brush_diameter(BRUSH_MM, BrushDiameterMode.Absolute)
+        self._editor.active_effect_name_changed.connect(self._on_choice)
+        self._editor.active_segment_id_changed.connect(self._on_choice)
 
     def place(self) -> None:
         """Put the tools where the page is being built."""
         self._logic.set_ui(EditorUI())
 
     def edit(self, segmentation: Any, volume: Any) -> None:
-        """Edit a segmentation node over the volume node that it is of."""
+        """Edit a segmentation node over the volume node that it is of; the structure stays the one that is chosen."""
+        chosen = self._editor.active_segment_id
+        self._leave()
+        self._edited = EditedLabels(segmentation, volume, lambda *given: self.on_labels(segmentation, *given))
         self._editor.set_active_segmentation(segmentation, volume)
+        if chosen in self._editor.get_segment_ids():
+            self._editor.set_active_segment_id(chosen)
+        modifier = self._editor.active_segment_modifier
+        apply = modifier.apply_labelmap
+
+        def apply_as_stroke(*arguments: Any, **named: Any) -> None:
+            with self._stroke():
+                apply(*arguments, **named)
+
+        modifier.apply_labelmap = apply_as_stroke  # all tools end there
+        modifier.group_undo_commands = lambda _text="": self._stroke()
+
+    def put(self, labels: np.ndarray) -> None:
+        """Replace all labels (K, J, I) of what is edited, as one stroke."""
+        if self._edited is not None:
+            with self._stroke():
+                replace_labels(self._edited.node, self._edited.volume_node, labels)
+                self._edited.node.Modified()
 
     def mask(self, masking: Masking) -> None:
         """What a stroke may change, of the segmentation that is edited, from here on."""
@@ -153,12 +108,71 @@ class Editor:
 
     def let_go(self) -> None:
         """Edit nothing."""
+        self._leave()
         self._editor.clear()
 
     def rest(self) -> None:
         """Put the tool down."""
         self._editor.deactivate_effect()
 
-    def on_tool(self, listener: Any) -> None:
-        """Call ``listener(name)`` when another tool is taken."""
-        self._editor.active_effect_name_changed.connect(listener)
+    @property
+    def tool(self) -> str:
+        """The name of the tool in use, "" without one."""
+        name = self._editor.active_effect_name
+        return next((tool.name for tool in TOOLS[1:] if tool.effect.get_effect_name() == name), "")
+
+    @property
+    def structure(self) -> str:
+        """The name of the structure that is edited."""
+        segment = self._editor.get_segment(self._editor.active_segment_id)
+        return segment.GetName() if segment else ""
+
+    def names(self) -> dict[int, str]:
+        """The names of the structures by label value."""
+        segmentation = self._edited.node.GetSegmentation() if self._edited else None
+        segments = (
+            [segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments())] if segmentation else []
+        )
+        return {segment.GetLabelValue(): segment.GetName() for segment in segments}
+
+    def _leave(self) -> None:
+        """trame-slicer goes on to listen to every segmentation that it has ever edited, and keeps it."""
+        self._logic.steps.clear()
+        former = self._editor.active_segmentation
+        if former is not None:
+            former.segmentation_node.RemoveObserver(former._node_obs)
+        self._edited = None
+
+    @contextmanager
+    def _stroke(self) -> Iterator[None]:
+        """What happens inside is one step, to be undone at once; none at all where it has changed nothing."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+        if self._depth or self._edited is None:
+            return
+        try:
+            stroke = self._edited.take_in()
+        except LabelError as error:
+            self.on_error(error)
+            return
+        if stroke is not None:
+            self._logic.steps.push(stroke)
+        self.on_stroke(stroke.change if stroke else None)
+
+    def _on_choice(self, *_given: object) -> None:
+        effect = self._editor.active_effect
+        if isinstance(effect, AbstractSegmentationEffectBrush):
+            brush = effect._get_paint_parameters()
+            for node in (brush.brush_model_node, brush.paint_feedback_model_node):
+                if node is not None:  # else 3D is drawn anew with each move of the mouse in a slice
+                    node.GetDisplayNode().SetVisibility3D(False)
+        self.on_choice()
+
+
+def _keep_in_slices(brush: AbstractSegmentationEffectBrush) -> None:
+    """In 3D, a drag goes on to turn the view: nobody sees there what a brush would paint."""
+    create = brush._create_pipeline
+    brush._create_pipeline = lambda view, parameter: create(view, parameter) if view.IsA("vtkMRMLSliceNode") else None

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from trame_server import Server
 
-from CrossModalSegLib.datasets.scan_files import ScanFile, scans_in
+from CrossModalSegLib.datasets.scan_files import ScanFile, sorted_out
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.imaging.orientation import ORIENTATIONS
 from CrossModalSegLib.imaging.volume import Volume, read_volume
+from CrossModalSegLib.plurals import some_of
+from CrossModalSegUI import sample_data
 from CrossModalSegUI.inputs import candidates
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.run_state import RunState
@@ -19,14 +21,16 @@ from CrossModalSegUI.subject_tree import file_as_series, remove
 from CrossModalSegWeb.dialogs import Dialogs
 from CrossModalSegWeb.page_state import PageState
 from CrossModalSegWeb.scans_section import ScansSection
+from CrossModalSegWeb.unsaved import UnsavedCorrections
 from CrossModalSegWeb.uploads import Uploads
 
 _USUAL = ("RAS", "LAS", "LPS", "RPS", "LSA", "RSA", "PSR", "ASR")  # first among those to choose from
+_NAMED = 5  # files that are left out
 _CLOSE = "Remove all scans and results from this page? What has not been saved or downloaded is lost."
 
 
 class FilesSection:
-    """Reads scans and adds them to the scene; ``scans`` is told of them. ``on_closed``: all have been removed."""
+    """Reads scans and adds them to the scene; ``scans`` is told of them. ``on_results`` is called when there are others."""
 
     def __init__(
         self,
@@ -35,10 +39,11 @@ class FilesSection:
         uploads: Uploads,
         scans: ScansSection,
         dialogs: Dialogs,
-        on_closed: Callable[[], None],
+        unsaved: UnsavedCorrections,
+        on_results: Callable[[], None],
     ):
         self._logic, self._uploads, self._scans, self._dialogs = logic, uploads, scans, dialogs
-        self._on_closed = on_closed
+        self._unsaved, self._on_results = unsaved, on_results
         limit = uploads.limit_bytes / 1e9
         self._asked = _Question()
         self._state = PageState(
@@ -50,12 +55,17 @@ class FilesSection:
             unoriented=[],
             orientation="",
             orientations=[*_USUAL, *(one for one in ORIENTATIONS if one not in _USUAL)],
+            has_sample=bool(sample_pair()),
+            unsaved=unsaved.offers(),
         )
         self._state.on("open", self._open_uploaded)
+        self._state.on("sample", self._open_sample)
         self._state.on("close", self._close)
         self._state.on("choose_orientation", lambda code: self._state.show(orientation=str(code)))
         self._state.on("orient", self._open_oriented)
         self._state.on("leave_out", self._leave_out)
+        self._state.on("restore", self._restore)
+        self._state.on("discard", self._discard)
 
     def open_files(self, inputs: Mapping[str, Path], assumed_orientation: str | None = None) -> None:
         """Open files, or folders with one DICOM series, by modality. ``assumed_orientation`` (such as "RAS") is that of files
@@ -67,7 +77,12 @@ class FilesSection:
             volume = read_volume(path, name, assumed_orientation)
             modality = bundle.modality_named(name) if bundle else name
             nodes[modality] = add_volume(self._logic.scene, volume.array, volume.grid, path.name.split(".")[0] or name)
-        self._scans.take_in(nodes)
+        self._scans.take_in(list(nodes.values()), nodes)
+
+    def _open_sample(self) -> None:
+        if self._logic.status.state is RunState.IDLE:
+            self.open_files(sample_pair())
+            self._state.show(message="Opened: the sample pair")
 
     def _close(self) -> None:
         if self._logic.status.state is RunState.IDLE:
@@ -77,11 +92,28 @@ class FilesSection:
         """Take all scans and results out of the scene, and with them out of the memory."""
         for case in self._logic.cases():
             case.remove()
+        self._on_results()
         for volume in candidates(self._logic.scene):
             remove(volume)
         self._scans.choose({})
         self._state.show(message="")
-        self._on_closed()
+
+    def _restore(self, name: str) -> None:
+        """Go on with corrections that an ended program has left."""
+        try:
+            case = self._unsaved.open(self._logic.scene, name, self._logic.bundle)
+        except CrossModalSegError as error:
+            self._dialogs.show_error(error)
+            return
+        self._state.show(unsaved=self._unsaved.offers(), message=f"Opened again: {case.title}")
+        self._on_results()
+
+    def _discard(self, name: str) -> None:
+        def discard() -> None:
+            self._unsaved.discard(name)
+            self._state.show(unsaved=self._unsaved.offers())
+
+        self._dialogs.ask("Delete these corrections, which are saved nowhere else?", "Delete", discard)
 
     async def _open_uploaded(self, batch: str) -> None:
         """Open all scans among the uploaded files; what cannot be read is said, the rest is opened. Where some do not say
@@ -134,14 +166,16 @@ class FilesSection:
             opened = ", ".join(scan.name for scan, _ in read.found)
             first = f"Opened: {opened}" if read.found else "Nothing was opened"
             names = [scan.name for scan in read.unoriented]
-            message = ". ".join([first, *read.problems])
+            message = ". ".join([first, *read.problems]) + "."
             self._state.show(is_reading=False, message=message, unoriented=names, orientation="")
 
     def _add(self, found: list[tuple[ScanFile, Volume]]) -> None:
+        nodes = []
         for scan, volume in found:
-            node = add_volume(self._logic.scene, volume.array, volume.grid, scan.name)
-            file_as_series(node, scan.patient_id, scan.dicom_modality)
-        self._scans.take_in()
+            nodes.append(add_volume(self._logic.scene, volume.array, volume.grid, scan.name))
+            file_as_series(nodes[-1], scan.patient_id, scan.dicom_modality)
+        if nodes:
+            self._scans.take_in(nodes)
 
 
 @dataclass(frozen=True)
@@ -163,7 +197,11 @@ class _Read:
 
 def _read_uploaded(folder: Path) -> _Read:
     """All scans in ``folder``. Raises InputError where there is none at all."""
-    return _read_all(scans_in(folder), folder)
+    scans, others = sorted_out(folder)
+    read = _read_all(scans, folder)
+    if others:
+        read.problems.append(f"No scans, and left out: {some_of(others, _NAMED)}")
+    return read
 
 
 def _read_all(scans: Iterable[ScanFile], folder: Path, assumed_orientation: str | None = None) -> _Read:
@@ -185,3 +223,9 @@ def _read_all(scans: Iterable[ScanFile], folder: Path, assumed_orientation: str 
 def _without(folder: Path, message: str) -> str:
     """The message without the temporary folder, which says nothing to the user."""
     return message.replace(f"{folder}/", "").replace(str(folder), "the files").rstrip(".")
+
+
+def sample_pair() -> dict[str, Path]:
+    """The phantom that comes with the source, by modality; nothing where it is not there."""
+    files = {node.rsplit("_", 1)[1]: sample_data.FOLDER / file for node, file, _ in sample_data.VOLUMES}
+    return {modality: path for modality, path in files.items() if path.is_file()}

@@ -1,5 +1,6 @@
 """The state of the page, section by section: each section shows its own, all tabs of the browser see the same."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,13 +26,22 @@ class PageState:
             raise KeyError(f"the section {self._name} has no {', '.join(sorted(unknown))}")
         self._fields = self._fields | changes
         self._server.state[self._name] = self._fields
+        _flush_soon(self._server)
 
     @contextmanager
     def flushed(self) -> Iterator[None]:
-        """The browser is told at its end: for changes that no click has led to."""
+        """The browser is told at its end: before something that takes a while."""
         with self._server.state:
             yield
 
     def on(self, trigger: str, action: Callable[..., Any]) -> None:
         """Do ``action`` when the page calls ``trigger('<name>_<trigger>', [arguments])``."""
         self._server.controller.trigger(f"{self._name}_{trigger}")(action)
+
+
+def _flush_soon(server: Server) -> None:
+    """Tell the browser of changes that no click has led to: trame does so after triggers only."""
+    try:
+        asyncio.get_running_loop().call_soon(server.state.flush)
+    except RuntimeError:  # the page is still being made
+        return

@@ -1,7 +1,8 @@
 """The section Result: which result of the scene is shown, and its figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from trame_server import Server
 
@@ -17,10 +18,19 @@ _TABLE = "table"
 
 
 class ResultSection:
-    """Lists the results of the scene; ``on_chosen(case)`` is called when another one is shown."""
+    """Lists the results of the scene.
 
-    def __init__(self, server: Server, logic: SegmentationLogic, on_chosen: Callable[[CaseNodes | None], None]):
-        self._logic, self._on_chosen = logic, on_chosen
+    ``on_chosen(case)`` is called when another one is shown, ``on_gone(run_id)`` for each that was removed.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        logic: SegmentationLogic,
+        on_chosen: Callable[[CaseNodes | None], None],
+        on_gone: Callable[[str], None],
+    ):
+        self._logic, self._on_chosen, self._on_gone = logic, on_chosen, on_gone
         self._cases: dict[str, CaseNodes] = {}
         self._current = ""
         self._state = PageState(server, "result", cases=[], current="", notice="", columns=[], rows=[], files=[])
@@ -36,8 +46,16 @@ class ResultSection:
         known = set(self._cases)
         self._cases = {case.run_id: case for case in self._logic.cases()}
         new = [run_id for run_id in self._cases if run_id not in known]
+        for run_id in known - set(self._cases):
+            self._on_gone(run_id)
         last = next(reversed(self._cases), "")
         self._choose(new[-1] if new else self._current if self._current in self._cases else last)
+
+    def follow(self, volumes: Mapping[str, Any]) -> None:
+        """Show the result of these scans by modality: the one that is shown, else their newest one, or none."""
+        fitting = [run_id for run_id, case in self._cases.items() if case.volumes == dict(volumes)]
+        if self._current not in fitting or not self._current:
+            self._choose(fitting[-1] if fitting else "")
 
     def write(self, what: str, folder: Path) -> Path | None:
         """Write a file of the shown result into ``folder``: its "table", or a modality's segmentation as ``.seg.nrrd``.
@@ -61,7 +79,7 @@ class ResultSection:
         return path
 
     def _choose(self, run_id: str) -> None:
-        self._current = run_id if run_id in self._cases else ""
+        former, self._current = self._current, run_id if run_id in self._cases else ""
         case = self.case
         table = case.table if case else None
         columns = range(table.GetNumberOfColumns()) if table else ()
@@ -76,7 +94,8 @@ class ResultSection:
             ],
             files=[modality for modality in case.segmentations if modality in case.volumes] if case else [],
         )
-        self._on_chosen(case)
+        if case is not None or former:
+            self._on_chosen(case)
 
 
 def _file_name(name: str) -> str:

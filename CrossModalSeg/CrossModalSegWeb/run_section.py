@@ -37,6 +37,7 @@ class RunSection:
             device="auto",
             state=RunState.IDLE.value,
             can_start=False,
+            reason="",
             is_cancellable=False,
             percent=0,
             words="",
@@ -66,6 +67,7 @@ class RunSection:
         self._state.show(
             state=status.state.value,
             can_start=is_idle and self._scans.can_start,
+            reason=self._scans.reason if is_idle else "",
             is_cancellable=status.is_cancellable,
             percent=round(100 * status.fraction),
             words="" if is_idle else progress_words(status),

@@ -1,7 +1,7 @@
 """The section Scans: the model, which volume is which modality, and the preflight with its remedies."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from trame_server import Server
@@ -9,9 +9,11 @@ from trame_server import Server
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, SECTION
 from CrossModalSegUI.case_examination import CaseExamination
-from CrossModalSegUI.inputs import Check, candidates
+from CrossModalSegUI.case_nodes import CaseNodes
+from CrossModalSegUI.inputs import Check, candidates, suggest
 from CrossModalSegUI.logic import STARTER_BUNDLE, SegmentationLogic
 from CrossModalSegUI.run_state import RunState
+from CrossModalSegUI.site import patient_key
 from CrossModalSegUI.wording import (
     SIGNS,
     model_facts,
@@ -26,6 +28,7 @@ from CrossModalSegWeb.page_state import PageState
 
 _SETTLE_SECONDS = 0.3  # after the last change, before the scans are looked at
 _PLACES = ("first", "second")
+_NOT_CHOSEN = "not chosen"
 ORIGINAL_REFERENCE = "CrossModalSegWeb.original"  # of a scan that was aligned, to the one that it was made from
 
 
@@ -37,6 +40,7 @@ class ScansSection:
         self._on_change: Callable[[], None] = lambda: None
         self._bundle: Bundle | None = None
         self._nodes: dict[str, Any] = dict.fromkeys(_PLACES)
+        self._opened: list[Any] = []
         self._settling: asyncio.Task[None] | None = None
         self._state = PageState(
             server,
@@ -90,15 +94,52 @@ class ScansSection:
             self._nodes = dict(zip(_PLACES, map(volumes.get, self._bundle.modalities), strict=True))
             self._changed()
 
+    def choose_for(self, case: CaseNodes) -> None:
+        """Choose the scans of a result, and its model where the chosen one does not know them."""
+        if self._bundle is not None and not set(case.volumes) <= set(self._bundle.modalities):
+            self.choose_model(case.bundle_name)
+        if self.volumes != case.volumes:
+            self.choose(case.volumes)
+
     def suggest(self) -> None:
         """Choose the scans that can be told by name or header."""
         if self._bundle is not None:
-            self.choose(self.volumes | self._logic.suggest(self._bundle))
+            self.choose(self.volumes | suggest(self._bundle, candidates(self._logic.scene)))
 
-    def take_in(self, nodes: Mapping[str, Any] | None = None) -> None:
-        """Volumes have come into the scene: choose ``nodes`` by modality, and what can be told by name for empty places."""
-        if self._bundle is not None:
-            self.choose(self._logic.suggest(self._bundle) | self.volumes | dict(nodes or {}))
+    def take_in(self, opened: Sequence[Any], named: Mapping[str, Any] | None = None) -> None:
+        """Volume nodes have been opened: they are chosen, ``named`` by modality, else as their names and headers tell.
+
+        A scan that was chosen before stays only where it is completed by them: where it was alone, of another kind, and
+        not of another patient.
+        """
+        if self._bundle is None:
+            return
+        found = dict(named or suggest(self._bundle, opened))
+        is_alone = len(self.volumes) < len(self._bundle.modalities)
+        kept = self.volumes if is_alone and _of_one_patient([*self.volumes.values(), *opened]) else {}
+        self._opened = list(opened)
+        self.choose(kept | found)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What there is to see by modality: the chosen volume nodes, else those that were opened last."""
+        if self.volumes or self._bundle is None:
+            return self.volumes
+        known = candidates(self._logic.scene)
+        opened = [node for node in self._opened if node in known]
+        return {f"{_NOT_CHOSEN} ({number})": node for number, node in enumerate(opened[: len(_PLACES)], 1)}
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can be segmented; "" where it can."""
+        if self._bundle is None:
+            return "No model is installed."
+        if not self.volumes:
+            return "Choose below which scan is which." if candidates(self._logic.scene) else "Open scans first."
+        check = self._examination.check
+        if check is None:
+            return "The scans are being examined."
+        return next((note.message for note in check.notes if note.severity == "error"), "")
 
     def choose_model(self, name: str) -> None:
         """Choose the model called ``name``, or the first where there is none of this name."""
@@ -219,3 +260,8 @@ def _notes(check: Check | None) -> list[dict[str, str]]:
         }
         for note in (check.notes if check else ())
     ]
+
+
+def _of_one_patient(nodes: Sequence[Any]) -> bool:
+    """Whether their headers do not say otherwise."""
+    return len({key for key in map(patient_key, nodes) if key}) <= 1

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from trame_server import Server
 
-from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.errors import CrossModalSegError, InputError
 from CrossModalSegLib.site.case_files import SavedCase
 from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.logic import SegmentationLogic
@@ -23,7 +23,7 @@ _SHOWN_CASES = 50  # of the work list
 class SiteSection:
     """Saves and approves the case that is shown, adds the scans that are chosen, opens the next case.
 
-    ``on_open`` is called with a case of the site that was loaded into the scene.
+    ``on_open`` is called with a case of the site that was loaded into the scene, ``on_saved`` with a result that was saved.
     """
 
     def __init__(
@@ -33,14 +33,16 @@ class SiteSection:
         scans: ScansSection,
         dialogs: Dialogs,
         on_open: Callable[[OpenedCase], None],
+        on_saved: Callable[[CaseNodes], None],
         folder: Path | None = None,
     ):
         self._logic, self._scans, self._dialogs, self._on_open = logic, scans, dialogs, on_open
+        self._on_saved = on_saved
         self._case: CaseNodes | None = None
         self._state = PageState(
             server,
             "site",
-            folder=str(folder or ""),
+            folder=str(folder.expanduser().absolute()) if folder else "",
             annotator="",
             has_case=False,
             has_scans=False,
@@ -88,6 +90,10 @@ class SiteSection:
 
     def _choose_folder(self, folder: str) -> None:
         path = Path(folder.strip()).expanduser() if folder.strip() else None
+        if path is not None and not path.is_absolute():  # of which folder? the page cannot know
+            what = f"{folder.strip()} does not say where it is"
+            self._dialogs.show_error(InputError("relative-folder", what, "type the whole path, from / or ~"))
+            return
         self._state.show(folder=str(path or ""), message="")
         self._use(path)
         self.look()
@@ -106,9 +112,12 @@ class SiteSection:
         case, author = self._case, self._state["annotator"]
         if case is None or not self.folder:
             return
-        save = lambda is_confirmed: self._save(
-            lambda: self._logic.save_correction(case, self.folder, author, is_confirmed), "Correction saved"
-        )
+
+        def save(is_confirmed: bool) -> None:
+            correct = lambda: self._logic.save_correction(case, self.folder, author, is_confirmed)
+            if self._save(correct, "Correction saved"):
+                self._on_saved(case)
+
         is_unconfirmed = self._tried(lambda: self._logic.is_unconfirmed(case, self.folder, author))
         if is_unconfirmed:
             self._dialogs.ask(untouched_question(author), "Save as confirmed", lambda: save(True))
@@ -120,11 +129,12 @@ class SiteSection:
         if bundle is not None and volumes and self.folder:
             self._save(lambda: self._logic.add_unlabelled(volumes, bundle, self.folder), "Added without labels")
 
-    def _save(self, save: Callable[[], SavedCase], words: str) -> None:
+    def _save(self, save: Callable[[], SavedCase], words: str) -> bool:
         saved = self._tried(save)
         if saved is not None:
             self._state.show(message=saved_words(words, saved))
             self.look()
+        return saved is not None
 
     def _approve(self) -> None:
         case, author = self._case, self._state["annotator"]

@@ -1,6 +1,7 @@
 """The pictures of the page: trame-slicer's views, in the rows that the module's two-scan layout asks for."""
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,7 @@ from CrossModalSegUI.layout import TwoModalityLayout
 from CrossModalSegUI.scene_nodes import nodes_of_class
 from CrossModalSegUI.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
 from CrossModalSegWeb.page_state import PageState
+from CrossModalSegWeb.surfaces import Surfaces
 
 _ROWS = {ONE_ROW: 1, TWO_ROWS: 2}  # by Slicer's number of the layout
 _MODES = ("slices", "both", "3d")
@@ -33,6 +35,7 @@ _MODES = ("slices", "both", "3d")
 _SIDES = {"Axial": "RLAP", "Coronal": "RLSI", "Sagittal": "APSI"}
 _SETTLE_SECONDS = 0.3
 _FRAMES_PER_SECOND = 20.0
+_SAME_SIZE = 0.03  # of the size before
 _NO_MULTISAMPLES = 0  # without a graphics card, smoothing edges costs more than the picture
 
 
@@ -50,6 +53,7 @@ class Views:
             is_filled=False,
             is_contrast=False,
             row_in_3d=0,
+            is_making_surfaces=False,
             rows=[],
             slices={},
         )
@@ -68,6 +72,8 @@ class Views:
             for mode in _MODES:
                 self._manager.register_layout(_name(rows, mode), _arrangement(rows, mode))
         self._layout = TwoModalityLayout(self._scene)
+        self._surfaces = Surfaces(self._scene, self._on_surfaces)
+        self._case: CaseNodes | None = None
         self._sizes: dict[str, tuple[int, ...]] = {}
         self._scans: tuple[Any, ...] = ()
         self._place: tuple[float, float, float] | None = None
@@ -77,6 +83,7 @@ class Views:
         for name in ("mode", "crossfade", "filled", "contrast", "row_in_3d", "slice", "fit"):
             self._state.on(name, getattr(self, f"_set_{name}"))
         self._switch()
+        self._show_3d(is_seen=False)
 
     def place_in(self, page: AbstractLayout) -> None:
         """Put the views where the page is being built."""
@@ -84,14 +91,24 @@ class Views:
 
     def show_scans(self, volumes: dict[str, Any]) -> None:
         """Show volume nodes by modality, one row each, without a result."""
+        self._case = None
+        self._show_surfaces()
         self._enter([*volumes.values(), None][:2], volumes)
 
     def show_case(self, case: CaseNodes) -> None:
         """Show the scans of a result with its segmentations."""
+        self._case = case
+        self._show_surfaces()
         self._enter(case.rows(), case.volumes)
+
+    def refresh(self, segmentation: Any, values: Iterable[int]) -> None:
+        """Structures of a segmentation node, by label value, have changed."""
+        self._surfaces.refresh(segmentation, values)
 
     def clear(self) -> None:
         """Show nothing."""
+        self._case = None
+        self._show_surfaces()
         self._scans, self._place = (), None
         self._layout.leave()
         self._state.show(rows=[])
@@ -116,8 +133,6 @@ class Views:
         self._switch()
         for view in self._slice_views():
             self._follow(view)
-        for view in self._application.view_manager.get_threed_views():
-            view.fit_view_to_content()
 
     def _slice_views(self) -> list[SliceView]:
         return self._application.view_manager.get_slice_views()
@@ -135,7 +150,7 @@ class Views:
         if self._state["slices"].get(view.name) != found:
             self._state.show(slices={**self._state["slices"], view.name: found})
         size = view.get_view_node().GetDimensions()[:2]
-        if self._layout.is_entered and self._sizes.get(view.name) != size:
+        if self._layout.is_entered and _is_other(size, self._sizes.get(view.name)):
             self._sizes[view.name] = size
             self._fit_soon()
 
@@ -154,8 +169,34 @@ class Views:
             self._layout.fit()
             if self._place is not None:
                 self._layout.jump_to(self._place)
-        for view in self._application.view_manager.get_threed_views():
+
+    def _fit_3d(self) -> None:
+        for view in self._threed_views():
             view.fit_view_to_content()
+            view.schedule_render()
+
+    def _threed_views(self) -> list[ThreeDView]:
+        return self._application.view_manager.get_threed_views()
+
+    def _show_3d(self, is_seen: bool) -> None:
+        """A 3D view that nobody sees is not drawn, and its surfaces are not made."""
+        for view in self._threed_views():
+            view.set_render_blocked(not is_seen)
+        self._surfaces.want(is_seen)
+
+    def _show_surfaces(self) -> None:
+        case, row = self._case, self._state["row_in_3d"]
+        names = [name for name in case.segmentations if name in case.volumes] if case else []
+        if case is None or row >= len(names):
+            self._surfaces.show(None, None)
+        else:
+            self._surfaces.show(case.segmentations[names[row]], case.volumes[names[row]])
+
+    def _on_surfaces(self, is_making: bool, is_first: bool) -> None:
+        self._state.show(is_making_surfaces=is_making)
+        if is_first:
+            self._fit_3d()
+        for view in self._threed_views():
             view.schedule_render()
 
     # --- what the user does
@@ -163,11 +204,13 @@ class Views:
     def _set_fit(self) -> None:
         self._place = None
         self._fit()
+        self._fit_3d()
 
     def _set_mode(self, mode: str) -> None:
         if mode in _MODES:
             self._state.show(mode=mode)
             self._switch()
+            self._show_3d(is_seen=mode != "slices")
             self._fit_soon()
 
     def _set_crossfade(self, percent: float) -> None:
@@ -181,7 +224,7 @@ class Views:
 
     def _set_row_in_3d(self, row: int) -> None:
         self._state.show(row_in_3d=row)
-        self._layout.show_in_3d(row)
+        self._show_surfaces()
 
     def _set_contrast(self, is_on: bool) -> None:
         self._state.show(is_contrast=is_on)
@@ -204,6 +247,12 @@ class Views:
         html.Div(_overlay(view.name), classes="overlay", raw_attrs=[f'data-view="{view.name}"'])
 
 
+def _is_other(size: tuple[int, ...], former: tuple[int, ...] | None) -> bool:
+    """Whether a view has got another size, not only a window that was looked at again."""
+    pairs = zip(size, former or (), strict=False)
+    return former is None or any(abs(now - then) > _SAME_SIZE * max(then, 1) for now, then in pairs)
+
+
 def _quiet(kind: type[AbstractView], **given: Any) -> AbstractView:
     """A view that draws nothing before a browser shows it, instead of each time that it is set up further."""
     view = kind(scheduled_render_strategy=NoScheduleRendering(), **given)
@@ -213,7 +262,9 @@ def _quiet(kind: type[AbstractView], **given: Any) -> AbstractView:
 
 def _title_3d(_server: Server, _view_id: str, view: AbstractView) -> None:
     html.Div(
-        '<span class="view-title">3D</span>', classes="overlay", raw_attrs=[f'data-view="{view.get_singleton_tag()}"']
+        '<span class="view-title">3D <small v-if="display.is_making_surfaces" id="making-surfaces">making surfaces…</small></span>',
+        classes="overlay",
+        raw_attrs=[f'data-view="{view.get_singleton_tag()}"'],
     )
 
 
@@ -238,6 +289,10 @@ def _name(rows: int, mode: str) -> str:
 def _arrangement(rows: int, mode: str) -> Layout:
     """The rows of the module's layout, a 3D view, or both side by side."""
     slices = slicer_layout_to_vue(layout_description(rows))
+    if rows == 1:  # three columns would be half black
+        first, *others = slices.get_views(is_recursive=True)
+        beside = Layout(LayoutDirection.Vertical, others)
+        slices = Layout(LayoutDirection.Horizontal, [first, beside], flex_sizes=["1.6", "1"])
     surfaces = ViewLayoutDefinition.threed_view()
     if mode == "slices":
         return slices

@@ -4,27 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from CrossModalSegLib.imaging.volume import write_volume
-from Testing.tiny_bundle import BALL_RADIUS, BALLS, LEFT, intensity_bundle, two_balls
-from Testing.volumes import grid_around, rotation, sampled
+from Testing.tiny_bundle import intensity_bundle, two_balls
+from Testing.volumes import sampled
+from Testing.web_head import FIRST_GRID, SECOND_GRID, another_ball
 from Testing.web_page import Page, start_chromium
 from Testing.web_server import WebServer
 
-FIRST_GRID = grid_around((5.0, -10.0, 15.0), (54, 60, 56), (2.0, 2.0, 2.0))
 MOST_WAITS_IN_VAIN = 3  # two minutes each; after them, the rest of the tests is given up
-BEHIND = np.array([20.0, -38.0, 15.0])  # RAS mm, well inside the head
-SECOND_GRID = grid_around((5.0, -14.0, 20.0), (56, 40, 52), (2.0, 2.5, 2.0), rotation((8.0, -5.0, 12.0)))
-
-
-def another_ball(points: np.ndarray) -> np.ndarray:
-    """`two_balls` without the left one, and with one behind, so that there are places where the two scans disagree."""
-    intensity = two_balls(points)
-    intensity[np.linalg.norm(points - BALLS[LEFT], axis=-1) < BALL_RADIUS + 3] = 400.0
-    intensity[np.linalg.norm(points - BEHIND, axis=-1) < BALL_RADIUS] = 1000.0
-    return intensity
 
 
 @pytest.fixture(scope="session")

@@ -158,21 +158,6 @@ def test_surfaces_are_shown_in_3d(result):
     result.settle()
 
 
-def test_a_stroke_is_painted_undone_and_done_again(result, server, tmp_path):
-    before, _ = labels_of(server, tmp_path, "T1w")
-    paint(result)
-    after, _ = labels_of(server, tmp_path, "T1w")
-    changed = after != before
-    assert changed.any()
-    assert set(np.unique(after[changed])) == {TISSUE}
-    assert (before[changed] == 0).all(), "a stroke must leave the neighbouring structures alone"
-    result.press(Keys.CONTROL, "z")
-    result.wait(lambda: np.array_equal(labels_of(server, tmp_path, "T1w")[0], before), "the stroke to be undone")
-    result.press(Keys.CONTROL, "y")
-    result.wait(lambda: np.array_equal(labels_of(server, tmp_path, "T1w")[0], after), "the stroke to be back")
-    result.press("0")
-
-
 def test_the_number_keys_choose_tools(result):
     for key, tool in (("2", "Erase"), ("4", "Threshold"), ("0", "No tool")):
         result.press(key)
@@ -185,11 +170,25 @@ def test_keys_do_nothing_while_something_is_typed(result):
     assert (result.tools_in_use(), result.value("annotator")) == (["No tool"], "n1p")
 
 
+def test_a_result_that_nobody_has_changed_is_saved_only_where_somebody_confirms_it(result, server):
+    result.type("annotator", "")
+    result.click("save-correction")
+    result.wait(lambda: "nobody stands" in result.text("dialog-text"), "the question for initials")
+    result.click("dialog-yes")
+    result.type("annotator", "AB")
+    result.click("save-correction")
+    result.wait(lambda: "Nothing was changed" in result.text("dialog-text"), "the question")
+    assert result.browser.execute_script("return document.activeElement.id") == "dialog-no"
+    result.click("dialog-no")
+    result.wait(lambda: not result.has("dialog-text"), "the dialog to close")
+    assert CaseStore(server.site).folder.exists() is False or CaseStore(server.site).cases() == []
+    result.type("annotator", "")
+
+
 def test_a_correction_is_saved_to_the_site_and_opened_from_there_again(result, server, tmp_path):
     paint(result)
     result.press("0")
     labels, grid = labels_of(server, tmp_path, "T1w")
-    result.type("annotator", "AB")
     result.click("save-correction")
     result.wait(lambda: result.text("site-message").startswith("Correction saved"), "the correction to be saved")
     (case,) = CaseStore(server.site).cases()
@@ -197,12 +196,16 @@ def test_a_correction_is_saved_to_the_site_and_opened_from_there_again(result, s
     assert case.status == "corrected"
     assert saved_grid.is_close(grid)
     np.testing.assert_array_equal(saved, labels)
-    assert "AB" not in (server.site / "cases" / case.id / "case.json").read_text()
     assert "1 corrected" in result.text("site-summary")
 
     result.click("approve")
+    result.wait(lambda: "nobody stands" in result.text("dialog-text"), "the question for initials")
+    result.click("dialog-yes")
+    result.type("annotator", "AB")
+    result.click("approve")
     result.wait(lambda: "approved" in result.text("site-message"), "the approval")
     assert CaseStore(server.site).cases()[0].status == "approved"
+    assert not any("AB" in file.read_text() for file in (server.site / "cases" / case.id).glob("*.json"))
 
 
 def test_a_zip_file_of_dicom_and_other_files_are_opened_and_what_cannot_be_read_is_named(page, tmp_path):
@@ -218,6 +221,11 @@ def test_a_zip_file_of_dicom_and_other_files_are_opened_and_what_cannot_be_read_
     page.wait(lambda: "Opened: axial" in page.text("files-message"), "the series")
     assert "broken was left out" in page.text("files-message")
     assert "axial" in page.element("scan-first").text
+    page.wait(lambda: page.text("reason") == "Choose below which scan is which.", "what to do")
+    title = "return document.querySelector('[data-view=CrossModalSeg1Axial] .view-title').innerText"
+    assert "axial" in page.browser.execute_script(title), "what was opened last is shown"
+    page.select("case", "head_T1w + head_T2w")
+    page.wait(lambda: page.is_enabled("segment"), "the scans of the result")
 
 
 def test_scans_without_labels_are_added_and_the_next_case_is_opened(page, tmp_path):

@@ -1,4 +1,4 @@
-"""The phantom through the page with the starter model, and a picture of the page in each state.
+"""The tutorial of docs/web.md, from the start to a saved correction, with a picture of the page in each state.
 
 The pictures of docs/ are made by
     CROSSMODALSEG_PICTURES=docs .venv/bin/python -m pytest Testing/web/test_pictures.py
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from selenium.webdriver.common.keys import Keys
 
+from CrossModalSegLib.site.case_store import CaseStore
 from Testing.web_page import RUN_SECONDS, VIEWS, Page, coloured
 from Testing.web_server import WebServer
 
@@ -27,11 +29,15 @@ def pictures(tmp_path):
 @pytest.fixture
 def page(browser, tmp_path):
     server = WebServer(tmp_path / "server")
-    yield Page(browser, server.address).open()
+    page = Page(browser, server.address)
+    browser.get(page.address)
+    page.wait(lambda: page.has("model"), "the page")
+    page.click("open-sample")
+    yield page.settle()
     server.stop()
 
 
-def test_the_phantom_goes_through_the_page_from_the_start_to_a_correction(page, pictures):
+def test_the_tutorial_of_the_docs(page, pictures, tmp_path):
     def picture(name):
         page.browser.execute_script("document.querySelector('.panel').scrollTop = arguments[0]", 0)
         save(page, pictures / f"web-{name}.png")
@@ -56,10 +62,38 @@ def test_the_phantom_goes_through_the_page_from_the_start_to_a_correction(page, 
     page.press("2")
     page.wait(lambda: page.tools_in_use() == ["Erase"], "the eraser")
     page.settle_pictures(VIEWS)
+    strokes = page.strokes()
     page.drag("CrossModalSeg1Axial", (0.48, 0.47), (0.5, 0.5), (0.52, 0.53))
+    page.wait(lambda: page.strokes() > strokes, "the stroke")
+    assert "cerebrospinal fluid -" in page.text("stroke"), "of the fluid, and of nothing else"
+    assert page.text("stroke").count("fluid") == page.text("stroke").count(" -") == 1
     page.unfold("structure")
     page.settle_pictures(VIEWS)
     save(page, pictures / "web-correct.png")
+
+    page.press("1")
+    page.wait(lambda: page.tools_in_use() == ["Paint"], "the brush")
+    page.drag("CrossModalSeg1Axial", (0.48, 0.47), (0.5, 0.5), (0.52, 0.53))
+    page.wait(lambda: page.strokes() > strokes + 1, "the stroke")
+    assert "cerebrospinal fluid +" in page.text("stroke")
+    page.press(Keys.CONTROL, "z")
+    page.press("0")
+
+    page.type("site-folder", str(tmp_path / "site"))
+    page.type("annotator", "AB")
+    page.click("save-correction")
+    page.wait(lambda: page.text("site-message").startswith("Correction saved"), "the correction to be saved")
+    (case,) = CaseStore(tmp_path / "site").cases()
+    assert case.status == "corrected"
+    for what, name in (
+        ("T1w", "phantom_T1w_segmentation.seg.nrrd"),
+        ("table", "phantom_T1w___phantom_T2w_volumes.csv"),
+    ):
+        page.click(f"download-{what}")
+        file = Path(page.browser.downloads) / name
+        page.wait(file.is_file, name)
+    page.press("n")
+    page.wait(lambda: page.current_place() == 2, "the second place: the page goes on after downloads")
 
 
 def save(page, path):

@@ -43,8 +43,7 @@
     });
   }
 
-  window.crossmodalsegUpload = async (input) => {
-    const files = [...input.files];
+  window.crossmodalsegUpload = async (files, input) => {
     const status = document.getElementById("upload-progress");
     if (files.length === 0) return;
     const total = files.reduce((sum, file) => sum + file.size, 0) || 1;
@@ -62,9 +61,88 @@
     } catch (error) {
       status.textContent = error.message;
     } finally {
-      input.value = ""; // so that the same file can be chosen again
+      if (input) input.value = ""; // so that the same file can be chosen again
     }
   };
+
+  // A file that is dropped would replace the page.
+  window.addEventListener("dragover", (event) => event.preventDefault());
+  window.addEventListener("drop", (event) => {
+    event.preventDefault();
+    const input = document.getElementById("open-files");
+    if (input && !input.disabled && !document.querySelector(".veil")) dropped(event.dataTransfer).then(window.crossmodalsegUpload);
+  });
+
+  async function dropped(transfer) {
+    const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    return (await Promise.all(entries.map(filesOf))).flat();
+  }
+
+  async function filesOf(entry) {
+    if (entry.isFile) {
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      return [Object.defineProperty(file, "webkitRelativePath", { value: entry.fullPath.slice(1) })];
+    }
+    const reader = entry.createReader(), found = [];
+    for (;;) { // a folder is told of in parts
+      const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      if (part.length === 0) break;
+      found.push(...part);
+    }
+    return (await Promise.all(found.map(filesOf))).flat();
+  }
+
+  // --- downloads: fetched, because a page that goes to another address closes its connection, even where that is a file
+
+  const nameOf = (answer) => {
+    const found = /filename\*=UTF-8''([^;]+)/.exec(answer.headers.get("Content-Disposition") || "");
+    return found ? decodeURIComponent(found[1]) : "download";
+  };
+
+  window.crossmodalsegDownload = async (what, button) => {
+    button.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(`download/${encodeURIComponent(what)}`);
+      if (!answer.ok) throw new Error(await answer.text());
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(await answer.blob());
+      link.download = nameOf(answer);
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    } catch (error) {
+      await window.trame.trigger("dialog_tell", [error.message]);
+    } finally {
+      button.removeAttribute("aria-busy");
+    }
+  };
+
+  // --- what the tool in use does, beside the mouse
+
+  window.addEventListener("mousemove", (event) => {
+    const note = document.getElementById("cursor-note");
+    if (!note) return;
+    const view = event.target.closest?.(".views");
+    note.style.visibility = view && note.textContent.trim() ? "visible" : "hidden";
+    const place = (at, size, end) => (at + 18 + size < end ? at + 18 : at - size - 8);
+    note.style.left = `${place(event.clientX, note.offsetWidth, window.innerWidth)}px`;
+    note.style.top = `${place(event.clientY, note.offsetHeight, window.innerHeight)}px`;
+  }, true);
+
+  // --- what trame's page leaves out: it may be enlarged, its pictures have names, and a window that is looked at again
+  // tells the size of its views, which another window may have changed
+
+  const viewport = document.querySelector("meta[name=viewport]");
+  if (viewport) viewport.content = "width=device-width, initial-scale=1";
+
+  function namePictures() {
+    for (const view of document.querySelectorAll("[data-view]")) {
+      const picture = view.parentElement.querySelector("img");
+      if (picture && !picture.alt) picture.alt = view.querySelector(".view-title")?.innerText.trim() || "View";
+    }
+  }
+  new MutationObserver(namePictures).observe(document.documentElement, { childList: true, subtree: true });
+
+  window.addEventListener("focus", () => document.querySelector(".views")?.classList.toggle("looked-at"));
 
   // --- a lost connection
 

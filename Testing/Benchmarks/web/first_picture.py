@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from Testing.web_page import Page, start_chromium
-from Testing.web_server import WebServer
+from Testing.web_server import WebServer, sample_inputs
 
 LIMIT_SECONDS = 10.0
 
@@ -37,7 +37,7 @@ def main() -> int:
 
 def _measure(browser: Any, folder: Path) -> float:
     begin = time.monotonic()
-    server = WebServer(folder)
+    server = WebServer(folder, *sample_inputs())
     try:
         Page(browser, server.address).open()
         return time.monotonic() - begin

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from Testing.tiny_bundle import intensity_bundle
 from Testing.web_page import RUN_SECONDS, Page, start_chromium
-from Testing.web_server import WebServer
+from Testing.web_server import WebServer, sample_inputs
 
 LIMIT_GB = 1.5
 MODELS = {True: "quick", False: "brain-mr-pair"}
@@ -39,7 +39,7 @@ def _measure(folder: Path, runs: int, is_quick: bool) -> float:
     """Largest resident memory of the server in GB (10⁹ bytes)."""
     if is_quick:
         intensity_bundle(folder / "bundles" / "quick", (32, 36, 32), 4.0)
-    server = WebServer(folder / "server", CROSSMODALSEG_BUNDLES=str(folder / "bundles"))
+    server = WebServer(folder / "server", *sample_inputs(), CROSSMODALSEG_BUNDLES=str(folder / "bundles"))
     browser = start_chromium(folder / "chromium")
     try:
         page = Page(browser, server.address).open()

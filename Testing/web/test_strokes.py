@@ -1,0 +1,49 @@
+"""What a stroke has changed, back and again; and surfaces of labels."""
+
+import numpy as np
+import pytest
+
+from CrossModalSegWeb.strokes import LabelChange
+from CrossModalSegWeb.surfaces import make_surfaces
+from Testing.volumes import grid_around, points_of, rotation
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("share", [1e-4, 0.02, 0.9])
+def test_a_change_leads_back_and_again_to_the_same_labels(share):
+    before = RANDOM.integers(0, 4, (12, 14, 16)).astype(np.uint16) * 100
+    after = np.where(RANDOM.random(before.shape) < share, 300, before).astype(np.uint16)
+    after[5, 6, 7] = 7
+    change = LabelChange.between(before, after)
+    labels = after.copy()
+    change.apply(labels, back=True)
+    np.testing.assert_array_equal(labels, before)
+    change.apply(labels, back=False)
+    np.testing.assert_array_equal(labels, after)
+
+
+def test_gains_are_counted_by_structure_also_where_as_many_come_as_go():
+    before, after = np.zeros((2, 3, 4, 5), np.uint16)
+    before[0, 0, :3] = 2, 2, 9
+    after[0, 0, :4] = 2, 9, 9, 9
+    after[2, 3, 4] = 17
+    before[1, 1, 1], after[1, 1, 2] = 5, 5
+    assert LabelChange.between(before, after).gains == {2: -1, 5: 0, 9: 2, 17: 1}
+
+
+def test_where_nothing_has_changed_there_is_no_change():
+    labels = RANDOM.integers(0, 4, (4, 5, 6)).astype(np.uint16)
+    assert LabelChange.between(labels, labels.copy()) is None
+
+
+def test_a_surface_lies_around_its_structure_on_any_grid_and_there_is_none_of_nothing():
+    grid = grid_around((10.0, -20.0, 30.0), (40, 36, 30), (1.2, 1.0, 2.5), rotation((10, -20, 30)))
+    centre = np.array([12.0, -18.0, 28.0])
+    labels = np.where(np.linalg.norm(points_of(grid) - centre, axis=-1) < 12, 300, 0).astype(np.uint16)
+    made = make_surfaces(labels, grid, [300, 4])
+    assert made[4].GetNumberOfPoints() == 0
+    points = np.array([made[300].GetPoint(n) for n in range(made[300].GetNumberOfPoints())])
+    distances = np.linalg.norm(points - centre, axis=1)
+    assert 8.0 < distances.min() < distances.max() < 14.5
+    assert abs(distances.mean() - 12) < 1.2
