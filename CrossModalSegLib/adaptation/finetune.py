@@ -222,7 +222,7 @@ def conclude(
     told = [one.in_words() for one in findings.differences]
     notes = (
         *((f"there was time to learn from {taken}",) if (taken := taken_in_words(run.plan)) else ()),
-        *(words for words in run.mapping.in_words() if run.mapping.undrawn and "--absent" in words),
+        *run.mapping.undrawn_in_words(),
         *((f"your protocol differs in {'; '.join(told)}",) if told else ()),
         *((f"what it costs: {'; '.join(verdict.costs)}",) if verdict.costs else ()),
     )

@@ -155,13 +155,13 @@ class LabelMapping:
         missing = [names[old] for old, new in self.translation.items() if new not in self.site.values]
         if missing:
             said.append(f"not labelled by the site, taken from the parent's segmentation: {', '.join(missing)}")
+        return [*said, *self.undrawn_in_words()]
+
+    def undrawn_in_words(self) -> list[str]:
+        """What is kept though nobody draws it, in one sentence; empty where that is nothing."""
         kept = [one.name for one in self.site.structures if one.value in self.undrawn]
-        if kept:
-            said.append(
-                "drawn in no correction though the model finds it, and therefore taken from the parent's segmentation: "
-                f"{', '.join(kept)} (if it is truly absent: --absent NAME)"
-            )
-        return said
+        what = "drawn in no correction though the model finds it, and therefore taken from the parent's segmentation"
+        return [f"{what}: {', '.join(kept)} (if it is truly absent: --absent NAME)"] if kept else []
 
     def _kept(self, structure: Structure) -> Structure:
         by_origin = {origin: value for value, origin in self.origin.items() if origin is not None}
