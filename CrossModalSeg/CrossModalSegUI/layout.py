@@ -21,6 +21,7 @@ from CrossModalSegUI.slice_views import (
 )
 
 _OURS = {ONE_ROW: 1, TWO_ROWS: 2}  # layout number: rows
+_NUMBERS = {rows: number for number, rows in _OURS.items()}
 _MARGIN = 1.05  # of the field of view around the scans
 
 
@@ -45,6 +46,15 @@ class TwoModalityLayout:
     def is_entered(self) -> bool:
         return bool(self._volumes)
 
+    def make_views(self, rows: int) -> None:
+        """Switch to the layout of so many rows where its views have never been shown; call `enter` next.
+
+        A block of one render does not hold back views that come within it. So they are made before.
+        """
+        made = (self._scene.GetSingletonNode(view.name, "vtkMRMLSliceNode") for view in views(rows))
+        if self._layout_node() is not None and not all(made):
+            self._switch_to(_NUMBERS[rows])
+
     def enter(self, first_volume: Any, second_volume: Any = None, *segmentations: Any) -> None:
         """Show the scans, one row each, and their ``segmentations``; None for a scan that is missing.
 
@@ -58,7 +68,7 @@ class TwoModalityLayout:
         has_new_scans = volumes != self._volumes
         self._put_back()
         self._volumes, self._shown = volumes, shown
-        self._switch_to(ONE_ROW if len(volumes) == 1 else TWO_ROWS)
+        self._switch_to(_NUMBERS[len(volumes)])
         self._show_scans()
         self._show_segmentations(segmentations)
         if has_new_scans:

@@ -229,11 +229,14 @@ class ModulePanel(VTKObservationMixin):
 
     def _show_chosen(self) -> None:
         """In the views: the result that is chosen and nothing else of this module, the scan that is corrected first."""
+        case = self._result.case
+        if self.ui.layoutButton.checked and case is not None:
+            self._layout.make_views(len(case.volumes))
         with one_render():
             if self.ui.layoutButton.checked:
                 self._show_layout()
             else:
-                self._display.show(self._result.case, self._correct.modality)
+                self._display.show(case, self._correct.modality)
 
     def _open_case(self, opened: OpenedCase) -> None:
         """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""
@@ -272,6 +275,7 @@ class ModulePanel(VTKObservationMixin):
     def _show_preview(self, is_shown: bool) -> None:
         """Both scans, half of each, while an alignment is looked at; afterwards what was shown before."""
         if is_shown:
+            self._layout.make_views(len(self._setup.volumes))
             with one_render():
                 self._layout.enter(*self._setup.volumes.values())
                 self._layout.set_crossfade(self.ui.previewFadeSlider.value)
@@ -300,8 +304,8 @@ class ModulePanel(VTKObservationMixin):
         self._layout.set_crossfade(self._parameters.crossfade if self._parameters else 0.0)
 
     def _jump_to(self, ras: tuple[float, float, float]) -> None:
+        self.ui.layoutButton.checked = True
         with one_render():
-            self.ui.layoutButton.checked = True
             self._place = ras
             self._layout.jump_to(ras)
 

@@ -200,9 +200,9 @@ def test_a_result_is_restored_and_another_one_chosen_in_one_render_each(desktop,
 
 def test_the_two_scan_layout_and_the_ways_in_it_take_one_render_each(desktop, panel, case):
     del case
-    for click in (panel.ui.layoutButton.click, panel.ui.nextButton.click, panel.ui.layoutButton.click):
+    panel.ui.layoutButton.click()  # makes the views, which draw as they come
+    for click in (panel.ui.nextButton.click, panel.ui.layoutButton.click, panel.ui.layoutButton.click):
         assert desktop.renders_of(click) == 1
-    panel.ui.layoutButton.click()
     assert desktop.renders_of(lambda: setattr(panel.ui.crossfadeSlider, "value", 0.3)) == 1
 
 
@@ -338,8 +338,8 @@ def test_every_text_is_whole_in_a_panel_that_is_higher_than_its_window(desktop, 
     panel.settle()
     panel.ui.swapButton.click()  # makes long notes
     panel.wait(lambda: "says T2w" in panel.notes())
-    for width in (520, 380):
-        window = desktop.show_scrolled(width, 700)
+    for width in (520, 380):  # and so low that each section is as low as it can be
+        window = desktop.show_scrolled(width, 400)
         settle(desktop)
         labels = [one for one in panel.ui.CrossModalSeg.findChildren(desktop.qt.QLabel) if one.isVisible()]
         wrapped = [label for label in labels if label.wordWrap and label.text]
@@ -349,7 +349,8 @@ def test_every_text_is_whole_in_a_panel_that_is_higher_than_its_window(desktop, 
         panel.ui.modelLabel.text += "<br>" + "and another line of words that needs some space " * 4
         settle(desktop)
         assert panel.ui.modelLabel.height >= panel.ui.modelLabel.heightForWidth(panel.ui.modelLabel.width)
-        window.takeWidget()
+        desktop.frame.setParent(None)
+        del window
 
 
 # --- the end of a run

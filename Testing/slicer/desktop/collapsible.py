@@ -94,6 +94,23 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         painter.drawText(header.adjusted(ARROW + 8, 0, 0, 0), left, self.property("text"))
 
 
+class ModulePanel(QtWidgets.QWidget):
+    """What Slicer scrolls: it is as high as its module has to be at least, and does not ask how high at its width."""
+
+    def __init__(self, module: QtWidgets.QWidget):
+        super().__init__()
+        inside = _AnyWidth()
+        for widget, content in ((inside, module), (self, inside)):
+            layout = QtWidgets.QVBoxLayout(widget)
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.addWidget(content)
+
+
+class _AnyWidth(QtWidgets.QWidget):
+    def hasHeightForWidth(self) -> bool:
+        return False
+
+
 class ctkCollapsibleGroupBox(QtWidgets.QGroupBox):
     """A group box that folds away."""
 

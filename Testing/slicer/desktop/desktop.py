@@ -93,9 +93,11 @@ class Desktop:
 
     def show_scrolled(self, width: int, height: int) -> Any:
         """Puts the panel into a window of this size that scrolls, as Slicer's module panel does. Returns the window."""
+        from .collapsible import ModulePanel
+
         area = self.qt.QScrollArea()
         area.setWidgetResizable(True)
-        area.setWidget(self.frame)
+        area.setWidget(ModulePanel(self.frame))
         area.resize(width, height)
         area.show()
         self.process_events()

@@ -4,18 +4,23 @@ from typing import Any
 
 import slicer
 import vtk
+from PySide6.QtCore import qWarning
 
 _SHOWN = ("vtkMRMLDisplayableNode", "vtkMRMLDisplayNode", "vtkMRMLAbstractViewNode", "vtkMRMLSliceCompositeNode")
 
 
 class Renders:
-    """``count`` goes up by one for each event of a node that views show; within a pause, by one for all of them."""
+    """``count`` goes up by one for each event of a node that views show; within a pause, by one for all of them.
+
+    As in Slicer, a view that is made within a pause is not paused, and Qt complains when it is resumed.
+    """
 
     def __init__(self, scene: Any):
         self.count = 0
         self._scene = scene
         self._pauses = 0
         self._is_due = False
+        self._made_in_pause: list[str] = []
         self._observations: list[tuple[Any, int]] = []
 
     def watch(self) -> None:
@@ -38,6 +43,9 @@ class Renders:
     def resume(self) -> None:
         assert self._pauses > 0, "rendering is resumed that was not paused"
         self._pauses -= 1
+        if self._pauses == 0 and self._made_in_pause:
+            qWarning(f"Cannot resume rendering of {self._made_in_pause}, pause render count is already 0!")
+            self._made_in_pause = []
         if self._pauses == 0 and self._is_due:
             self._is_due = False
             self.count += 1
@@ -50,6 +58,8 @@ class Renders:
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _node_added(self, _scene: Any, _event: str, node: Any) -> None:
+        if self._pauses and node.IsA("vtkMRMLAbstractViewNode"):
+            self._made_in_pause.append(node.GetName())
         if _is_shown(node):
             self._watch_node(node)
             self._draw()
