@@ -22,8 +22,8 @@ FATAL = ("packages-missing", "gpu-fault")
 _LOADING = "loading model"
 _COLD_LOADING, _WARM_LOADING = 6.0, 0.2
 _SEGMENTING = {
-    "cpu": {"reading": 0.5, "resampling": 1.0, "network": 40.0, "restoring": 6.0, "writing": 5.0},
-    "cuda": {"reading": 0.5, "resampling": 1.0, "network": 3.0, "restoring": 4.0, "writing": 5.0},
+    "cpu": {"reading": 0.5, "checking": 3.0, "resampling": 1.0, "network": 40.0, "restoring": 6.0, "writing": 5.0},
+    "cuda": {"reading": 0.5, "checking": 1.0, "resampling": 1.0, "network": 3.0, "restoring": 4.0, "writing": 5.0},
 }
 _REGISTERING = {"reading": 0.5, "registration": 8.0}
 
