@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_NO_TILT = 1e-14  # of an axis's length: what rounding leaves, down to numbers so small that they lose their digits
 _FLATTEST_CELL = 1e-3  # volume of the cell of unit axis vectors (1 = right angles), below it the axes are dependent
 
 
@@ -33,6 +34,8 @@ class Grid:
             raise GeometryError("bad-shape", f"a grid needs three sizes of at least 1, not {shape}", "check the volume")
         affine = np.array(self.ijk_to_ras, dtype=np.float64)
         _refuse_unusable(affine)
+        axes = affine[:3, :3]
+        axes[np.abs(axes) < _NO_TILT * np.linalg.norm(axes, axis=0)] = 0.0  # ITK inverts such directions wrongly
         affine.setflags(write=False)
         object.__setattr__(self, "shape_kji", shape)
         object.__setattr__(self, "ijk_to_ras", affine)
