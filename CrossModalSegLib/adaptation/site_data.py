@@ -17,9 +17,9 @@ from CrossModalSegLib.imaging.volume import Volume, read_grid, read_volume
 from CrossModalSegLib.inference.inference import intensity_rules, load_locator, modality_slot
 from CrossModalSegLib.label_translation import in_values_of
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.plurals import counted
+from CrossModalSegLib.plurals import counted, some_of
 from CrossModalSegLib.site.case_files import file_sha256
-from CrossModalSegLib.site.cases import SiteCase
+from CrossModalSegLib.site.cases import SiteCase, person_of
 from CrossModalSegLib.training.training_case import TrainingCase, training_case
 
 Labels = tuple[np.ndarray, Grid]  # label values (K, J, I) and where they lie
@@ -107,9 +107,11 @@ def site_data(
     known = [one.displacement_mm for one in checked if one.displacement_mm is not None]
     usual = statistics.median(known) if known else 0.0
     read = [_placed(one.case, usual, one.displacement_mm) for one in checked if one.case is not None]
-    read = [replace(case, set_apart=(splits or {}).get(case.patient) == "held-out") for case in read]
+    set_apart = {case.id for case in cases if case.is_split_set and case.split == "held-out"} if splits else set()
+    by_person = {patient for patient, split in (splits or {}).items() if split == "held-out"}
+    read = [replace(case, set_apart=case.id in set_apart or case.patient in by_person) for case in read]
     labelled = tuple(case for case in read if case.labels)
-    notes = tuple(words for one in checked for words in one.notes)
+    notes = (*same_scans_in_words(cases), *(words for one in checked for words in one.notes))
     if usual > FARTHEST_MM:
         what = "such pairs, and those without labels, are not compared voxel by voxel"
         notes += (f"the two scans of a corrected case lie {usual:.1f} mm apart (median of {len(known)}): {what}",)
@@ -136,6 +138,14 @@ def _unshown(mapping: LabelMapping, shown: frozenset[int], absent: Collection[st
     said = {by_name[name.strip().lower()] for name in absent}
     values = (value for value, origin in mapping.origin.items() if origin is not None)
     return tuple(value for value in values if value not in shown and value not in said)
+
+
+def same_scans_in_words(cases: Sequence[SiteCase]) -> Iterator[str]:
+    """Which cases hold a scan of another patient's."""
+    for case in cases:
+        later = [one for one in case.same_scan_as if one > case.id]
+        if later and not case.is_excluded:
+            yield f"case {case.id} holds a scan of {some_of(later)}, under another patient: they count as one patient"
 
 
 @dataclass(frozen=True)
@@ -207,7 +217,7 @@ def _data_case(case: SiteCase, bundle: Bundle, mapping: LabelMapping) -> DataCas
     names = {modality: bundle.modalities[modality_slot(bundle, modality)] for modality in case.volumes}
     return DataCase(
         id=case.id,
-        patient=case.patient or case.id,
+        patient=person_of(case),
         scans={name: case.volumes[modality] for modality, name in names.items()},
         labels={name: case.labels[modality] for modality, name in names.items() if modality in case.labels},
         values=mapping.site.values,

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from CrossModalSegLib.commands.site_listing import (
 from CrossModalSegLib.commands.site_models import adopt_candidate, list_models
 from CrossModalSegLib.commands.site_ranking import rank_cases
 from CrossModalSegLib.errors import DataError, InputError, typed_error
-from CrossModalSegLib.plurals import counted
+from CrossModalSegLib.plurals import counted, some_of
 
 if TYPE_CHECKING:
     from CrossModalSegLib.labels import LabelMap
@@ -169,27 +169,32 @@ def _add(args: argparse.Namespace) -> int:
     if args.input:
         scans, labels = _named(args.input, modalities), _named(args.labels, modalities)
         found = FoundCase(scans, labels, args.patient, assumed_orientation=args.assume_orientation)
-        _say_saved(_add_one(args, found))
+        saved = _add_one(args, found)
+        _say_saved(saved)
+        _say_same_scans(args, {saved.id})
         return 0
     with _unpacked(args.source) as folder:
         cases = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN, args.assume_orientation)
-        failed = [case for number, case in enumerate(cases, start=1) if not _try_one(args, case, number, len(cases))]
-    print(f"in {args.site}: {len(cases) - len(failed)} of {counted(len(cases), 'case')}")
-    return int(bool(failed))
+        added = [_try_one(args, case, number, len(cases)) for number, case in enumerate(cases, start=1)]
+    failed = added.count("")
+    _say_same_scans(args, added)
+    print(f"in {args.site}: {len(cases) - failed} of {counted(len(cases), 'case')}")
+    return int(failed > 0)
 
 
-def _try_one(args: argparse.Namespace, case: "FoundCase", number: int, count: int) -> bool:
-    """Add one of many; what is wrong with it is said, and the rest goes on."""
+def _try_one(args: argparse.Namespace, case: "FoundCase", number: int, count: int) -> str:
+    """Add one of many, and return its id; what is wrong with it is said, "" returned, and the rest goes on."""
     print(f"{number}/{count} {case.title}", file=sys.stderr)
     try:
-        _say_saved(_add_one(args, case))
+        saved = _add_one(args, case)
+        _say_saved(saved)
     except Exception as error:
         told = typed_error(error)
         if told is None:
             raise
         print(" ".join(str(told).split()), file=sys.stderr)
-        return False
-    return True
+        return ""
+    return saved.id
 
 
 def _add_one(args: argparse.Namespace, found: "FoundCase") -> "SavedCase":
@@ -209,6 +214,17 @@ def _say_saved(saved: "SavedCase") -> None:
     if saved.forks:
         listed = " and ".join(map(str, saved.forks))
         print(f"warning[fork]: revisions {listed} do not know of each other (approve one)", file=sys.stderr)
+
+
+def _say_same_scans(args: argparse.Namespace, added: Collection[str]) -> None:
+    """Which of the cases that were added hold a scan of another patient's."""
+    from CrossModalSegLib.imaging.finding import Finding
+
+    for case in store_of(args).readable_cases()[0]:
+        if case.id in added and case.same_scan_as:
+            what = f"a scan of {case.id} is one of {some_of(case.same_scan_as)}, under another patient"
+            remedy = "they count as one patient; exclude one of them if it was added by mistake"
+            print(Finding("warning", "same-scan", what, remedy), file=sys.stderr)
 
 
 def _named(entries: Sequence[str], modalities: Sequence[str]) -> dict[str, Path]:
@@ -254,7 +270,8 @@ def _split(args: argparse.Namespace) -> int:
     store = store_of(args)
     store.set_split(args.case, "" if args.split == "chance" else args.split)
     case = store.case(args.case)
-    print(f"{case.id} and all cases of this patient: {case.split}")
+    split = next(one.split for one in store.readable_cases()[0] if one.id == case.id)
+    print(f"{case.id} and all cases of this patient: {split}")
     return 0
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from CrossModalSegLib.plurals import counted
+from CrossModalSegLib.plurals import counted, some_of
 
 if TYPE_CHECKING:
     from CrossModalSegLib.errors import DataError
@@ -29,7 +29,9 @@ def list_cases(args: argparse.Namespace) -> int:
 
 def show_case(args: argparse.Namespace) -> int:
     """One case with its revisions."""
-    case = store_of(args).case(args.case)
+    store = store_of(args)
+    found = store.case(args.case)
+    case = next((one for one in store.readable_cases()[0] if one.id == found.id), found)
     facts = [("case", case.id), ("status", case.status), ("scans", " + ".join(case.modalities)), ("split", case.split)]
     facts += [("patient", case.patient[:12] or "unknown"), ("trusted revision", _trust(case)), ("note", _note(case))]
     print("\n".join(_table([fact for fact in facts if fact[1]])))
@@ -127,7 +129,7 @@ def _note(case: "SiteCase") -> str:
     newest = case.newest
     if case.status == "approved" and newest is not None and newest.approved_by is None:
         return f"revision {newest.number} is not approved"
-    return ""
+    return f"the same scan as {some_of(case.same_scan_as)}" if case.same_scan_as else ""
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

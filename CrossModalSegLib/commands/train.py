@@ -66,6 +66,7 @@ class _Data:
     label_map: "LabelMap"
     training: "SampleSource"
     validation: "SampleSource | None"
+    validation_cases: int
     unlabelled: "UnlabelledSource | None"
 
 
@@ -99,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.device", processes: "Processes") -> _Data:
     """Read all cases; say what was found."""
     from CrossModalSegLib.datasets.datalist import read_datalist
-    from CrossModalSegLib.training.label_files import DataReport
+    from CrossModalSegLib.training.data_report import DataReport
     from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
 
     datalist = read_datalist(
@@ -121,11 +122,14 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
     report = DataReport()
     training = build_source(datalist.training, config, label_map, device, report)
     assert training is not None  # read_datalist refuses an empty list
-    validation = build_source(datalist.validation, config, label_map, device, report) if processes.writes else None
     unlabelled = build_unlabelled_source(datalist.unlabelled, config, label_map, report)
+    validation = None
+    if processes.writes:
+        validation = build_source(datalist.validation, config, label_map, device, report, learnt=False)
     if processes.writes:
         print("".join(f"{line}\n" for line in report.lines()), end="", file=sys.stderr)
-    return _Data(datalist, label_map, training, validation, unlabelled)
+    validated = len(datalist.validation) - len(report.left_out)
+    return _Data(datalist, label_map, training, validation, validated, unlabelled)
 
 
 def _train(
@@ -172,7 +176,7 @@ def _publish(
     curve = read_curve(folder)
     facts = {
         "training cases": len(data.datalist.training),
-        "validation cases": len(data.datalist.validation),
+        "validation cases": data.validation_cases,
         "unlabelled cases": len(data.datalist.unlabelled) if data.unlabelled else 0,
         "iterations": config.training.iterations,
         **run_facts,

@@ -5,7 +5,7 @@
     site.json                           store version, label map, modalities, salt
     splits/<patient>.json               training or held-out, where a person has set it
     excluded/<id>.json                  a case that a person has taken out
-    cases/<id>/case.json                hashes of the scans, salted hash of the patient's key
+    cases/<id>/case.json                hashes of the scans and of their content, salted hash of the patient's key
     cases/<id>/volumes/<m>.nrrd         scans in world space (RAS mm), one per modality
     cases/<id>/revisions/0001/          <m>.seg.nrrd per modality, revision.json
     cases/<id>/revisions/0001.approved.json   0001.approved-0003.json where it is approved again, after another one
@@ -29,6 +29,7 @@ import numpy as np
 
 from CrossModalSegLib.atomic import create_once, output_errors, staged_folder, write_atomically
 from CrossModalSegLib.errors import DataError, OutputError
+from CrossModalSegLib.imaging.fingerprint import fingerprint
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, read_segmentation, write_segmentation
 from CrossModalSegLib.imaging.volume import read_image, write_volume
@@ -53,6 +54,7 @@ from CrossModalSegLib.site.folder import (
     read_splits,
     require_modality,
 )
+from CrossModalSegLib.site.same_scans import with_joined_patients
 
 __all__ = ["CaseFiles", "CaseStore", "SavedCase", "SiteCase", "SiteFacts", "volume_sha256"]
 
@@ -96,8 +98,11 @@ class CaseStore:
 
     def readable_cases(self) -> tuple[list[SiteCase], dict[str, DataError]]:
         """The cases that can be read, and by id what is wrong with the others: for those who only look, and do not learn
-        from them. Raises DataError ``not-a-site``."""
-        return read_cases(self.folder, self.site(), read_splits(self.folder))
+        from them. Cases of several patients that have a scan in common count as one patient's (`same_scans`). Raises DataError
+        ``not-a-site``."""
+        site, splits = self.site(), read_splits(self.folder)
+        cases, damaged = read_cases(self.folder, site, splits)
+        return with_joined_patients(cases, site, splits), damaged
 
     def case(self, case_id: str) -> SiteCase:
         """One case by its id, or by a beginning that only it has. Raises DataError ``no-such-case``, ``damaged-case``."""
@@ -218,7 +223,8 @@ class CaseStore:
         name = site.keyed_hash(json.dumps([patient, sorted(hashes.items())]).encode())[:_ID_LENGTH]
         folder = self.folder / CASES / name
         if not (folder / CASE_FILE).is_file():
-            content = {"store_version": STORE_VERSION, "patient": patient, "volumes": hashes}
+            prints = {modality: fingerprint(volume.array) for modality, volume in sorted(case.volumes.items())}
+            content = {"store_version": STORE_VERSION, "patient": patient, "volumes": hashes, "content": prints}
             try:
                 self._write_case(folder, case, content)
             except OutputError as error:

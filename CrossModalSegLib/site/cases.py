@@ -64,7 +64,9 @@ class SiteCase:
     ``patient`` is a salted hash, "" where unknown. ``modalities`` are those of its scans, ``scan_sha256`` the hashes of
     their files by path in the case's folder ``place``. ``split`` is the patient's, and stays. ``trusted`` is the revision
     to believe: the one that was approved last, else the newest correction; a model's prediction never is. An excluded case
-    is kept, but neither learnt from nor listed to be corrected.
+    is kept, but neither learnt from nor listed to be corrected. ``is_split_set``: a person has set the split. ``content``
+    tells the same scans, ``same_scan_as`` are ids of cases of other patients with one of them (see `same_scans`, which
+    gives all of these one ``split`` and one of their patients as ``counts_as``).
     """
 
     id: str
@@ -76,6 +78,10 @@ class SiteCase:
     revisions: tuple[Revision, ...] = field(repr=False)
     trusted: Revision | None
     is_excluded: bool = False
+    is_split_set: bool = False
+    content: frozenset[str] = field(default=frozenset(), repr=False)
+    same_scan_as: tuple[str, ...] = ()
+    counts_as: str = ""
 
     @property
     def folder(self) -> Path:
@@ -131,6 +137,11 @@ class SiteCase:
         ends = [one for one in corrections if one.number not in parents]
         open_ends = [one.number for one in ends if one.number > settled or one.number == self.revision]
         return tuple(open_ends) if len(open_ends) > 1 else ()
+
+
+def person_of(case: Any) -> str:
+    """Who is on one side of every split: the patient, one of those with the same scan, or the case by itself."""
+    return getattr(case, "counts_as", "") or case.patient or case.id
 
 
 def read_cases(
@@ -196,6 +207,8 @@ def _read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], is_ex
         revisions=revisions,
         trusted=_trusted(revisions),
         is_excluded=is_excluded,
+        is_split_set=(patient or folder.name) in splits,
+        content=frozenset(map(str, [*content["volumes"].values(), *content.get("content", {}).values()])),
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from CrossModalSegLib.bundles.bundle import read_bundle
 from CrossModalSegLib.errors import BundleError, CrossModalSegError, DataError
+from CrossModalSegLib.imaging.fingerprint import fingerprint
 from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, read_segmentation
 from CrossModalSegLib.imaging.volume import Volume, read_image
 from CrossModalSegLib.json_file import read_json
@@ -98,10 +99,11 @@ def case_damages(case: Path) -> Iterator[Damage]:
             yield Damage(case, f"{CASE_FILE} is of version {content['store_version']} of the store")
             return
         volumes, hashes = dict(content["volumes"]), dict(content["sha256"])
+        prints = dict(content.get("content", {}))  # cases of earlier versions have none
         wrong = _wrong_files(case, hashes)
         if set(hashes) != {f"{VOLUMES}/{modality}.nrrd" for modality in volumes} or not volumes:
             wrong.append(f"{CASE_FILE} does not name its scans")
-        wrong += [] if wrong else _wrong_scans(case, volumes)
+        wrong += [] if wrong else _wrong_scans(case, volumes, prints)
     except (DataError, KeyError, TypeError, ValueError) as error:
         wrong = [_reason(error)]
     if wrong:
@@ -209,13 +211,14 @@ def _wrong_files(folder: Path, hashes: Mapping[str, str]) -> list[str]:
     return wrong
 
 
-def _wrong_scans(case: Path, volumes: Mapping[str, str]) -> list[str]:
+def _wrong_scans(case: Path, volumes: Mapping[str, str], prints: Mapping[str, str]) -> list[str]:
     """Scans that cannot be read, or that hold another content than their case was made of."""
     wrong = []
     for modality, expected in volumes.items():
         try:
             array, grid = read_image(case / VOLUMES / f"{modality}.nrrd")
-            if volume_sha256(Volume(array, grid, modality)) != expected:
+            is_known = prints.get(modality) in (None, fingerprint(array))
+            if volume_sha256(Volume(array, grid, modality)) != expected or not is_known:
                 wrong.append(f"the {modality} scan is another one")
         except CrossModalSegError as error:
             wrong.append(error.message)

@@ -9,7 +9,7 @@ from typing import Any
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.datasets.layout import Items, patient_items
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.site.cases import SiteCase
+from CrossModalSegLib.site.cases import SiteCase, person_of
 
 
 def export_datalist(cases: Iterable[SiteCase], file: Path, approved_only: bool = False) -> Items:
@@ -21,13 +21,13 @@ def export_datalist(cases: Iterable[SiteCase], file: Path, approved_only: bool =
     """
     lists: Items = {"training": [], "validation": [], "unlabelled": []}
     cases = [case for case in cases if not case.is_excluded]
-    held_out = {case.patient for case in cases if case.patient and case.labels and case.split == "held-out"}
+    held_out = {person_of(case) for case in cases if case.labels and case.split == "held-out"}
     for case in cases:
         labels = case.labels if case.status == "approved" or not approved_only else {}
         items = patient_items(case.volumes, labels) if labels else {"unlabelled": [_paths(case)]}
         is_held_out = bool(labels) and case.split == "held-out"
         lists["validation" if is_held_out else "training"] += items.get("training", [])
-        if case.patient not in held_out and not is_held_out:
+        if person_of(case) not in held_out and not is_held_out:
             lists["unlabelled"] += items["unlabelled"]
     if not any(lists.values()):
         raise DataError("no-cases", "the site has no case", "add cases first, with crossmodalseg site add")

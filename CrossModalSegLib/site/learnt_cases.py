@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.bundles.bundle_metadata import SECTION
+from CrossModalSegLib.site.cases import person_of
 
 LEARNT_FROM, LABELLED, UNLABELLED = "learnt from", "labelled", "unlabelled"
 
@@ -50,7 +51,7 @@ def known_patients(bundle: Bundle, cases: Iterable[KnownCase]) -> set[str]:
     """The patients of whom a model or an ancestor of it has learnt from a case, with labels or without. A case that names
     no patient is a patient of its own."""
     known = set().union(*learnt_by(bundle).values())
-    return {case.patient or case.id for case in cases if _hash(case.id) in known}
+    return {person_of(case) for case in cases if _hash(case.id) in known}
 
 
 def _hash(case: str) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.json_file import read_json
-from CrossModalSegLib.site.cases import SiteCase
+from CrossModalSegLib.site.cases import SiteCase, person_of
 
 RANKING_FILE = "ranking.json"
 _DIVERSITY = 0.5  # weight of the distance (0 to 1) beside the score (0 to 1)
@@ -118,14 +118,14 @@ def work_list(
 
 
 def _unknown(cases: Iterable[SiteCase], learnt: AbstractSet[str]) -> list[SiteCase]:
-    return [case for case in cases if (case.patient or case.id) not in learnt]
+    return [case for case in cases if person_of(case) not in learnt]
 
 
 def _by_patient(cases: Iterable[SiteCase]) -> list[SiteCase]:
     """The first case of each patient."""
     found: dict[str, SiteCase] = {}
     for case in cases:
-        found.setdefault(case.patient or case.id, case)
+        found.setdefault(person_of(case), case)
     return list(found.values())
 
 

@@ -1,50 +1,33 @@
 """Label files of a training: all in the values of one label map, by name where a file has names, else by value."""
 
-from collections import Counter
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from CrossModalSegLib.errors import DataError, LabelError
-from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.ground_slices import is_ground, read_ground
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.label_translation import by_names, joined
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.plurals import counted, some_of
-
-
-@dataclass
-class DataReport:
-    """What was found out while the data were read. ``unmatched`` counts, by what the label files call it, in how many of
-    them there are structures that the model does not learn."""
-
-    unmatched: Counter[str] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """In words, for a person."""
-        lines = [str(finding) for finding in self.findings if finding.severity == "warning"]
-        if self.unmatched:
-            listed = [f"{name} (in {counted(number, 'label file')})" for name, number in self.unmatched.most_common()]
-            what = f"not in the label map, counted as background: {some_of(listed, 10)}"
-            lines.append(
-                str(Finding("warning", "unmatched", what, "rename them where they are structures to be learnt"))
-            )
-        return lines
+from CrossModalSegLib.plurals import some_of
+from CrossModalSegLib.training.data_report import DataReport
 
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """Of a label file, its own label map, where it has one, and the values that occur, without background."""
+    """Of a label file, its own label map, where it has one, the values that occur, without background, a hash of its
+    voxels, and the orientation that was assumed."""
 
     path: Path
     own: LabelMap | None
     present: tuple[int, ...]
+    content: str
+    assumed_orientation: str | None
 
     def value_in(self, common: LabelMap | None, value: int) -> int:
         """What a value of the file is among the structures of `common_label_map`."""
@@ -59,10 +42,13 @@ class LabelFile:
     labels: np.ndarray
     grid: Grid
     own: LabelMap | None
+    assumed_orientation: str | None = None
 
     @cached_property
     def facts(self) -> LabelFacts:
-        return LabelFacts(self.path, self.own, tuple(int(value) for value in np.unique(self.labels) if value))
+        present = tuple(int(value) for value in np.unique(self.labels) if value)
+        content = repr(self.labels.shape).encode() + np.ascontiguousarray(self.labels).tobytes()
+        return LabelFacts(self.path, self.own, present, hashlib.sha256(content).hexdigest(), self.assumed_orientation)
 
     def in_values_of(self, label_map: LabelMap, report: DataReport) -> np.ndarray:
         """The labels in values of ``label_map``; what it does not have is 0 where it has a name, and is told.
@@ -84,7 +70,7 @@ class LabelFile:
 def read_label_file(path: Path, assumed_orientation: str | None = None) -> LabelFile:
     """A label file, or a folder of slices beside a DICOM series. Raises what reading raises."""
     labels, grid, own = (*read_ground(path), None) if is_ground(path) else read_segmentation(path, assumed_orientation)
-    return LabelFile(path, np.rint(labels).astype(np.int32), grid, own)
+    return LabelFile(path, np.rint(labels).astype(np.int32), grid, own, assumed_orientation)
 
 
 def common_label_map(files: Sequence[LabelFacts], first: LabelMap | None = None) -> LabelMap | None:

@@ -9,6 +9,7 @@ import torch
 
 from CrossModalSegLib.datasets.datalist import Entry
 from CrossModalSegLib.errors import ConfigError, DataError
+from CrossModalSegLib.imaging.fingerprint import fingerprint
 from CrossModalSegLib.imaging.geometry import world_grid_of
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.resampling import resample_labels
@@ -16,7 +17,8 @@ from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 from CrossModalSegLib.synthesis.synthesis import PairSynthesizer
 from CrossModalSegLib.training.config import TrainingConfig
-from CrossModalSegLib.training.label_files import DataReport, common_label_map, read_facts, read_label_file
+from CrossModalSegLib.training.data_report import DataReport
+from CrossModalSegLib.training.label_files import LabelFacts, common_label_map, read_facts, read_label_file
 from CrossModalSegLib.training.sources import CaseSource, MixedSource, SampleSource, SynthesisSource, UnlabelledSource
 from CrossModalSegLib.training.training_case import TrainingCase, training_case
 
@@ -62,10 +64,12 @@ def build_source(
     label_map: LabelMap,
     device: torch.device,
     report: DataReport | None = None,
+    learnt: bool = True,
 ) -> SampleSource | None:
     """One source over all entries; None where there are none. Real and synthetic samples alternate where both exist.
 
-    ``report`` is told what was found out about the files.
+    ``report`` is told what was found out about the files. Not ``learnt``, for validation: entries of which a scan is learnt
+    from, by its content, are left out; build the sources to learn from before, with the same report.
 
     Raises DataError ``no-labels`` (names the label maps without any structure) or ``too-many-labels``, and what reading
     the files raises.
@@ -74,10 +78,13 @@ def build_source(
     cases = [entry for entry in entries if entry.volumes]
     sources: list[SampleSource] = []
     report = report or DataReport()
-    if maps:
-        sources.append(_synthesis(maps, config, label_map, device))
-    if cases:
-        sources.append(CaseSource([_case(entry, config, label_map, report) for entry in cases], config))
+    found = read_facts({_own_label(entry): entry.assumed_orientation for entry in maps})
+    facts = [one for one in found if report.is_new(str(one.path), [one.content], learnt)]
+    if facts:
+        sources.append(_synthesis(facts, config, label_map, device))
+    read = _cases(cases, config, label_map, report, learnt)
+    if read:
+        sources.append(CaseSource(read, config))
     if len(sources) > 1:
         return MixedSource(sources)
     return sources[0] if sources else None
@@ -90,13 +97,30 @@ def build_unlabelled_source(
     if not entries or config.semi_supervised.batch == 0:
         return None
     report = report or DataReport()
-    return UnlabelledSource([_case(entry, config, label_map, report) for entry in entries], config)
+    return UnlabelledSource(_cases(entries, config, label_map, report, learnt=True), config)
 
 
-def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap, report: DataReport) -> TrainingCase:
+def _own_label(entry: Entry) -> Path:
+    return next(iter(entry.labels.values()))
+
+
+def _cases(
+    entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, report: DataReport, learnt: bool
+) -> list[TrainingCase]:
+    read = (_case(entry, config, label_map, report, learnt) for entry in entries)
+    return [case for case in read if case is not None]
+
+
+def _case(
+    entry: Entry, config: TrainingConfig, label_map: LabelMap, report: DataReport, learnt: bool
+) -> TrainingCase | None:
+    """The case; None where it is to validate with and one of its scans is learnt from."""
     slots = {config.modalities.index(name): name for name in entry.volumes}
     assumed = entry.assumed_orientation
     volumes = {slot: read_volume(entry.volumes[name], name, assumed) for slot, name in slots.items()}
+    title = " + ".join(str(entry.volumes[name]) for name in slots.values())
+    if not report.is_new(title, (fingerprint(volume.array) for volume in volumes.values()), learnt):
+        return None
     report.findings += [finding for volume in volumes.values() for finding in volume.findings]
     wanted = {slot: entry.labels[name] for slot, name in slots.items() if name in entry.labels}
     files = {path: read_label_file(path, assumed) for path in wanted.values()}
@@ -106,10 +130,9 @@ def _case(entry: Entry, config: TrainingConfig, label_map: LabelMap, report: Dat
 
 
 def _synthesis(
-    entries: Sequence[Entry], config: TrainingConfig, label_map: LabelMap, device: torch.device
+    facts: Sequence[LabelFacts], config: TrainingConfig, label_map: LabelMap, device: torch.device
 ) -> SynthesisSource:
-    paths = {next(iter(entry.labels.values())): entry.assumed_orientation for entry in entries}
-    facts = read_facts(paths)
+    paths = {file.path: file.assumed_orientation for file in facts}
     common = common_label_map(facts, label_map)
     values = sorted({0, *(file.value_in(common, value) for file in facts for value in file.present)})
     if len(values) > MOST_LABELS + 1:

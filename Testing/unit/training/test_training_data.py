@@ -1,5 +1,6 @@
 """From files to sources and a label map."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from CrossModalSegLib.imaging.segmentation_io import write_segmentation
 from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.training.config import TrainingConfig
-from CrossModalSegLib.training.label_files import DataReport
+from CrossModalSegLib.training.data_report import DataReport
 from CrossModalSegLib.training.sources import CaseSource, MixedSource, SynthesisSource, UnlabelledSource
 from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
 from Testing.ball_case import CONFIG, CPU, ball, equal, scans, with_semi, with_synthesis
@@ -212,3 +213,40 @@ def test_label_files_that_name_nothing_of_the_label_map_are_refused(tmp_path):
     (tmp_path / "own.json").write_text('{"structures": [{"value": 3, "name": "ball", "color": [1, 2, 3]}]}')
     with pytest.raises(LabelError, match=r"names-differ.*Kugel"):
         built(tmp_path, replace(CONFIG, label_map=str(tmp_path / "own.json")))
+
+
+def test_a_validation_case_whose_scan_is_learnt_from_is_left_out_and_told(tmp_path):
+    for folder in ("one", "two"):
+        write_case(tmp_path / folder)
+    (volume, _), grid = scans()[0], grid_around((50, 0, 0), (32, 30, 28), (2, 2, 2))
+    write_volume(tmp_path / "two" / "A.nii.gz", volume.array[::-1] * 3 + 7, grid)
+    names = ("A", "label_A")
+    for key in ("training", "unlabelled"):
+        twin = {name: f"one/{name}.nii.gz" for name in (names if key == "training" else ("A",))}
+        other = {"B": "one/B.nii.gz", "label_B": "one/label_B.nii.gz"}
+        lists = {"training": [other], "validation": [{name: f"two/{name}.nii.gz" for name in names}]}
+        lists[key] = [*lists.get(key, []), twin]
+        (tmp_path / "list.json").write_text(json.dumps(lists))
+        datalist, report = read_datalist(tmp_path / "list.json", CONFIG.modalities), DataReport()
+        label_map = choose_label_map(CONFIG, datalist.training)
+        assert build_source(datalist.training, CONFIG, label_map, CPU, report) is not None
+        build_unlabelled_source(datalist.unlabelled, CONFIG, label_map, report)
+        assert build_source(datalist.validation, CONFIG, label_map, CPU, report, learnt=False) is None
+        (line,) = report.lines()
+        assert "warning[same-scan]" in line
+        assert "two/A.nii.gz" in line
+
+
+def test_a_label_map_that_is_learnt_from_does_not_validate(tmp_path):
+    write_map(tmp_path / "a.nii.gz", inside=5, outside=0)
+    write_map(tmp_path / "copy.nii.gz", inside=5, outside=0)
+    write_map(tmp_path / "other.nii.gz", inside=5, outside=3)
+    lists = {"training": [{"label": "a.nii.gz"}], "validation": [{"label": "copy.nii.gz"}, {"label": "other.nii.gz"}]}
+    (tmp_path / "list.json").write_text(json.dumps(lists))
+    datalist, report = read_datalist(tmp_path / "list.json", CONFIG.modalities), DataReport()
+    label_map = choose_label_map(CONFIG, datalist.training)
+    build_source(datalist.training, CONFIG, label_map, CPU, report)
+    validation = build_source(datalist.validation, CONFIG, label_map, CPU, report, learnt=False)
+    assert isinstance(validation, SynthesisSource)
+    assert len(validation.maps) == 1
+    assert "copy.nii.gz" in report.lines()[0]
