@@ -62,6 +62,7 @@ _UNITS_MM = {
 }
 _UNIT_UNKNOWN = ("", "?", "???", "none", "unknown")
 _GRID_KINDS = ("domain", "space", "time", "???", "none", "")
+_ESCAPED = re.compile(r"\\(n|\\)")  # in the values of own keys: a line end, a backslash
 _EXPORT = "export the volume again"
 
 
@@ -155,7 +156,7 @@ def _parsed(path: Path, lines: Sequence[str], length: int) -> _Fields:
             continue
         key, is_pair, value = line.partition(":=")
         if is_pair and ": " not in key:
-            pairs[key] = value.replace("\\n", "\n")
+            pairs[key] = _ESCAPED.sub(lambda match: "\n" if match[1] == "n" else "\\", value)
             continue
         name, separator, value = line.partition(":")
         name = name.strip().lower().replace("datafile", "data file")
