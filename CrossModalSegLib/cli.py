@@ -8,6 +8,7 @@ A command module loads torch only inside its ``run``, so that help and wrong arg
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command with ``argv`` (default: the process's own arguments) and return its exit code."""
     if argv is None:  # a process of our own, not a notebook that calls this
         prepare_process()
+        if isinstance(
+            sys.stdout, io.TextIOWrapper
+        ):  # names that a terminal's encoding does not have are no reason to end
+            sys.stdout.reconfigure(errors="backslashreplace")
         argv = sys.argv[1:]
     parser, modules = build_parser(argv)
     args = parser.parse_args(argv)

@@ -14,6 +14,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.training.batches import Share
 
 PATIENCE = timedelta(hours=2)  # the others wait while the first validates and writes
@@ -67,15 +68,26 @@ ALONE = Processes()
 @contextmanager
 def processes_of_torchrun(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
     """The processes that torchrun started and this one's device: its own GPU where ``device`` is one."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield ALONE, device
         return
+    world, _, local_rank = (_number_of_torchrun(name) for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"))
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(distributed.get_rank(), world), device
     finally:
         distributed.destroy_process_group()
+
+
+def _number_of_torchrun(name: str) -> int:
+    """What torchrun has set. Raises ConfigError ``not-torchrun`` where something else has set a part of it."""
+    text = os.environ.get(name, "")
+    if not text.isdecimal() or "MASTER_ADDR" not in os.environ:
+        what = (
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']!r}, {name} is {text!r}, and not all is there that torchrun sets"
+        )
+        raise ConfigError("not-torchrun", what, "unset WORLD_SIZE, or start it with torchrun")
+    return int(text)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from CrossModalSegLib import staging
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.commands import segment
 from CrossModalSegLib.errors import InputError
@@ -352,3 +354,55 @@ def test_warnings_of_the_preflight_and_fallbacks_are_told_on_stderr(capsys):
     assert printed.err == "warning[low-overlap]: Only 20 % (look)\nwarning[fallback]: out of memory on cuda\n"
     assert "1.00" in printed.out
     assert "out" in printed.out
+
+
+# --- what libraries and the system raise, and runs that are killed
+
+RAISED = {
+    "out-of-memory": MemoryError("Unable to allocate 30 GiB"),
+    "cannot-read": PermissionError(13, "Permission denied", "/a/scan.nii.gz"),
+    "path-too-long": OSError(36, "File name too long", "/a/scan.nii.gz"),
+    "cannot-write": OSError(28, "No space left on device", "/tmp/x"),
+    "gpu-fault": RuntimeError("CUDA error: an illegal memory access\nwas encountered"),
+}
+
+
+@pytest.mark.parametrize("code", RAISED)
+def test_what_a_library_raises_is_the_same_line_for_a_case_and_in_a_table(
+    bundle, scans, tmp_path, capsys, monkeypatch, code
+):
+    def fail(*_):
+        raise RAISED[code]
+
+    monkeypatch.setattr(case_output, "read_volume", fail)
+    output = ["--output", tmp_path / "out", "--bundle", bundle]
+    assert run("--input", f"T1w={scans / 'a.nii.gz'}", *output) == 2
+    line = the_error_line(capsys, code)
+    table = write_table(tmp_path, "case,T1w", f"one,{scans / 'a.nii.gz'}")
+    assert run("--cases", table, *output) == 1
+    printed = capsys.readouterr()
+    assert line.strip() in printed.err.splitlines()
+    assert "Traceback" not in printed.err
+    assert names(tmp_path) == {"cases.csv"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes are forked and locks are POSIX's")
+@pytest.mark.parametrize("at", ["read_volume", "write_overview", "case_report"])
+def test_a_batch_that_is_killed_leaves_nothing_that_the_same_command_does_not_clean(
+    bundle, scans, tmp_path, monkeypatch, at
+):
+    monkeypatch.setattr(staging, "SECONDS_TO_LOCK", -1.0)
+    table = write_table(tmp_path, "case,T1w", f"one,{scans / 'a.nii.gz'}", f"two,{scans / 'b.nii.gz'}")
+    (tmp_path / "out" / "one").mkdir(parents=True)  # there and empty, as where a disk is mounted
+    arguments = ["--cases", table, "--output", tmp_path / "out", "--bundle", bundle]
+    child = os.fork()
+    if child == 0:
+        setattr(case_output, at, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        run(*arguments)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert [path for path in tmp_path.rglob(".*") if path.is_dir()]  # it had begun to write
+    assert run(*arguments) == 0
+    assert names(tmp_path / "out") == {"one", "two"}
+    assert "report.json" in names(tmp_path / "out" / "one")
+    assert list(tmp_path.rglob(".*")) == []

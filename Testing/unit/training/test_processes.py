@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from CrossModalSegLib.bundles.bundle import load_bundle
+from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.training.processes import ALONE, processes_of_torchrun
 from Testing.tiny_bundle import intensity_bundle
 from Testing.tiny_site import make_site
@@ -147,3 +148,19 @@ def test_fine_tuning_in_two_processes_ends_with_one_candidate_and_goes_on_where_
     again = torchrun(*common, "--resume")
     assert again.returncode == 0, again.stderr
     assert load_bundle(folder / "tiny-site-1").sha256 == first
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"WORLD_SIZE": "many"}, {"WORLD_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}],
+)
+def test_a_part_of_torchruns_environment_is_told_and_not_guessed_from(variables, monkeypatch):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with (
+        pytest.raises(ConfigError, match=f"not-torchrun.*WORLD_SIZE is '{variables['WORLD_SIZE']}'"),
+        processes_of_torchrun(CPU),
+    ):
+        pytest.fail("the block must not run")
