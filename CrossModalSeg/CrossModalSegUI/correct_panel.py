@@ -97,8 +97,8 @@ class CorrectPanel:
 
     # --- what a stroke may change
 
-    def _choose_masking(self, index: int) -> None:
-        self._mask(_MASKINGS[index])
+    def _choose_masking(self, *_args: object) -> None:
+        self._mask(_MASKINGS[self._ui.maskSelector.currentIndex])
 
     def _mask(self, masking: Masking) -> None:
         node = self._ui.segmentEditor.mrmlSegmentEditorNode()
@@ -116,7 +116,9 @@ class CorrectPanel:
         if self._ui.maskSelector.currentIndex != index:
             self._ui.maskSelector.setCurrentIndex(index)
         own = masking_hint(self._masking)
-        self._ui.maskLabel.text = own if is_own else _("What a stroke may change is set below, under Masking.")
+        kept = _("The model's own result is kept, hidden, beside the one that is corrected.")
+        hint = own if is_own else _("What a stroke may change is set below, under Masking.")
+        self._ui.maskLabel.text = f"{hint} {kept}"
 
     def _observe(self, node: Any) -> None:
         if self._observed is not None:

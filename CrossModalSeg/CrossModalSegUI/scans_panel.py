@@ -43,6 +43,8 @@ class ScansPanel:
     def show_preview(self, text: str, is_shown: bool = False) -> None:
         """The row with which an alignment that ``is_shown`` is kept or undone; "" hides it."""
         self._ui.previewRow.visible = bool(text)
+        if text:  # also while it is not known what the preflight says of scans that have just been moved
+            self._ui.preflightSection.visible = True
         self._ui.previewLabel.text = text
         self._ui.keepAlignmentButton.enabled = self._ui.undoAlignmentButton.enabled = is_shown
 

@@ -4,12 +4,14 @@ from typing import Any
 
 import qt
 
+_ANY_HEIGHT = 16777215  # Qt's QWIDGETSIZE_MAX
+
 
 class WrappedLabels(qt.QObject):
-    """Keeps each word-wrapped label below ``root``, and each that is `watch`\\ ed, as high as its text needs at its width.
+    """Keeps word-wrapped labels, those below ``root`` and those given to `watch`, as high as their text is at their width.
 
     Sections that fold away do not ask their contents how high they have to be at a width. So each label says it as its
-    least height, whenever its text or its width has changed.
+    height, no less and no more, whenever its text or its width has changed.
     """
 
     def __init__(self, root: Any = None):
@@ -26,6 +28,7 @@ class WrappedLabels(qt.QObject):
         """Qt asks it about each event of the labels. A label that has got another text is painted."""
         if event.type() in (qt.QEvent.Resize, qt.QEvent.Paint):
             height = label.heightForWidth(label.width) if label.text else 0
-            if label.minimumHeight != height:
-                label.minimumHeight = height
+            most = height or _ANY_HEIGHT  # without a height it would never be painted again
+            if (label.minimumHeight, label.maximumHeight) != (height, most):
+                label.minimumHeight, label.maximumHeight = height, most
         return False

@@ -1,9 +1,10 @@
-"""Results of a run in the scene, without the run."""
+"""Results of a run in the scene, and findings of the worker, without run and worker."""
 
 from typing import Any
 
 import numpy as np
 
+from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegUI.node_geometry import local_grid
 from CrossModalSegUI.result_nodes import CaseBuilder, CaseNodes
 
@@ -22,12 +23,22 @@ def add_result(scene: Any, volumes: dict[str, Any], bundle: Any, run_id: str = "
     with CaseBuilder(scene, run_id, bundle, report) as builder:
         for modality, node in volumes.items():
             labels = np.zeros(local_grid(node).shape_kji, np.uint16)
+            thickness = max(1, len(labels) // len(bundle.label_map.structures))
             for place, one in enumerate(bundle.label_map.structures):
-                labels[3 * place + 1 : 3 * place + 3, 4:-4, 4:-4] = one.value
+                labels[place * thickness : (place + 1) * thickness, 4:-4, 4:-4] = one.value
             builder.add_modality(modality, node, labels, np.zeros(labels.shape, np.float32))
         builder.add_table()
         builder.add_review()
     return builder.case
+
+
+def found_displaced(panel: Any, mm: float) -> None:
+    """As if the worker had found the second scan of a `test_panel.Panel` to be off by ``mm`` to the right."""
+    motion = np.eye(4)
+    motion[0, 3] = mm
+    examination = panel.desktop.panel.panel._setup._examination
+    examination._refinement = RigidRefinement(motion, mm, mm, 0.0, 0.2, 0.5)
+    examination._look()
 
 
 def _place(number: int, structure: str, modalities: list[str]) -> dict[str, Any]:

@@ -11,12 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from result_samples import paint
-from results_in_scene import add_result
+from results_in_scene import add_result, found_displaced
 from scans_in_scene import FIRST_GRID, SECOND_GRID, add_head
 from test_panel import Panel, bundles, nodes_of  # noqa: F401
 
 from CrossModalSegLib.errors import WorkerError
-from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegUI.slice_views import TWO_ROWS, composite_node, views
 
 SETTLE = 0.5  # seconds; longer than the panel waits for
@@ -292,11 +291,7 @@ def test_segmentations_of_others_and_what_a_person_shows_beside_the_chosen_one_s
 def displaced(panel, pair):
     """A pair of which the worker has found out that the second is 6 mm off."""
     panel.settle()
-    moved = np.eye(4)
-    moved[0, 3] = 6.0
-    found = RigidRefinement(moved, 6.0, 6.0, 0.0, 0.2, 0.5)
-    panel.desktop.panel.panel._setup._examination._refinement = found
-    panel.desktop.panel.panel._setup._examination._look()
+    found_displaced(panel, 6.0)
     return pair
 
 
@@ -304,6 +299,7 @@ def displaced(panel, pair):
 def test_an_alignment_shows_both_scans_until_it_is_kept_or_undone(desktop, panel, displaced, button):
     before = arrangement(desktop)
     panel.remedy("refine").click()
+    assert not panel.ui.preflightSection.isHidden()
     assert arrangement(desktop) == TWO_ROWS
     ids = [scan.GetID() for scan in displaced]
     for view in views(2):

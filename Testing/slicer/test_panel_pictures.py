@@ -19,6 +19,7 @@ from CrossModalSegLib.imaging.volume import Volume, read_volume
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.work_list import CaseScore, Ranking, write_ranking
+from Testing.slicer.results_in_scene import add_result, found_displaced
 from Testing.slicer.test_adaptation import library_with
 from Testing.slicer.test_panel import MODULE, Panel
 from Testing.tiny_bundle import intensity_bundle
@@ -43,9 +44,7 @@ def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(deskto
         assert path.stat().st_size > 10_000
 
     picture("empty")
-    for name in ("T1w", "T2w"):
-        scan = read_volume(SAMPLES / f"phantom_{name}.nrrd", name)
-        add_volume(desktop.scene, scan.grid, scan.array, f"phantom {name}")
+    add_phantom(desktop.scene)
     panel.settle()
     assert panel.ui.secondSelector.currentNode().GetName() == "phantom T2w"
     picture("ready")
@@ -67,13 +66,36 @@ def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(deskto
     assert panel.ui.layoutButton.checked
     panel.ui.modelSection.collapsed = panel.ui.scansSection.collapsed = True
     picture("result")
-    panel.ui.secondSelector.setCurrentNode(None)
+
+
+def add_phantom(scene):
+    """Both scans of the phantom, by modality."""
+    scans = {name: read_volume(SAMPLES / f"phantom_{name}.nrrd", name) for name in ("T1w", "T2w")}
+    return {name: add_volume(scene, scan.grid, scan.array, f"phantom {name}") for name, scan in scans.items()}
+
+
+@pytest.mark.slow
+def test_aligning_and_correcting_are_pictured(desktop, pictures, monkeypatch, tmp_path):
+    """On a result that no model has made, so that it takes seconds."""
+    monkeypatch.chdir(tmp_path)  # so that the folder's name in the pictures is short
+    panel = Panel(desktop, "brain-mr-pair")
+    scans = add_phantom(desktop.scene)
     panel.settle()
-    panel.ui.scansSection.collapsed = False
-    panel.ui.resultSection.collapsed = panel.ui.reviewSection.collapsed = True
+    panel.ui.modelSection.collapsed = True
+    found_displaced(panel, 9.0)
+    panel.remedy("refine").click()
+    assert "moved by 9.0 mm" in panel.ui.previewLabel.text
+    panel.wait(lambda: panel.ui.segmentButton.enabled)
+    desktop.screenshot(desktop.panel.parent, pictures / "panel-aligning.png", WIDTH)
+    panel.ui.undoAlignmentButton.click()
+    add_result(desktop.scene, scans, panel.logic.bundle("brain-mr-pair"))
+    panel.wait(lambda: panel.ui.caseSelector.count == 1)
+    for section in ("scans", "preflight", "result", "review"):
+        getattr(panel.ui, f"{section}Section").collapsed = True
     panel.ui.correctSection.collapsed = panel.ui.siteSection.collapsed = False
-    panel.ui.siteFolderEdit.text = "/data/site"
-    picture("correct")
+    panel.ui.segmentEditor.setActiveEffectByName("Paint")
+    panel.ui.siteFolderEdit.text = "our-site"
+    desktop.screenshot(desktop.panel.parent, pictures / "panel-correct.png", WIDTH)
 
 
 # What the command says of a site with two corrected cases; in its place, because a fine-tuning takes minutes.
