@@ -161,6 +161,7 @@ def _unusable(images: Sequence[ImageFile], folder: Path) -> InputError:
 def _refuse_damaged(series: Series) -> None:
     """Files that have no place, or cannot be read, in the folders of the slices: the series would be read without them."""
     broken = [image for image in series.images if image.problem and image not in _captures(series)]
+    broken += _of_no_series(series)
     unplaced = [image for image in broken if image.lacks_position]
     damaged = [one for one in series.tree.damaged if one.path.parent in series.folders or one.series_uid]
     damaged = [one for one in damaged if one.series_uid in ("", series.uid)]
@@ -171,6 +172,17 @@ def _refuse_damaged(series: Series) -> None:
         raise InputError("no-position", what, "export the series again, with all of its headers")
     if damaged:
         raise _damage(damaged, series.tree.folder)
+
+
+def _of_no_series(series: Series) -> list[ImageFile]:
+    """Damaged images beside the slices, of a series of which nothing can be used: its UID may be damaged, too."""
+    usable = {image.series_uid for image in series.tree.images if image.slices}
+    return [
+        image
+        for image in series.tree.images
+        if image.problem and not image.lacks_position and image.series_uid not in usable
+        if image.path.parent in series.folders
+    ]
 
 
 def _captures(series: Series) -> list[ImageFile]:

@@ -172,7 +172,7 @@ def read_header(path: Path) -> ImageFile | OtherObject:
             raise DamagedHeader("it was cut")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _interpreted(path, header)
+            return _interpreted(path, header, has_pixels)
     except DamagedHeader:
         raise
     except Exception as error:  # pydicom raises anything where a file is damaged, OSError too
@@ -207,7 +207,7 @@ def _ends_whole(path: Path) -> bool:
         return last.value_tell + last.length == stream.seek(0, io.SEEK_END)
 
 
-def _interpreted(path: Path, header: FileDataset) -> ImageFile | OtherObject:
+def _interpreted(path: Path, header: FileDataset, has_pixels: bool) -> ImageFile | OtherObject:
     sop_class = _text(header, "SOPClassUID") or _text(header.file_meta, "MediaStorageSOPClassUID")
     kind = UID(sop_class).name if sop_class else ""
     if kind.startswith(_DIRECTORY_CLASS):
@@ -216,7 +216,7 @@ def _interpreted(path: Path, header: FileDataset) -> ImageFile | OtherObject:
         return OtherObject(path, kind)
     series_uid = _text(header, "SeriesInstanceUID")
     if "Rows" not in header:
-        if not sop_class or _IMAGE_CLASS in kind:
+        if not sop_class or _IMAGE_CLASS in kind or has_pixels:
             raise DamagedHeader("its header does not say how large the image is", series_uid)
         return OtherObject(path, kind)
     slices, problem, lacks_position = _slices(path, header)

@@ -171,6 +171,18 @@ def test_a_slice_that_was_cut_anywhere_is_never_left_out(tmp_path):
         assert "IM0007" in error.message, length
 
 
+def test_a_slice_whose_series_and_place_are_damaged_is_not_taken_for_another_series(tmp_path):
+    edit(series(tmp_path)[-1], SeriesInstanceUID="1.2.3.99", PixelSpacing=[-1, 1])
+    assert "IM0007 cannot be used" in refused(tmp_path).message
+
+
+def test_pixels_of_an_unknown_kind_may_be_a_slice(tmp_path):
+    file = series(tmp_path)[-1]
+    without(file, "Rows")
+    edit(file, SOPClassUID="1.2.3.4")
+    assert "IM0007 cannot be used" in refused(tmp_path).message
+
+
 def test_a_report_that_was_cut_may_have_been_a_slice(tmp_path):
     files = series(tmp_path)
     report = pydicom.dcmread(files[0])
