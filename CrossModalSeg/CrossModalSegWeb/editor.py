@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from trame_server import Server
 from trame_slicer.app.logic.segmentation import SegmentEditorLogic
+from trame_slicer.app.ui import IslandsState
 from trame_slicer.app.ui.segmentation.segment_display_ui import SegmentDisplayState
 from trame_slicer.core import SlicerApp
 from trame_slicer.segmentation import (
     BrushDiameterMode,
     SegmentationEffectErase,
+    SegmentationEffectIslands,
     SegmentationEffectPaint,
     SegmentationEffectSmoothing,
 )
@@ -69,6 +71,8 @@ class Editor:
         for kind in (SegmentationEffectPaint, SegmentationEffectErase, SegmentationEffectSmoothing):
             _keep_in_slices(self._editor._effects[kind.get_effect_name()])
             self._editor.get_effect(kind).set_brush_diameter(BRUSH_MM, BrushDiameterMode.Absolute)
+        islands = self._editor.get_effect(SegmentationEffectIslands)
+        islands.set_minimum_island_size(IslandsState().minimum_size)  # what the page shows, before anybody changes it
         self._editor.active_effect_name_changed.connect(self._on_choice)
         self._editor.active_segment_id_changed.connect(self._on_choice)
 

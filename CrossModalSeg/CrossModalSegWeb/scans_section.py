@@ -206,8 +206,7 @@ class ScansSection:
     def examine(self) -> None:
         """Look at the scans now."""
         with self._state.flushed():
-            if self.volumes:
-                self._examination.examine()
+            self._examination.examine()
 
     def _render(self) -> None:
         bundle, check = self._bundle, self._examination.check

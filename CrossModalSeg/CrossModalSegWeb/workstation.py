@@ -51,7 +51,7 @@ class Workstation:
 
     def __init__(self, server: Server, uploads: Uploads, start: Start):
         self._server = server
-        application = SlicerApp()
+        application = self._application = SlicerApp()
         log_vtk_messages()
         slicer.mrmlScene = application.scene  # parts of slicer.util look for it there
         self._worker = WorkerClient(SubprocessWorkerProcess)
@@ -94,6 +94,7 @@ class Workstation:
         """Stop what is going on, end the worker, and keep what was not saved."""
         self.logic.close()
         self._unsaved.write_due()
+        self._application.io_manager.cache_dir.cleanup()
 
     def _on_scans(self) -> None:
         """Other scans are chosen, or something has been found out about them."""

@@ -114,6 +114,18 @@ def test_islands_keep_the_largest(hand, result):
     np.testing.assert_array_equal(hand.labels("T1w"), before)
 
 
+def test_islands_smaller_than_what_the_page_says_are_removed(hand, result):
+    before = hand.labels("T1w")
+    hand.take("1", "Paint", NAME)
+    hand.draw(VIEW, *AIR)
+    hand.take("5", "Islands", NAME)
+    result.set_option("Operation", "Remove small ones")
+    strokes = result.strokes()
+    result.press_button("Apply")
+    hand.said_after(strokes)
+    np.testing.assert_array_equal(hand.labels("T1w"), before)
+
+
 def test_smoothing_takes_a_spike_away_and_leaves_the_other_ball(hand, result):
     hand.take("1", "Paint", NAME)
     hand.draw(VIEW, *AIR)

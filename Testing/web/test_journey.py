@@ -208,7 +208,7 @@ def test_a_correction_is_saved_to_the_site_and_opened_from_there_again(result, s
     assert not any("AB" in file.read_text() for file in (server.site / "cases" / case.id).glob("*.json"))
 
 
-def test_a_zip_file_of_dicom_and_other_files_are_opened_and_what_cannot_be_read_is_named(page, tmp_path):
+def test_a_zip_file_of_dicom_and_other_files_are_opened_and_what_cannot_be_read_is_named(result, tmp_path):
     write_series(
         tmp_path / "series", DICOM, grid_around((0.0, 0.0, 0.0), (12, 10, 8), (8.0, 9.0, 10.0)), description="axial"
     )
@@ -216,16 +216,16 @@ def test_a_zip_file_of_dicom_and_other_files_are_opened_and_what_cannot_be_read_
         for file in (tmp_path / "series").iterdir():
             archive.write(file, f"DICOM/{file.name}")
     (tmp_path / "broken.nrrd").write_bytes(b"NRRD0004\nno header")
-    page.unfold("open-files")
-    page.element("open-files").send_keys(f"{tmp_path / 'study.zip'}\n{tmp_path / 'broken.nrrd'}")
-    page.wait(lambda: "Opened: axial" in page.text("files-message"), "the series")
-    assert "broken was left out" in page.text("files-message")
-    assert "axial" in page.element("scan-first").text
-    page.wait(lambda: page.text("reason") == "Choose below which scan is which.", "what to do")
+    result.unfold("open-files")
+    result.element("open-files").send_keys(f"{tmp_path / 'study.zip'}\n{tmp_path / 'broken.nrrd'}")
+    result.wait(lambda: "Opened: axial" in result.text("files-message"), "the series")
+    assert "broken was left out" in result.text("files-message")
+    assert "axial" in result.element("scan-first").text
+    result.wait(lambda: result.text("reason") == "Choose below which scan is which.", "what to do")
     title = "return document.querySelector('[data-view=CrossModalSeg1Axial] .view-title').innerText"
-    assert "axial" in page.browser.execute_script(title), "what was opened last is shown"
-    page.select("case", "head_T1w + head_T2w")
-    page.wait(lambda: page.is_enabled("segment"), "the scans of the result")
+    assert "axial" in result.browser.execute_script(title), "what was opened last is shown"
+    result.select("case", "head_T1w + head_T2w")
+    result.wait(lambda: result.is_enabled("segment"), "the scans of the result")
 
 
 def test_scans_without_labels_are_added_and_the_next_case_is_opened(page, tmp_path):
