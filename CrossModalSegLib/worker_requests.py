@@ -1,5 +1,6 @@
 """Carries out the requests that the worker process gets (see ``protocol``); the model stays loaded between them."""
 
+import hashlib
 import importlib
 import time
 import traceback
@@ -12,6 +13,8 @@ from CrossModalSegLib.progress import RunProgress
 from CrossModalSegLib.protocol import Done, Event, Failed, Request, encode
 
 if TYPE_CHECKING:
+    from CrossModalSegLib.imaging.content_findings import Contents
+    from CrossModalSegLib.imaging.volume import Volume
     from CrossModalSegLib.inference.inference import Segmenter
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -25,7 +28,8 @@ _SEGMENTING = {
     "cpu": {"reading": 0.5, "checking": 3.0, "resampling": 1.0, "network": 40.0, "restoring": 6.0, "writing": 5.0},
     "cuda": {"reading": 0.5, "checking": 1.0, "resampling": 1.0, "network": 3.0, "restoring": 4.0, "writing": 5.0},
 }
-_REGISTERING = {"reading": 0.5, "registration": 8.0}
+_REGISTERING = {"reading": 0.5, "registration": 2.0}
+_LOOKING = {"reading": 0.5, _LOADING: _COLD_LOADING, "registration": 2.0}
 
 Report = Callable[[str, float], None]  # stage, fraction of it
 
@@ -41,6 +45,7 @@ class RequestHandler:
         self._send = send
         self._clock = clock
         self._segmenter: Segmenter | None = None
+        self._looks = _Looks()
         self._measured: dict[tuple[str, str], dict[str, float]] = {}  # (bundle, device) -> stage -> seconds
 
     def answer(self, request: Request) -> bool:
@@ -55,7 +60,7 @@ class RequestHandler:
         return not (isinstance(answer, Failed) and answer.code in FATAL)
 
     def _carry_out(self, request: Request) -> dict[str, Any]:
-        actions = {"segment": self._segment, "register": self._register, "ping": self._ping}
+        actions = {"segment": self._segment, "look": self._look, "register": self._register, "ping": self._ping}
         if request.action not in actions:
             raise _bad_request(f"action {request.action!r}", f"use one of {', '.join(actions)}")
         return actions[request.action](request)
@@ -74,6 +79,23 @@ class RequestHandler:
         report("reading", 0.0)
         fixed, moving = (read_volume(path, path.stem) for path in paths)
         return rigid_refine(fixed, moving, report).to_json()
+
+    def _look(self, request: Request) -> dict[str, Any]:
+        """What the scans show; without the packages of the network, how far they are apart."""
+        _only(request.arguments, "bundle", "inputs")
+        bundle, inputs = _text(request.arguments, "bundle"), _inputs(request.arguments)
+        from CrossModalSegLib.imaging.content_findings import Contents, displacement
+        from CrossModalSegLib.imaging.volume import read_volume
+
+        report = self._reporter(RunProgress(request.id, _LOOKING, clock=self._clock))
+        report("reading", 0.0)
+        volumes = {name: read_volume(path, name) for name, path in inputs.items()}
+        try:
+            self._segmenter = self._load(bundle, str(self._segmenter.device) if self._segmenter else "auto", report)
+        except ImportError:
+            scans = list(volumes.values())
+            return (displacement(scans[0], scans[1], report) if len(scans) == 2 else Contents()).to_json()
+        return self._looks.look(self._segmenter, volumes, report).to_json()
 
     def _segment(self, request: Request) -> dict[str, Any]:
         _only(request.arguments, "bundle", "inputs", "output", "device")
@@ -96,7 +118,7 @@ class RequestHandler:
 
         self.output = output
         try:
-            return segment_case(segmenter, inputs, output, OutputOptions(), report)
+            return segment_case(segmenter, inputs, output, OutputOptions(look=self._looks.look), report)
         finally:
             self.output = None
 
@@ -130,6 +152,32 @@ def failure(request_id: str, error: Exception) -> Failed:
         traceback.print_exception(error)
     told = typed_error(error) or internal_error(error)
     return Failed(request_id, told.code, told.message, told.hint)
+
+
+class _Looks:
+    """Looks into scans, and remembers the last ones: what the panel has asked for is not found out again for the run."""
+
+    def __init__(self) -> None:
+        self._seen: str = ""
+        self._found: Contents | None = None
+
+    def look(self, segmenter: "Segmenter", volumes: "Mapping[str, Volume]", report: Report) -> "Contents":
+        from CrossModalSegLib.inference.contents import look_into
+
+        seen = _fingerprint(segmenter.bundle.sha256, volumes)
+        if self._found is None or seen != self._seen:
+            self._seen, self._found = seen, look_into(segmenter, volumes, report)
+        return self._found
+
+
+def _fingerprint(bundle: str, volumes: "Mapping[str, Volume]") -> str:
+    """Changes with the model, and with any voxel, place or name of the scans."""
+    digest = hashlib.sha256(bundle.encode())
+    for name, volume in sorted(volumes.items()):
+        digest.update(f"{name} {volume.grid.shape_kji}".encode())
+        digest.update(volume.grid.ijk_to_ras.tobytes())
+        digest.update(volume.array.tobytes())
+    return digest.hexdigest()
 
 
 def _import_engine() -> None:

@@ -1,10 +1,11 @@
-"""What is found out about the chosen scans before a run: preflight, displacement, a previewed alignment, remedies."""
+"""What is found out about the chosen scans before a run: preflight, what they show, a previewed alignment, remedies."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.imaging.content_findings import Contents
 from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegUI.alignment import AlignmentPreview
 from CrossModalSegUI.inputs import Check, Remedy
@@ -64,19 +65,18 @@ class CaseExamination:
         """What was found out no longer holds."""
         self.check: Check | None = None
         self.is_aligning = False
-        self._refinement: RigidRefinement | None = None
+        self._contents: Contents | None = None
 
     def examine(self) -> None:
-        """The preflight; and a question to the worker how far the scans are apart."""
+        """The preflight; and a question to the worker what the scans show."""
         if self._choice.bundle is None:
             return
         self._examined = self._identity()
         self._look()
         is_idle = self._logic.status.state is RunState.IDLE
-        is_pair = len(self._choice.volumes) == 2
-        is_open = self._refinement is None and not self.is_aligning  # the worker answers the last question only
-        if self.check is not None and self.check.allows_run and is_pair and is_open and is_idle:
-            self._estimate(self._note_displacement)
+        is_open = self._contents is None and not self.is_aligning
+        if self.check is not None and self.check.allows_run and is_open and is_idle:
+            self._ask()
 
     def apply(self, remedy: Remedy) -> None:
         """Do what a note offers."""
@@ -113,8 +113,8 @@ class CaseExamination:
         self._on_change()
 
     def _align(self) -> None:
-        if self._refinement is not None:
-            self._show_alignment(self._refinement, None)
+        if self._contents is not None and self._contents.refinement is not None:
+            self._show_alignment(self._contents.refinement, None)
         else:
             self.is_aligning = True
             try:
@@ -150,18 +150,23 @@ class CaseExamination:
 
         self._logic.estimate_displacement(first, second, on_answer)
 
-    def _note_displacement(self, refinement: RigidRefinement | None, _error: CrossModalSegError | None) -> None:
-        """An estimate that nobody asked for may fail without a word: the preflight stands without it."""
-        if refinement is not None and self._choice.bundle is not None:
-            self._refinement = refinement
-            self._look()
+    def _ask(self) -> None:
+        bundle, asked = self._choice.bundle, self._identity()
+        assert bundle is not None
+
+        def on_answer(contents: Contents) -> None:
+            if asked == self._identity():  # else the scans were changed meanwhile
+                self._contents = contents
+                self._look()
+
+        self._logic.look_into(bundle, self._choice.volumes, on_answer)
 
     # --- what is chosen
 
     def _look(self) -> None:
         bundle = self._choice.bundle
         assert bundle is not None
-        self.check = self._logic.check(bundle, self._choice.volumes, self._refinement)
+        self.check = self._logic.check(bundle, self._choice.volumes, self._contents)
         self._on_change()
 
     def _identity(self) -> Any:

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign, contradicts
+from CrossModalSegLib.imaging.content_findings import Contents, name_findings
+from CrossModalSegLib.imaging.finding import Finding
+from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
 from CrossModalSegLib.imaging.preflight import Preflight, examine
-from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegUI.result_nodes import ROLE_ATTRIBUTE
 from CrossModalSegUI.scene_io import parent_transform_kind, world_volume
@@ -16,9 +17,9 @@ from CrossModalSegUI.scene_nodes import nodes_of_class
 
 Remedy = Literal["swap", "clear-second", "harden-first", "harden-second", "refine"]
 
-_DISPLACED_MM = 2.0  # less is within what a rigid registration of thick slices can tell
 _REMEDY_OF: Mapping[str, Remedy] = {
     "anatomy-apart": "refine",
+    "displaced": "refine",
     "low-overlap": "refine",
     "modality-doubt": "swap",
     "same-image": "clear-second",
@@ -84,12 +85,13 @@ def describe(node: Any) -> ScanDescription:
     return ScanDescription((node.GetName() or "", hierarchy.GetItemName(item)), modality)
 
 
-def check(bundle: Bundle, volumes: Mapping[str, Any], refinement: RigidRefinement | None = None) -> Check:
+def check(bundle: Bundle, volumes: Mapping[str, Any], contents: Contents | None = None) -> Check:
     """Preflight of the chosen volume nodes by modality; never raises for a scan that cannot be used, but notes it.
 
-    ``refinement`` is the displacement between the two scans, where it has been estimated.
+    ``contents`` is what the scans show, where that has been found out.
     """
     notes: list[Note] = []
+    findings = list(contents.findings) if contents else []
     scans: list[Volume] = []
     kinds: dict[str, str] = {}
     for modality, node in volumes.items():
@@ -99,17 +101,15 @@ def check(bundle: Bundle, volumes: Mapping[str, Any], refinement: RigidRefinemen
             scans.append(world_volume(node, modality))
         except CrossModalSegError as error:
             notes.append(Note("error", error.code, f"{modality} ({node.GetName()}): {error.message}", error.hint))
-        notes += _description_notes(bundle, modality, node)
+        called = describe(node)
+        findings += name_findings(modality, node.GetName(), called, bundle.modalities, bundle.modality_aliases)
         notes += _transform_notes(bundle, modality, kinds[modality])
     preflight = examine(scans) if scans and len(scans) == len(volumes) else None
     if preflight:
-        notes += [
-            Note(one.severity, one.code, one.message, one.remedy, _remedy_for(one.code, len(volumes)))
-            for one in preflight.findings
-        ]
+        findings += preflight.findings
+    notes += [_note(one, len(volumes)) for one in findings]
     notes += _twice_notes(volumes)
     notes += _own_notes(volumes)
-    notes += _displacement_notes(refinement)
     notes += _missing_notes(bundle, volumes)
     notes.sort(key=lambda note: ("error", "warning", "info").index(note.severity))
     return Check(preflight, {modality: _TRANSFORM_WORDS[kind] for modality, kind in kinds.items()}, tuple(notes))
@@ -121,16 +121,10 @@ def _is_scan(node: Any) -> bool:
     return node.GetImageData() is not None
 
 
-def _remedy_for(code: str, scans: int) -> Remedy | None:
-    return _REMEDY_OF.get(code) if scans > 1 else None
-
-
-def _description_notes(bundle: Bundle, modality: str, node: Any) -> list[Note]:
-    other = contradicts(modality, bundle.modalities, bundle.modality_aliases, describe(node))
-    if other is None:
-        return []
-    message = f"{node.GetName()} is chosen as {modality}, but its name or header says {other}."
-    return [Note("warning", "modality-doubt", message, "swap the scans if they are the wrong way round", "swap")]
+def _note(finding: Finding, scans: int) -> Note:
+    """With a click that puts it right where there are two scans, and it is more than an information."""
+    remedy = _REMEDY_OF.get(finding.code) if scans > 1 and finding.severity != "info" else None
+    return Note(finding.severity, finding.code, finding.message, finding.remedy, remedy)
 
 
 def _transform_notes(bundle: Bundle, modality: str, kind: str) -> list[Note]:
@@ -154,16 +148,6 @@ def _own_notes(volumes: Mapping[str, Any]) -> list[Note]:
         for node in volumes.values()
         if node.GetAttribute(ROLE_ATTRIBUTE)
     ]
-
-
-def _displacement_notes(refinement: RigidRefinement | None) -> list[Note]:
-    if refinement is None or not refinement.is_improvement or refinement.displacement_mm < _DISPLACED_MM:
-        return []
-    message = (
-        f"The second scan seems displaced by about {refinement.displacement_mm:.0f} mm "
-        f"({refinement.rotation_degrees:.0f}°) against the first."
-    )
-    return [Note("warning", "displaced", message, "align the second onto the first and look at the preview", "refine")]
 
 
 def _missing_notes(bundle: Bundle, volumes: Mapping[str, Any]) -> list[Note]:

@@ -12,11 +12,12 @@ from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bun
 from CrossModalSegLib.bundles.bundle_library import import_bundle, is_removable, remove_bundle
 from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import CrossModalSegError, InputError
+from CrossModalSegLib.imaging.content_findings import Contents
 from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegLib.site.case_store import CaseStore, SavedCase
 from CrossModalSegLib.site.cases import SiteCase
 from CrossModalSegLib.site.models import MODELS, adopt
-from CrossModalSegUI import inputs, site
+from CrossModalSegUI import contents_inquiry, inputs, site
 from CrossModalSegUI.adaptation import Adaptation, AdaptationResult
 from CrossModalSegUI.alignment import AlignmentEstimator, AlignmentPreview, Answer, preview
 from CrossModalSegUI.case_nodes import CaseNodes, find_cases
@@ -54,6 +55,7 @@ class SegmentationLogic:
         self._tracker = RunTracker()
         self._runner = SegmentationRunner(scene, worker, self._tracker, self._note_result)
         self._estimator = AlignmentEstimator(worker)
+        self._inquiry = contents_inquiry.ContentsInquiry(worker)
         self.adaptation, self.ranking = Adaptation(worker.launch), CaseRanking(worker.launch)
         self._latest: CaseNodes | None = None
         self._site: Path | None = None
@@ -96,11 +98,13 @@ class SegmentationLogic:
         """The volume of the scene for each modality that can be told from names and headers."""
         return inputs.suggest(bundle, inputs.candidates(self.scene))
 
-    def check(
-        self, bundle: Bundle, volumes: Mapping[str, Any], refinement: RigidRefinement | None = None
-    ) -> inputs.Check:
+    def check(self, bundle: Bundle, volumes: Mapping[str, Any], contents: Contents | None = None) -> inputs.Check:
         """What there is to know and to be careful about before these volumes (by modality) are segmented."""
-        return inputs.check(bundle, volumes, refinement)
+        return inputs.check(bundle, volumes, contents)
+
+    def look_into(self, bundle: Bundle, volumes: Mapping[str, Any], answer: contents_inquiry.Answer) -> None:
+        """Find out in the background what these volumes (by modality) show."""
+        self._inquiry.ask(bundle, volumes, answer)
 
     def estimate_displacement(self, first: Any, second: Any, answer: Answer) -> None:
         """Find out in the background how far ``second`` is displaced against ``first``."""
@@ -175,6 +179,7 @@ class SegmentationLogic:
     def close(self) -> None:
         """Stop everything and end the worker: the scene or the program is about to go."""
         self._estimator.forget()
+        self._inquiry.forget()
         self._runner.cancel()
         self._worker.cancel()  # those who wait for anything else remove their files
         self._worker.close()

@@ -64,6 +64,7 @@ def segment_case(
         reading = time.perf_counter() - started
         checking = time.perf_counter()
         if options.look is not None:
+            report("checking", 0.0)
             found = options.look(segmenter, volumes, lambda _stage, fraction: report("checking", fraction))
             preflight = preflight.with_findings([*findings_of_names(segmenter.bundle, inputs), *found.findings])
         checking = time.perf_counter() - checking

@@ -5,6 +5,7 @@ matter is found by its place, and not by being bright.
 """
 
 import re
+import statistics
 from collections.abc import Mapping
 
 import torch
@@ -24,11 +25,12 @@ from CrossModalSegLib.labels import LabelMap
 _TISSUES = {
     "white": re.compile("cerebral white matter"),
     "grey": re.compile("cerebral cortex"),
-    "fluid": re.compile("(lateral|third) ventricle"),
+    "fluid": re.compile("(?<!inferior )lateral ventricle|third ventricle"),
     "deep": re.compile("thalamus|putamen|caudate"),
 }
 _CERTAIN = 0.7  # probability of a voxel that counts
-_NO_ANATOMY = TissueIntensities(0.0, 0.0, 0.0, 0.0)
+_NO_ANATOMY = TissueIntensities(0.0, 0.0, 0.0, 0.0, 0.0)
+_LEAST_VOXELS = 20  # of a structure that counts
 _LEAST_COVERED = 0.9  # of the window; less, and the scan shows a part of the brain only
 
 
@@ -52,11 +54,13 @@ def tissue_intensities(segmenter: Segmenter, volume: Volume) -> TissueIntensitie
     probabilities = predict(segmenter.network, middle, windows, here, lambda *_: None)[slot]
     certainty, label = probabilities.max(dim=0)
     found = {
-        tissue: intensity[torch.isin(label, torch.tensor(ours)) & (certainty > _CERTAIN)]
+        tissue: [intensity[(label == channel) & (certainty > _CERTAIN)] for channel in ours]
         for tissue, ours in channels.items()
     }
-    white, grey, fluid = (_median(found[tissue]) for tissue in ("white", "grey", "fluid"))
-    return TissueIntensities(white, grey, fluid, len(found["deep"]) * middle.grid.voxel_volume_ml)
+    white, grey, fluid = (_median(torch.cat(found[tissue])) for tissue in ("white", "grey", "fluid"))
+    deep = sum(len(one) for one in found["deep"])
+    ventricles = [_median(one) for one in found["fluid"] if len(one) >= _LEAST_VOXELS] or [fluid]
+    return TissueIntensities(white, grey, fluid, statistics.median(ventricles), deep * middle.grid.voxel_volume_ml)
 
 
 def _middle(segmenter: Segmenter, volume: Volume, slot: int) -> ModelInput | None:

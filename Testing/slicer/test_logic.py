@@ -255,6 +255,26 @@ def test_a_displaced_second_scan_is_found_out_and_only_the_last_question_is_answ
     np.testing.assert_allclose(found.moving_to_fixed[:3, 3], [0, -9, 0], atol=2.5)
 
 
+def test_what_the_scans_show_is_told_where_they_are_in_the_scene(mrml_scene, logic):
+    import vtk
+
+    first, second = add_head(mrml_scene, "T1w"), add_head(mrml_scene, "T2w", SECOND_GRID)
+    shift = vtk.vtkMatrix4x4()
+    shift.SetElement(1, 3, 9.0)
+    transform = mrml_scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "shift")
+    transform.SetMatrixTransformToParent(shift)
+    second.SetAndObserveTransformNodeID(transform.GetID())
+    bundle, answers = logic.bundle("quick"), []
+    logic.look_into(bundle, {"T1w": first}, lambda _: pytest.fail("another question was asked meanwhile"))
+    logic.look_into(bundle, {"T1w": first, "T2w": second}, answers.append)
+    wait_until(logic, lambda: answers and not logic._worker.is_busy)
+    check = logic.check(bundle, {"T1w": first, "T2w": second}, answers[0])
+    (note,) = [note for note in check.notes if note.code == "displaced"]
+    assert note.message.startswith("T2w seems displaced by about 9 mm")
+    assert note.remedy == "refine"
+    assert answers[0].refinement.displacement_mm == pytest.approx(9.0, abs=1.5)
+
+
 def test_closing_in_the_middle_of_an_estimate_leaves_no_scan_behind(mrml_scene, logic, tmp_path):
     logic.estimate_displacement(add_head(mrml_scene, "T1w"), add_head(mrml_scene, "T2w", SECOND_GRID), pytest.fail)
     assert list(tmp_path.iterdir())

@@ -15,10 +15,12 @@ import pytest
 from CrossModalSegLib import worker_requests
 from CrossModalSegLib.atomic import remove_staging, staged_folder
 from CrossModalSegLib.errors import InputError
+from CrossModalSegLib.imaging.content_findings import Contents
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.registration import RigidRefinement, rigid_refine
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
-from CrossModalSegLib.imaging.volume import read_volume
-from CrossModalSegLib.inference import case_output, inference
+from CrossModalSegLib.imaging.volume import read_image, read_volume, write_volume
+from CrossModalSegLib.inference import case_output, contents, inference
 from CrossModalSegLib.protocol import Done, Event, Failed, Request, decode_event, encode
 from CrossModalSegLib.worker_requests import RequestHandler, failure
 from Testing.running_worker import RunningWorker
@@ -79,7 +81,7 @@ def test_progress_names_every_stage_and_never_goes_back(warm, case, tmp_path):
     *progress, answer = warm.events()
     assert isinstance(answer, Done)
     stages = list(dict.fromkeys(event.stage for event in progress))
-    assert stages == ["loading model", "reading", "resampling", "network", "restoring", "writing"]
+    assert stages == ["loading model", "reading", "checking", "resampling", "network", "restoring", "writing"]
     overall = [event.overall for event in progress]
     assert overall == sorted(overall)
     assert all(0 <= event.fraction <= 1 and 0 <= event.overall <= 1 for event in progress)
@@ -140,7 +142,7 @@ def test_a_line_that_is_no_request_is_answered_by_an_error_without_id(warm, line
 
 def test_an_action_that_is_not_known_is_told_with_those_that_are(warm):
     answer = warm.answer(Request("a", "dance"))
-    assert (answer.code, answer.hint) == ("bad-request", "use one of segment, register, ping")
+    assert (answer.code, answer.hint) == ("bad-request", "use one of segment, look, register, ping")
     assert "dance" in answer.message
 
 
@@ -162,6 +164,48 @@ def test_what_cannot_be_registered_is_told(warm, case):
     scan = str(case.folder / "a.nrrd")
     assert warm.answer(Request("a", "register", {"fixed": scan, "moving": "/no/such/scan.nrrd"})).code == "not-found"
     assert warm.answer(Request("a", "register", {"fixed": scan})).code == "bad-request"
+
+
+def displaced_pair(case: WorkerCase, folder: Path) -> dict[str, str]:
+    """The case's first scan, and the same anatomy 12 mm away from it on another grid."""
+    array, grid = read_image(case.folder / "b.nrrd")
+    away = grid.ijk_to_ras.copy()
+    away[:3, 3] += (4, 8, 8)
+    write_volume(folder / "away.nrrd", array, Grid(grid.shape_kji, away))
+    return {"T1w": str(case.folder / "a.nrrd"), "T2w": str(folder / "away.nrrd")}
+
+
+def test_what_the_scans_show_is_told_and_not_found_out_again_for_the_run(case, tmp_path, monkeypatch):
+    looked = []
+
+    def look_into(segmenter, volumes, report, real=contents.look_into):
+        looked.append(sorted(volumes))
+        return real(segmenter, volumes, report)
+
+    monkeypatch.setattr(contents, "look_into", look_into)
+    handler, inputs = Handler(), displaced_pair(case, tmp_path)
+    told = handler.answer(Request("a", "look", {"bundle": str(case.folder / "quick"), "inputs": inputs}))
+    found = Contents.from_json(told.result)
+    assert [finding.code for finding in found.findings] == ["displaced"]
+    assert found.refinement.displacement_mm == pytest.approx(12, abs=2)
+    report = handler.answer(case.request(tmp_path / "out", inputs=inputs)).result
+    assert [one for one in report["preflight"]["findings"] if one["code"] == "displaced"] == told.result["findings"]
+    assert looked == [["T1w", "T2w"]]
+    handler.answer(case.request(tmp_path / "other"))  # with the scans where they belong
+    assert len(looked) == 2
+
+
+def test_without_the_network_s_packages_the_displacement_is_told_all_the_same(case, tmp_path, monkeypatch):
+    def missing():
+        raise ImportError("no torch", name="torch")
+
+    monkeypatch.setattr(worker_requests, "_import_engine", missing)
+    handler, inputs = Handler(), displaced_pair(case, tmp_path)
+    told = handler.answer(Request("a", "look", {"bundle": "brain-mr-pair", "inputs": inputs}))
+    assert [finding["code"] for finding in told.result["findings"]] == ["displaced"]
+    single = {"T1w": inputs["T1w"]}
+    told = handler.answer(Request("b", "look", {"bundle": "brain-mr-pair", "inputs": single}))
+    assert Contents.from_json(told.result) == Contents()
 
 
 # --- what cannot disturb it

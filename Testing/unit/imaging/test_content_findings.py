@@ -24,8 +24,8 @@ INVERTED_FLAIR = (0.52, 0.47, 0.89)
 TUMOUR_T1C = (0.39, 0.37, 0.38)  # filled the ventricle: nothing can be told
 
 
-def told(name, tissue, deep_ml=28.0):
-    findings = contrast_findings(name, TissueIntensities(*tissue, deep_ml), BRAIN, ALIASES)
+def told(name, tissue, deep_ml=28.0, ventricle=None):
+    findings = contrast_findings(name, TissueIntensities(*tissue, ventricle or tissue[2], deep_ml), BRAIN, ALIASES)
     return [(finding.severity, finding.code) for finding in findings]
 
 
@@ -52,13 +52,18 @@ def test_another_contrast_of_the_same_modality_is_an_information(name, tissue):
     assert told(name, tissue) == [("info", "modality-doubt")]
 
 
+@pytest.mark.parametrize(("fluid", "ventricle"), [(0.73, 0.28), (0.28, 0.73)])
+def test_a_lesion_that_is_taken_for_a_ventricle_does_not_make_another_contrast_of_a_flair(fluid, ventricle):
+    assert told("FLAIR", (0.35, 0.47, fluid), ventricle=ventricle) == []
+
+
 @pytest.mark.parametrize("name", ["DWI", "A", "CT", "SWI"])
 def test_contrasts_that_are_not_known_here_are_not_judged(name):
     assert told(name, T2) == []
 
 
 def test_the_message_holds_the_values_and_what_it_looks_like():
-    (finding,) = contrast_findings("T1w", TissueIntensities(*T2, 28.0), BRAIN, ALIASES)
+    (finding,) = contrast_findings("T1w", TissueIntensities(*T2, 0.92, 28.0), BRAIN, ALIASES)
     assert finding.message.startswith("T1w: looks like a T2w")
     assert "white matter 0.34, grey matter 0.46, fluid 0.92" in finding.message
     assert "swapped" in finding.remedy
