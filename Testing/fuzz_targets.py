@@ -121,6 +121,20 @@ class Workshop:
         own = self.folder / "own" / str(number)
         return outcome(lambda: import_bundle(damaged, own))
 
+    def checkpoint(self, number: int) -> str:
+        """A damaged checkpoint of a training."""
+        import torch
+
+        from CrossModalSegLib.training.checkpoint import NAME, read_curve
+
+        whole = self.folder / "whole.pt"
+        if not whole.exists():
+            weights = {"a.weight": torch.ones(3, 4), "a.bias": torch.zeros(3)}
+            parts = {"config": {"network": {"channels": [4, 8]}}, "optimiser": {"param_groups": [], "state": {}}}
+            torch.save({**parts, "network": weights, "average": weights, "step": 3, "curve": []}, whole)
+        content = mutated_bytes(whole.read_bytes(), number)
+        return self._file(NAME, content, lambda file: read_curve(file.parent))
+
     def label_map(self, number: int) -> str:
         """A damaged label map."""
         return self._file("map.json", as_json(mutated_json(LABEL_MAP.to_json(), number)), read_label_map)
@@ -166,6 +180,7 @@ def targets(folder: Path) -> dict[str, Target]:
         "protocol": protocol_line,
         "bundle": workshop.bundle_folder,
         "bundle zip": workshop.bundle_zip,
+        "checkpoint": workshop.checkpoint,
         "label map": workshop.label_map,
         "case table": workshop.case_table,
         "configuration": workshop.configuration,

@@ -1,7 +1,7 @@
 """The state of a training, and how it is saved so that going on gives the weights of a training that never stopped."""
 
 import io
-import pickle
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,13 +97,19 @@ def read_curve(folder: Path) -> list[dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch itself does not compare the checksums
+        content: Any = {} if damaged else torch.load(path, weights_only=True, map_location="cpu")
+    except (MemoryError, FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # torch raises anything where a file is damaged
         raise _unreadable(path, "is damaged or no checkpoint") from error
+    if damaged:
+        raise _unreadable(path, f"is damaged: the checksum of {damaged} is another one")
     wrong = _wrong_entries(content) if isinstance(content, dict) else list(ENTRIES)
     if wrong:
         raise _unreadable(path, f"is no checkpoint of a training: {', '.join(wrong)} missing or of another kind")
-    return content
+    return dict(content)
 
 
 def _wrong_entries(content: dict[Any, Any]) -> list[str]:

@@ -17,6 +17,7 @@ EXAMPLES = {
     "datalist": 600,
     "bundle": 60,
     "bundle zip": 60,
+    "checkpoint": 300,
     "scan": 60,
 }
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are forked")

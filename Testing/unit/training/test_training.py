@@ -1,6 +1,8 @@
 """The training loop: it learns, it goes on where it was stopped, and it does not go on with what is broken."""
 
 import math
+import struct
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -383,6 +385,25 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     with pytest.raises(TrainingError, match=r"checkpoint\.pt") as caught:
         run(tmp_path)
     assert caught.value.code == "checkpoint-unreadable"
+
+
+def test_a_flipped_bit_anywhere_in_the_weights_of_a_checkpoint_is_noticed(tmp_path):
+    run(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        stored = [entry for entry in archive.infolist() if "/data/" in entry.filename and entry.file_size]
+    assert len(stored) > 5
+    for entry in stored[:12]:
+        lengths = struct.unpack(
+            "<2H", whole[entry.header_offset + 26 : entry.header_offset + 30]
+        )  # of name and extra field
+        damaged = bytearray(whole)
+        damaged[entry.header_offset + 30 + sum(lengths) + entry.file_size // 2] ^= 16
+        path.write_bytes(damaged)
+        with pytest.raises(TrainingError, match=rf"checkpoint-unreadable.*the checksum of {entry.filename} is another"):
+            run(tmp_path)
+        assert path.read_bytes() == damaged
 
 
 @pytest.mark.parametrize(
