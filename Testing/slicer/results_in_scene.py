@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from CrossModalSegLib.imaging.content_findings import Contents, displacement_findings
 from CrossModalSegLib.imaging.registration import RigidRefinement
 from CrossModalSegUI.node_geometry import local_grid
 from CrossModalSegUI.result_nodes import CaseBuilder, CaseNodes
@@ -37,7 +38,8 @@ def found_displaced(panel: Any, mm: float) -> None:
     motion = np.eye(4)
     motion[0, 3] = mm
     examination = panel.desktop.panel.panel._setup._examination
-    examination._refinement = RigidRefinement(motion, mm, mm, 0.0, 0.2, 0.5)
+    refinement = RigidRefinement(motion, mm, mm, 0.0, 0.2, 0.5)
+    examination._contents = Contents(tuple(displacement_findings(refinement, "T1w", "T2w")), refinement)
     examination._look()
 
 
