@@ -25,11 +25,9 @@ class ReviewPanel:
         ui.reviewTable.itemChanged.connect(self._ticked)
 
     def show(self, review: ReviewList | None) -> None:
-        is_same = review is not None and self._list is not None and review.table is self._list.table
         self._list = review
         self._ui.reviewSection.visible = review is not None
-        if not is_same:
-            self._fill()
+        self._fill()
 
     def go_next(self) -> None:
         if self._list and len(self._list):

@@ -75,6 +75,7 @@ def test_a_node_that_comes_or_goes_leaves_scan_tool_structure_and_row_of_who_cor
     ui, editor = panel.ui, panel.ui.segmentEditor
     ui.nextButton.click()
     ui.nextButton.click()
+    ui.resultTable.selectRow(2)
     ui.correctSelector.setCurrentIndex(1)
     editor.setActiveEffectByName("Paint")
     editor.setCurrentSegmentID("Segment_17")
@@ -88,10 +89,11 @@ def test_a_node_that_comes_or_goes_leaves_scan_tool_structure_and_row_of_who_cor
             editor.currentSegmentID(),
             ui.reviewTable.currentRow(),
             ui.caseSelector.currentIndex,
+            ui.resultTable.currentRow(),
         )
 
     before = state()
-    assert before == ("T2w", case.segmentations["T2w"], case.volumes["T2w"], "Paint", "Segment_17", 1, 0)
+    assert before == ("T2w", case.segmentations["T2w"], case.volumes["T2w"], "Paint", "Segment_17", 1, 0, 2)
     node = desktop.scene.AddNewNodeByClass(kind, "beside")
     settle(desktop)
     assert state() == before
@@ -104,6 +106,8 @@ def test_another_scan_s_new_name_and_a_result_that_goes_leave_who_corrects_alone
     other = add_result(desktop.scene, case.volumes, panel.logic.bundle("quick"), "another")
     panel.wait(lambda: panel.ui.caseSelector.count == 2)
     panel.ui.caseSelector.setCurrentIndex(0)
+    panel.ui.nextButton.click()
+    panel.ui.nextButton.click()
     panel.ui.correctSelector.setCurrentIndex(1)
     panel.ui.segmentEditor.setActiveEffectByName("Erase")
     other.remove()
@@ -114,6 +118,7 @@ def test_another_scan_s_new_name_and_a_result_that_goes_leave_who_corrects_alone
     assert panel.ui.correctSelector.currentText == "T2w"
     assert panel.ui.segmentEditor.segmentationNode() is case.segmentations["T2w"]
     assert panel.ui.segmentEditor.activeEffect().name == "Erase"
+    assert panel.ui.reviewTable.currentRow() == 1
 
 
 def test_a_segmentation_that_goes_is_edited_no_more(desktop, panel, case):
@@ -203,6 +208,25 @@ def test_the_two_scan_layout_and_the_ways_in_it_take_one_render_each(desktop, pa
     for click in (panel.ui.nextButton.click, panel.ui.layoutButton.click, panel.ui.layoutButton.click):
         assert desktop.renders_of(click) == 1
     assert desktop.renders_of(lambda: setattr(panel.ui.crossfadeSlider, "value", 0.3)) == 1
+
+
+def test_a_case_of_the_site_is_opened_in_two_renders(desktop, panel, case, tmp_path):
+    """Its nodes, and then which of them is shown."""
+    del case
+    panel.settle()
+    panel.ui.siteFolderEdit.text = str(tmp_path / "site")
+    panel.ui.addUnlabelledButton.click()
+    assert desktop.renders_of(panel.ui.openCaseButton.click) <= 2
+
+
+def test_an_alignment_is_shown_and_undone_in_a_few_renders(desktop, panel, displaced):
+    del displaced
+    panel.remedy("refine").click()  # makes the views, which draw as they come
+    panel.ui.undoAlignmentButton.click()
+    panel.settle()
+    found_displaced(panel, 6.0)
+    assert desktop.renders_of(panel.remedy("refine").click) <= 3
+    assert desktop.renders_of(panel.ui.undoAlignmentButton.click) <= 2
 
 
 def test_a_node_that_comes_or_goes_makes_no_render_of_ours(desktop, case):
