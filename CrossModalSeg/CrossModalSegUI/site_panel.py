@@ -15,7 +15,7 @@ from CrossModalSegUI.case_nodes import CaseNodes
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase
-from CrossModalSegUI.wording import added_words, saved_words, untouched_question
+from CrossModalSegUI.wording import saved_words, untouched_question
 from CrossModalSegUI.work_panel import WorkPanel
 
 _T = TypeVar("_T")
@@ -86,18 +86,18 @@ class SitePanel:
         untouched = self._tried(lambda: case is not None and self._logic.is_unconfirmed(case, folder, author))
         if case is None or untouched is None or (untouched and not self._dialogs.confirm(untouched_question(author))):
             return
-        words = lambda saved: saved_words(_("Correction saved"), saved)
-        self._save(lambda: self._logic.save_correction(case, folder, author, untouched), words)
+        self._save(lambda: self._logic.save_correction(case, folder, author, untouched), _("Correction saved"))
 
     def _add_unlabelled(self, *_args: object) -> None:
         bundle, folder = self._bundle, self._ui.siteFolderEdit.text.strip()
         if bundle is not None:
-            self._save(lambda: self._logic.add_unlabelled(self._volumes, bundle, folder), added_words)
+            add = lambda: self._logic.add_unlabelled(self._volumes, bundle, folder)
+            self._save(add, _("Added without labels"))
 
-    def _save(self, save: Callable[[], SavedCase], words: Callable[[SavedCase], str]) -> None:
+    def _save(self, save: Callable[[], SavedCase], words: str) -> None:
         saved = self._tried(save)
         if saved is not None:
-            self._ui.siteLabel.text = escape(words(saved))
+            self._ui.siteLabel.text = escape(saved_words(words, saved))
             self.look()
 
     def _approve(self, *_args: object) -> None:

@@ -187,15 +187,9 @@ def untouched_question(author: str) -> str:
     ).format(author=author)
 
 
-def added_words(saved: SavedCase) -> str:
-    """What came of adding scans without labels."""
-    is_new = _("Added without labels")
-    return saved_words(_("These scans are in the site folder already") if saved.was_known else is_new, saved)
-
-
 def saved_words(words: str, saved: SavedCase) -> str:
-    """Where a case was saved, after ``words``; and whether somebody else has corrected it meanwhile."""
-    text = f"{words}: {saved.folder}"
+    """Where a case was saved, after ``words``, or was already; and whether somebody else has corrected it meanwhile."""
+    text = f"{_('These scans are in the site folder already') if saved.was_known else words}: {saved.folder}"
     if not saved.forks:
         return text
     listed = " and ".join(map(str, saved.forks))
