@@ -37,6 +37,7 @@ def found_displaced(panel: Any, mm: float) -> None:
     """As if the worker had found the second scan of a `test_panel.Panel` to be off by ``mm`` to the right."""
     motion = np.eye(4)
     motion[0, 3] = mm
+    panel.logic._estimator.forget()  # what it is about to find out by itself
     examination = panel.desktop.panel.panel._setup._examination
     refinement = RigidRefinement(motion, mm, mm, 0.0, 0.2, 0.5)
     examination._contents = Contents(tuple(displacement_findings(refinement, "T1w", "T2w")), refinement)
