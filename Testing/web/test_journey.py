@@ -12,6 +12,7 @@ from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.work_list import read_ranking
 from Testing.dicom_files import write_series
+from Testing.nifti_files import write_nifti
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE, dice, intensity_bundle, true_labels
 from Testing.volumes import grid_around, points_of
 from Testing.web_page import VIEWS, coloured
@@ -226,6 +227,26 @@ def test_a_zip_file_of_dicom_and_other_files_are_opened_and_what_cannot_be_read_
     assert "axial" in result.browser.execute_script(title), "what was opened last is shown"
     result.select("case", "head_T1w + head_T2w")
     result.wait(lambda: result.is_enabled("segment"), "the scans of the result")
+
+
+def test_a_file_that_does_not_say_what_is_left_is_asked_about_and_opened_as_the_user_says(page, tmp_path):
+    page.unfold("open-files")
+    for name, button in (("silent", "open-oriented"), ("unwanted", "leave-out")):
+        scan = write_nifti(tmp_path / f"{name}.nii.gz", DICOM.T, codes=(0, 0))
+        page.element("open-files").send_keys(str(scan))
+        page.wait(lambda: page.has("orientation-question"), "the question")
+        assert f"{name}: not said in the file which side is left" in page.text("orientation-question")
+        assert "Nothing was opened" in page.text("files-message")
+        assert not page.is_enabled("open-oriented")
+        page.select("orientation", "LAS")
+        page.wait(lambda: page.is_enabled("open-oriented"), "an answer that can be sent")
+        page.click(button)
+        page.wait(lambda: not page.has("orientation-question"), "the question to be gone")
+        if name == "silent":
+            page.wait(lambda: "Opened: silent" in page.text("files-message"), "the scan")
+            assert "LAS was assumed" in page.text("files-message")
+    page.wait(lambda: "silent" in page.element("scan-first").text, "the scan among those to choose")
+    assert "unwanted" not in page.element("scan-first").text
 
 
 def test_scans_without_labels_are_added_and_the_next_case_is_opened(page, tmp_path):

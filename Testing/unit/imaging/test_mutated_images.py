@@ -1,6 +1,6 @@
 """A thousand mutated image files, read in processes of their own: volumes or typed errors, nothing else.
 
-An hour of it: ``python -m Testing.fuzzing --minutes 60``.
+An hour of it: ``python -m Testing.mutated_images --minutes 60``.
 """
 
 import random
@@ -12,8 +12,8 @@ import pytest
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.imaging import volume as volume_module
 from CrossModalSegLib.imaging.volume import read_image
-from Testing import fuzzing
-from Testing.fuzzing import mutated, outcome_of, read_in_child, run, write_seeds
+from Testing import mutated_images
+from Testing.mutated_images import mutated, outcome_of, read_in_child, run, write_seeds
 
 
 def test_mutated_files_are_volumes_or_typed_errors(tmp_path):
@@ -26,7 +26,9 @@ def test_mutated_files_are_volumes_or_typed_errors(tmp_path):
 
 def test_whole_files_are_all_read_and_hold_the_same(tmp_path):
     seeds = [
-        path for path in write_seeds(tmp_path) if path.name.endswith(fuzzing.SUFFIXES) and path.name != "other.nii"
+        path
+        for path in write_seeds(tmp_path)
+        if path.name.endswith(mutated_images.SUFFIXES) and path.name != "other.nii"
     ]
     assert {path.suffix for path in seeds} == {".nrrd", ".mha", ".mhd", ".nhdr", ".nii", ".gz", ".hdr", ".img"}
     first = read_image(seeds[0])
@@ -43,11 +45,11 @@ def test_a_fault_is_noticed_where_there_is_one(tmp_path, monkeypatch):
     def careless(path, _orientation=None):
         raise KeyError(path)
 
-    monkeypatch.setattr(fuzzing, "read_image", careless)
+    monkeypatch.setattr(mutated_images, "read_image", careless)
     assert outcome_of(seeds[0]).kind == "fault"
     monkeypatch.undo()
     monkeypatch.setattr(volume_module, "refuse_impossible_size", lambda _header: None)
-    monkeypatch.setattr(fuzzing, "read_grid", lambda *_: read_image(seeds[0])[1].__class__((2, 2, 2), np.eye(4)))
+    monkeypatch.setattr(mutated_images, "read_grid", lambda *_: read_image(seeds[0])[1].__class__((2, 2, 2), np.eye(4)))
     assert outcome_of(seeds[0]).kind == "fault"
 
 
@@ -62,7 +64,7 @@ def test_a_process_that_dies_or_hangs_is_a_fault_and_the_rest_is_read(tmp_path, 
     )
     script.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(script))
-    monkeypatch.setattr(fuzzing, "_PATIENCE_SECONDS", 60.0 if "exit" in end else 8.0)
+    monkeypatch.setattr(mutated_images, "_PATIENCE_SECONDS", 60.0 if "exit" in end else 8.0)
     outcomes = read_in_child(seeds)
     assert [one.kind for one in outcomes] == ["fault", *["read"] * (len(seeds) - 1)]
 

@@ -1,10 +1,10 @@
 """Mutated image files, read in processes of their own: what comes back is a volume that can be, or one typed error.
 
-    python -m Testing.fuzzing --minutes 60 --output fuzzing     a long run, reproducible by --seed
-    python -m Testing.fuzzing --atheris                         headers alone, guided by coverage (pip install atheris)
+    python -m Testing.mutated_images --minutes 60 --output mutated     a long run, reproducible by --seed
 
-A finding is anything else: another exception, a process that died or hung, an array that is not finite or that changed its
-voxels without a changed header byte. Each finding's file is kept beside a line of ``findings.txt``.
+A fault is anything else: another exception, a process that died or hung, an array that is not finite, a header that alone says
+another place. Its files are kept beside a line of ``findings.txt``. `Testing.fuzz` does the same for all that is read from
+outside; this is about images alone, of every suffix, with the files that belong together.
 """
 
 import argparse
@@ -154,7 +154,7 @@ def outcome_of(path: Path) -> Outcome:
 
 def read_in_child(paths: list[Path]) -> list[Outcome]:
     """Read the files in one process that may die or hang: what it did not answer about is a fault of the next file."""
-    command = [sys.executable, "-m", "Testing.fuzzing", "--child"]
+    command = [sys.executable, "-m", "Testing.mutated_images", "--child"]
     names = "\n".join(map(str, paths))
     try:
         done = subprocess.run(
@@ -211,47 +211,15 @@ def _keep(one: Outcome, folder: Path) -> None:
         file.write(f"{number:04d} {Path(one.name).name}: {one.words}\n")
 
 
-def _atheris(seconds: float) -> None:
-    """Headers guided by coverage. Needs atheris, which is no dependency of the tests."""
-    import atheris
-
-    folder = Path(tempfile.mkdtemp())
-    seeds = [path for path in write_seeds(folder) if path.name.endswith(SUFFIXES)]
-    corpus = folder / "corpus"
-    corpus.mkdir()
-    for number, path in enumerate(seeds):
-        (corpus / str(number)).write_bytes(bytes([SUFFIXES.index(_suffix(path))]) + path.read_bytes())
-
-    def one(data: bytes) -> None:
-        if len(data) > 1:
-            path = folder / f"scan{SUFFIXES[data[0] % len(SUFFIXES)]}"
-            path.write_bytes(data[1:])
-            found = outcome_of(path)
-            if found.kind == "fault":
-                raise RuntimeError(found.words)
-
-    atheris.instrument_all()
-    atheris.Setup([sys.argv[0], str(corpus), f"-max_total_time={int(seconds)}", "-max_len=4096"], one)
-    atheris.Fuzz()
-
-
-def _suffix(path: Path) -> str:
-    return max((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), key=len)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description="Reads mutated image files, and keeps those that show a fault.")
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--output", type=Path, default=Path("fuzzing"), help="faults are kept here")
-    parser.add_argument("--atheris", action="store_true", help="guided by coverage, in this process")
+    parser.add_argument("--output", type=Path, default=Path("mutated"), help="faults are kept here")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         _child()
-        return 0
-    if options.atheris:
-        _atheris(60 * options.minutes)
         return 0
     started, total, seed = time.monotonic(), Counter[str](), options.seed
     while time.monotonic() - started < 60 * options.minutes:
