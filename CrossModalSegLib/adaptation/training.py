@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import read_prediction
 from CrossModalSegLib.adaptation.site_data import DataCase, is_partly_labelled, prepared, structure_ml
 from CrossModalSegLib.atomic import output_errors, write_atomically
-from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.errors import DataError, TrainingError
 from CrossModalSegLib.inference.inference import load_network
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.training import checkpoint
@@ -125,7 +126,13 @@ def _probe(run: Finetuning, network: CrossModalNetwork, labelled: CaseSource, fo
 def start_weights(run: Finetuning, training: str) -> dict[str, Tensor]:
     """What a training begins with: the base's weights, with heads for all structures."""
     path = run.folder / "training" / training / START_FILE
-    return load_file(path) if run.mapping.new else grown_network(run).state_dict()
+    if not run.mapping.new:
+        return grown_network(run).state_dict()
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError) as error:
+        hint = "start a new run: the weights that this one began with are gone"
+        raise TrainingError("checkpoint-unreadable", f"{path} is missing or damaged: {error}", hint) from error
 
 
 def grown_network(run: Finetuning) -> CrossModalNetwork:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.atomic import write_atomically
+from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.imaging.background import with_dark_background
 from CrossModalSegLib.imaging.geometry import cut_grid, model_grid, resample_to
 from CrossModalSegLib.imaging.grid import Grid
@@ -90,5 +91,14 @@ def save_case(path: Path, case: TrainingCase) -> None:
 
 
 def load_case(path: Path) -> TrainingCase:
-    """The case in a file, whose voxels stay there until they are looked at: hundreds of cases fit."""
-    return TrainingCase(**torch.load(path, weights_only=True, mmap=True))
+    """The case in a file, whose voxels stay there until they are looked at: hundreds of cases fit.
+
+    Raises TrainingError ``checkpoint-unreadable``.
+    """
+    try:
+        return TrainingCase(**torch.load(path, weights_only=True, mmap=True))
+    except (MemoryError, PermissionError):
+        raise
+    except Exception as error:  # torch raises anything where a file is damaged
+        hint = "remove the folder that it lies in: it only spares time"
+        raise TrainingError("checkpoint-unreadable", f"the prepared case {path} is damaged", hint) from error

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.imaging.geometry import cut_grid, model_grid
 from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.preprocess import IntensityRule
-from CrossModalSegLib.training.training_case import training_case
-from Testing.ball_case import ball, overlap, scans
+from CrossModalSegLib.training.training_case import load_case, save_case, training_case
+from Testing.ball_case import ball, ball_case, overlap, scans
 from Testing.volumes import grid_around, points_of
 
 
@@ -73,3 +74,16 @@ def test_a_case_is_normalised_as_a_whole_and_cut_to_a_box_afterwards():
     assert np.prod(part.shape_kji) < np.prod(grid.shape_kji)
     for name in ("images", "covered", "labels"):
         assert torch.equal(getattr(case, name), getattr(whole, name)[(slice(None), *place)])
+
+
+def test_a_case_that_was_kept_comes_back_and_a_damaged_one_is_named(tmp_path):
+    case = ball_case()
+    save_case(tmp_path / "case.pt", case)
+    again = load_case(tmp_path / "case.pt")
+    assert torch.equal(again.images, case.images)
+    assert torch.equal(again.labels, case.labels)
+    whole = (tmp_path / "case.pt").read_bytes()
+    for damaged in (b"", whole[:5000], b"no case", whole.replace(b"images", b"imagex")):
+        (tmp_path / "case.pt").write_bytes(damaged)
+        with pytest.raises(TrainingError, match=r"checkpoint-unreadable.*case\.pt is damaged"):
+            load_case(tmp_path / "case.pt")
