@@ -14,6 +14,7 @@ from CrossModalSegUI.inputs import own_volumes
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.model_panel import ModelPanel
 from CrossModalSegUI.parameters import CrossModalSegParameters
+from CrossModalSegUI.rendering import one_render
 from CrossModalSegUI.scans_panel import ScansPanel
 
 _SLOTS = ("firstVolume", "secondVolume")  # parameters
@@ -46,8 +47,8 @@ class CaseSetup(VTKObservationMixin):
         self._timer.setInterval(_SETTLE_MS)
         self._timer.timeout.connect(self._examine)
         ui.suggestButton.clicked.connect(lambda *_args: self.suggest())
-        ui.keepAlignmentButton.clicked.connect(lambda *_args: self._examination.end_preview(keep=True))
-        ui.undoAlignmentButton.clicked.connect(lambda *_args: self._examination.end_preview(keep=False))
+        ui.keepAlignmentButton.clicked.connect(lambda *_args: self._end_preview(keep=True))
+        ui.undoAlignmentButton.clicked.connect(lambda *_args: self._end_preview(keep=False))
         self._forget()
 
     def connect(self, parameters: CrossModalSegParameters) -> None:
@@ -63,7 +64,7 @@ class CaseSetup(VTKObservationMixin):
     def disconnect(self) -> None:
         """Let go of the scene. An alignment that is only previewed is undone."""
         self._timer.stop()
-        self._examination.end_preview(keep=False)
+        self._end_preview(keep=False)
         self._timer.stop()
         self._parameters = None
         self._forget()
@@ -141,6 +142,11 @@ class CaseSetup(VTKObservationMixin):
     def _examine(self) -> None:
         if self._parameters is not None:
             self._examination.examine()
+
+    def _end_preview(self, keep: bool) -> None:
+        """The scan where it belongs, and the former views, in one go."""
+        with one_render():
+            self._examination.end_preview(keep)
 
     def _on_finding(self) -> None:
         """A preflight has come, or an alignment is shown, kept or undone: then the scans lie elsewhere."""
