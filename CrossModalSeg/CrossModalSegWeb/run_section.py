@@ -64,6 +64,7 @@ class RunSection:
         """Show the status of the logic as it is now."""
         status, error = self._logic.status, self._logic.status.error
         is_idle = status.state is RunState.IDLE
+        is_elsewhere = status.outcome is Outcome.DONE and not self._notice  # of other scans than those that are chosen
         self._state.show(
             state=status.state.value,
             can_start=is_idle and self._scans.can_start,
@@ -71,7 +72,7 @@ class RunSection:
             is_cancellable=status.is_cancellable,
             percent=round(100 * status.fraction),
             words="" if is_idle else progress_words(status),
-            outcome=outcome_words(status, self._notice),
+            outcome="" if is_elsewhere else outcome_words(status, self._notice),
             error=error.message if error else "",
             hint=sentence(error.hint) if error else "",
         )

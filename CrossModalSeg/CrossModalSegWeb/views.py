@@ -276,7 +276,7 @@ def _overlay(name: str) -> str:
     row, slices = f"display.rows[{view.row}]", f"display.slices['{name}']"
     return f"""
 <span class="view-title" style="border-color: {view.color}"
-  >{{{{ {row} }}}} <small>{view.orientation.lower()}</small></span>{sides}
+  >{{{{ {row} }}}} <small>{view.orientation.lower()}</small></span><template v-if="{row}">{sides}</template>
 <input v-if="{slices} && {row}" class="slice" type="range" :aria-label="'{view.orientation} slice of ' + {row}"
   :min="{slices}.lower" :max="{slices}.upper" :step="{slices}.step" :value="{slices}.value"
   @input="trigger('display_slice', ['{name}', Number($event.target.value)])">"""

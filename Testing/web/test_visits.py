@@ -73,6 +73,7 @@ def test_with_other_scans_the_result_its_tools_and_its_review_go_and_come_back_t
     result.wait(lambda: not result.has("review-list"), "the review to go")
     assert not result.browser.execute_script(shown)
     assert not result.has("download-T1w")
+    assert result.text("outcome") == "", "what was done is not of these scans"
     assert not result.is_enabled("save-correction")
     title = "return document.querySelector('[data-view=CrossModalSeg1Axial] .view-title').innerText"
     assert result.browser.execute_script(title).startswith("T1w: head_T2w")
