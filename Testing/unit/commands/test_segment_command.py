@@ -18,6 +18,7 @@ from CrossModalSegLib import staging
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.commands import segment
 from CrossModalSegLib.errors import InputError
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.inference import case_output
@@ -62,6 +63,20 @@ def the_error_line(capsys, code: str) -> str:
 
 
 # --- one case
+
+
+@pytest.mark.parametrize(("options", "is_told"), [([], True), (["--quick-check"], False)])
+def test_a_displaced_pair_and_a_name_that_contradicts_are_told_unless_asked_not_to(
+    bundle, scans, tmp_path, capsys, options, is_told
+):
+    away = OTHER.ijk_to_ras.copy()
+    away[:3, 3] += (4, 8, 8)
+    write_volume(tmp_path / "p01_T1w.nrrd", sampled(two_balls, OTHER).array, Grid(OTHER.shape_kji, away))
+    pair = ["--input", f"T1w={scans / 'a.nii.gz'}", "--input", f"T2w={tmp_path / 'p01_T1w.nrrd'}"]
+    assert run(*pair, "--output", tmp_path / "out", "--bundle", bundle, "--device", "cpu", *options) == 0
+    told = capsys.readouterr().err
+    assert ("warning[displaced]: T2w seems displaced by about 12 mm" in told) == is_told
+    assert ("warning[modality-doubt]: p01_T1w.nrrd is given as T2w, but its name or header says T1w" in told) == is_told
 
 
 def test_a_pair_is_segmented_and_summed_up_on_stdout(bundle, scans, tmp_path, capsys):
