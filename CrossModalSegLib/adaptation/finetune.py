@@ -55,6 +55,7 @@ from CrossModalSegLib.site.models import adopt
 from CrossModalSegLib.site.runs import METRICS_FILE, give_up
 from CrossModalSegLib.training.processes import ALONE, Processes
 
+MOST_TOLD = 5  # costs that are told where the report is not open
 MOST_CHECKED = 4  # corrected cases whose labels are compared with the parent's where none are judged on
 
 
@@ -224,9 +225,15 @@ def conclude(
         *((f"there was time to learn from {taken}",) if (taken := taken_in_words(run.plan)) else ()),
         *run.mapping.undrawn_in_words(),
         *((f"your protocol differs in {'; '.join(told)}",) if told else ()),
-        *((f"what it costs: {'; '.join(verdict.costs)}",) if verdict.costs else ()),
+        *((f"what it costs: {_few(verdict.costs)}",) if verdict.costs else ()),
     )
     return Outcome(verdict, bundle, promoted, report, summary, notes)
+
+
+def _few(costs: Sequence[str]) -> str:
+    """The first of them, which are the greatest, and how many more the report has."""
+    more = len(costs) - MOST_TOLD
+    return "; ".join(costs[:MOST_TOLD]) + (f"; and {more} more in the report" if more > 0 else "")
 
 
 def _without_infinity(content: Any) -> Any:

@@ -208,3 +208,8 @@ def test_a_patient_whose_labels_lie_elsewhere_is_named_and_nothing_is_promoted(t
     told = [*metrics["verdict"]["reasons"]]
     assert metrics["verdict"]["decision"] == "keep" or any(case.id in words for words in told)
     assert not (folder / "site" / "models").exists()
+
+
+def test_of_many_costs_the_greatest_are_told_and_the_rest_is_in_the_report():
+    assert finetune._few(["a", "b"]) == "a; b"
+    assert finetune._few(list("abcdefg")) == "a; b; c; d; e; and 2 more in the report"
