@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".mha", ".mhd")
+SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 HINT = "name the modalities of the configuration so, or give these names as modality_aliases"
 Items = dict[str, list[dict[str, Any]]]  # training, validation, unlabelled: entries as a datalist has them
 

@@ -7,6 +7,7 @@ from CrossModalSegLib.datasets.layout import natural, stem_of
 from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.imaging.dicom import Series, Source, series_of
 from CrossModalSegLib.imaging.dicom_tree import HIDDEN, scan_tree
+from CrossModalSegLib.imaging.volume import files_of
 from CrossModalSegLib.imaging.zip_files import unpack
 from CrossModalSegLib.plurals import some_of
 
@@ -43,14 +44,21 @@ def sorted_out(folder: Path) -> tuple[list[ScanFile], list[str]]:
         unpack(archive, archive.with_name(f"{archive.name} unpacked"), LARGEST_UNPACKED_BYTES)
     files = sorted((path for path in folder.rglob("*") if _is_wanted(path)), key=lambda path: natural(str(path)))
     images = [ScanFile(path, stem) for path in files if (stem := stem_of(path))]
+    of_images = {file.name for image in images for file in _files_of(image)}
     tree = scan_tree(folder)
     series = sorted(series_of(tree), key=lambda one: -one.slice_count)
     others = [one.path.name for one in tree.passed_over if one.kind != HIDDEN and _is_wanted(one.path)]
-    others = [name for name in others if not stem_of(Path(name))] + [str(one) for one in tree.damaged]
+    others = [name for name in others if not stem_of(Path(name)) and name not in of_images] + [
+        str(one) for one in tree.damaged
+    ]
     if not images and not series:
         what = f"no scan: {some_of(others, _NAMED)}" if others else "there are no files"
         raise InputError("no-scans", what, "give NIfTI, NRRD, MetaImage or DICOM files, or a zip file of them")
     return images + [_scan_of(one) for one in series], others
+
+
+def _files_of(image: ScanFile) -> tuple[Path, ...]:
+    return files_of(image.path) if isinstance(image.path, Path) else ()
 
 
 def _scan_of(series: Series) -> ScanFile:

@@ -91,6 +91,14 @@ def channel_count(path: Path) -> int:
     return _header_of(path).channels
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that hold the voxels of an image file: itself, or those beside it; none where its header cannot be read."""
+    try:
+        return _header_of(path).data.files
+    except (InputError, GeometryError):
+        return ()
+
+
 def read_grid(path: Path | str, assumed_orientation: str | None = None) -> Grid:
     """The grid of a NIfTI, NRRD or MetaImage file, from its header alone. Raises what `read_image` raises about it."""
     path = Path(path)

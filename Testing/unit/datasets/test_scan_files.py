@@ -4,6 +4,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from CrossModalSegLib.datasets.scan_files import scans_in, sorted_out
 from CrossModalSegLib.errors import InputError
@@ -127,3 +128,15 @@ def test_what_is_no_zip_or_ends_early_is_refused(tmp_path):
     (tmp_path / "text.zip").write_text("no zip")
     assert code_of(lambda: unpack(tmp_path / "text.zip", tmp_path / "in", 1000)) == "unreadable"
     assert code_of(lambda: unpack(tmp_path / "missing.zip", tmp_path / "in", 1000)) == "unreadable"
+
+
+def test_data_files_of_headers_are_parts_of_their_scans_and_no_files_too_many(tmp_path):
+    image = sitk.GetImageFromArray(ARRAY.astype(np.int16))
+    GRID.to_sitk_geometry(image)
+    for name in ("pair.hdr", "slicer.nhdr", "meta.mhd"):
+        sitk.WriteImage(image, tmp_path / name)
+    (tmp_path / "notes.img").write_bytes(b"of nobody")
+    found, others = sorted_out(tmp_path)
+    assert [one.name for one in found] == ["meta", "pair", "slicer"]
+    assert others == ["notes.img"]
+    assert all(np.array_equal(read_volume(one.path, "CT").array, ARRAY.astype(np.int16)) for one in found)
