@@ -75,6 +75,7 @@ def placement_of(forms: NiftiForms, shape_ijk: Sequence[int]) -> Placement:
         assert qform.affine is not None
         if has_sform:
             findings.append(_instead_of_sform(forms, sform, qform.affine, shape_ijk))
+        findings += _qfac_findings(forms)
         return Placement(qform.affine, None, tuple(findings))
     if not (has_sform or has_qform):
         what = "the header does not say which way the voxel axes run (sform and qform code are 0)"
@@ -179,6 +180,14 @@ def _beside_sform(
         message += f"; with lengths taken as positive they lie {apart:.1f} mm apart"
         severity = "info" if apart <= _WORTH_TELLING_MM else severity
     return [Finding(severity, "qform-unusable", message, "check on the overlay that left is left")]
+
+
+def _qfac_findings(forms: NiftiForms) -> list[Finding]:
+    """The one number that tells a scan from its mirror image, where nothing else does."""
+    if forms.pixdim[0] != 0:
+        return []
+    message = "the qform's qfac (pixdim[0]) is 0, which counts as 1 by the standard: left and right hang on it"
+    return [Finding("warning", "qfac-zero", message, "make sure that left is left")]
 
 
 def _spacing_findings(forms: NiftiForms, sform: np.ndarray, scale: float) -> list[Finding]:

@@ -168,10 +168,11 @@ def test_a_senseless_qform_is_refused_where_there_is_nothing_else(tmp_path, offs
     assert "sform" in found(path)["qform-unusable"].message
 
 
-def test_a_qfac_of_zero_means_one(tmp_path):
+def test_a_qfac_of_zero_means_one_and_is_told(tmp_path):
     right_handed = np.diag([2.0, 2.5, 4.0, 1.0])
     path = write_nifti(tmp_path / "scan.nii.gz", qform=right_handed, codes=(0, 1))
     np.testing.assert_allclose(read_grid(patch(path, PIXDIM, "<f", 0.0)).ijk_to_ras, right_handed)
+    assert found(path)["qfac-zero"].severity == "warning"
 
 
 def test_a_qform_alone_is_read_with_its_handedness(tmp_path):
