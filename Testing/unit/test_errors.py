@@ -104,7 +104,9 @@ sys.exit(main(["evaluate", "--prediction", sys.argv[1], "--reference", sys.argv[
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="address space is measured as on Linux")
-@pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".mha"])
+@pytest.mark.parametrize(
+    "suffix", [".nii", *(pytest.param(kind, marks=pytest.mark.slow) for kind in (".nrrd", ".mha"))]
+)
 def test_a_scan_that_does_not_fit_into_memory_is_one_line(suffix, tmp_path):
     with reachable_folder() as folder:
         image = sitk.Image([64, 64, 64], sitk.sitkUInt8)
