@@ -17,6 +17,7 @@ from CrossModalSegLib.imaging.volume import read_image, read_volume
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.run_state import Outcome, RunState
+from CrossModalSegUI.segmentation_nodes import replace_labels
 from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegUI.worker_client import WorkerClient
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, intensity_bundle
@@ -77,6 +78,20 @@ def test_a_run_in_a_saved_scene_is_found_again_and_can_go_on(mrml_scene, logic, 
     assert not case.is_corrected()
     logic.segment(case.volumes["T1w"], case.volumes["T2w"], "quick")
     assert len(logic.cases()) == 1
+
+
+@pytest.mark.parametrize("is_corrected", [True, False])
+def test_what_is_corrected_while_a_run_goes_on_stays_beside_the_new_result(mrml_scene, logic, is_corrected):
+    scan = add_head(mrml_scene, "T1w")
+    first = logic.segment(scan, bundle="quick")
+    logic.start({"T1w": scan}, logic.bundle("quick"))
+    labels = first.labels("T1w", LABEL_MAP)
+    if is_corrected:
+        labels[labels == LABEL_MAP.values[0]] = LABEL_MAP.values[1]
+        replace_labels(first.segmentations["T1w"], scan, labels)
+    wait_until(logic, lambda: logic.status.state is RunState.IDLE)
+    run_ids = [case.run_id for case in logic.cases()]
+    assert (len(run_ids), first.run_id in run_ids) == ((2, True) if is_corrected else (1, False))
 
 
 def test_one_scan_alone_is_segmented(mrml_scene, logic):
