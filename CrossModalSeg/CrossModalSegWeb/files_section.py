@@ -141,14 +141,20 @@ class FilesSection:
 
     async def _open_oriented(self) -> None:
         """Open what was asked about, with the orientation that is chosen."""
-        asked, self._asked = self._asked, _Question()
-        if not asked.scans:
+        orientation = self._state["orientation"]
+        if not self._asked.scans or orientation not in ORIENTATIONS:
             return
+        asked, self._asked = self._asked, _Question()
         with self._state.flushed():
             self._state.show(is_reading=True, message="Reading the files", unoriented=[])
         try:
             folder = self._uploads.folder_of(asked.batch)
-            read = await asyncio.to_thread(_read_all, asked.scans, folder, self._state["orientation"])
+            read = await asyncio.to_thread(_read_all, asked.scans, folder, orientation)
+        except CrossModalSegError as error:
+            with self._state.flushed():
+                self._state.show(is_reading=False, message="", orientation="")
+            self._dialogs.show_error(error)
+            return
         finally:
             self._uploads.remove(asked.batch)
         self._show(read)
