@@ -1,7 +1,7 @@
 """The pictures of the page: trame-slicer's views, in the rows that the module's two-scan layout asks for."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -40,9 +40,13 @@ _NO_MULTISAMPLES = 0  # without a graphics card, smoothing edges costs more than
 
 
 class Views:
-    """Shows scans and results in linked rows of slices and in 3D; says in the state ``display`` how."""
+    """Shows scans and results in linked rows of slices and in 3D; says in the state ``display`` how.
+
+    ``on_contrast`` is called when dragging begins to change brightness and contrast.
+    """
 
     def __init__(self, server: Server, application: SlicerApp):
+        self.on_contrast: Callable[[], None] = lambda: None
         self._application = application
         self._scene = application.scene
         self._state = PageState(
@@ -230,6 +234,8 @@ class Views:
         self._state.show(is_contrast=is_on)
         node = self._application.app_logic.GetInteractionNode()
         node.SetCurrentInteractionMode(node.AdjustWindowLevel if is_on else node.ViewTransform)
+        if is_on:
+            self.on_contrast()
 
     def _set_slice(self, name: str, offset: float) -> None:
         """Move the slices of one orientation in both rows: slices that are linked only follow the mouse."""

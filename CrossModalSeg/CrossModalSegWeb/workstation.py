@@ -60,6 +60,7 @@ class Workstation:
         self._views = Views(server, application)
         self._editor = Editor(server, application)
         self._editor.on_labels = self._on_labels
+        self._views.on_contrast = self._editor.rest
         self._unsaved = UnsavedCorrections()
         self._scans = ScansSection(server, self.logic, self._dialogs)
         self.result = ResultSection(server, self.logic, self._on_case, self._unsaved.forget)

@@ -170,3 +170,17 @@ def test_subtracting_and_clearing_change_the_chosen_structure_alone(hand, result
     hand.said_after(strokes)
     after = hand.labels("T1w")
     np.testing.assert_array_equal(after, np.where(before == RIGHT, 0, before))
+
+
+def test_a_tool_and_contrast_put_each_other_down(hand, result):
+    before = hand.labels("T1w")
+    is_contrast = lambda: result.element("contrast").get_attribute("aria-pressed") == "true"
+    hand.take("1", "Paint", NAME)
+    result.press("c")
+    result.wait(lambda: is_contrast() and result.tools_in_use() == ["No tool"], "the brush to be put down")
+    shown = result.still_picture(VIEW)
+    result.drag(VIEW, *hand.shares(VIEW, [BORDER[0], AIR[0]]))
+    result.wait(lambda: (result.picture(VIEW) != shown).mean() > 0.05, "another contrast")
+    np.testing.assert_array_equal(hand.labels("T1w"), before)
+    result.press("1")
+    result.wait(lambda: not is_contrast() and result.tools_in_use() == ["Paint"], "contrast to be put down")
