@@ -303,7 +303,7 @@ def _without(case: PairedCase, names: Collection[str]) -> PairedCase:
 def _costs(site: GroupChanges, frozen: GroupChanges, rules: GateRules, aim: Aim) -> Iterable[str]:
     """What is lost and does not decide: more than ``structure_fall``, of a structure or of the frozen cases' mean."""
     limit = -rules.structure_fall - ROUNDING
-    for change in site.structures:
+    for change in sorted(site.structures, key=lambda one: one.difference):
         if change.difference < limit:
             yield f"{change.name} on the held-out cases: Dice {_arrow(change)}"
     if aim.keep_general or frozen.mean is None:

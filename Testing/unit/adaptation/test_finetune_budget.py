@@ -8,7 +8,7 @@ from CrossModalSegLib.adaptation import timing as finetune_timing
 from CrossModalSegLib.adaptation import training as finetune_training
 from CrossModalSegLib.adaptation.scoring import CaseScorer
 from CrossModalSegLib.bundles.bundle import load_bundle
-from Testing.tiny_finetune import prepare, run, run_folder
+from Testing.tiny_finetune import QUICK, prepare, run, run_folder
 
 to_grid, segment = finetune_training.prepared, CaseScorer._segment
 
@@ -44,6 +44,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, capsys):
 
 def test_a_dry_run_prepares_and_scores_a_few_of_many_cases_and_estimates_the_rest(tmp_path, monkeypatch, capsys):
     folder = prepare(tmp_path, 5, 4)
+    (folder / "quick.toml").write_text(QUICK.replace("validations = 1", "validations = 1, unlabelled_below = 6"))
     prepared, scored = [], []
     monkeypatch.setattr(
         finetune_training, "prepared", lambda case, *rest: prepared.append(case) or to_grid(case, *rest)
