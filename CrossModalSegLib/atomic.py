@@ -172,7 +172,7 @@ def _locked(staging: Path, target: Path) -> Iterator[None]:
 
 
 def _check_replaceable(target: Path, overwrite: bool, marker: str) -> None:
-    if not target.exists() or (target.is_dir() and not _entries(target)):
+    if not target.exists() or (target.is_dir() and not entries_of(target)):
         return
     if not overwrite:
         raise OutputError("output-exists", f"{target} exists already", "choose another folder or pass --overwrite")
@@ -184,9 +184,10 @@ def _check_replaceable(target: Path, overwrite: bool, marker: str) -> None:
         )
 
 
-def _entries(folder: Path) -> list[str]:
-    """Names of what a folder holds, but for what is being written into it."""
-    return sorted(entry.name for entry in set(folder.iterdir()) - set(hidden_entries(folder, folder)))
+def entries_of(folder: Path) -> list[str]:
+    """Names of what a folder holds, but for what is being written into it, and what every disk has at its root."""
+    names = {entry.name for entry in folder.iterdir()} - {entry.name for entry in hidden_entries(folder, folder)}
+    return sorted(names - {"lost+found"} if folder.is_mount() else names)
 
 
 def _put_in_place(staging: Path, target: Path, overwrite: bool, marker: str) -> None:
@@ -196,7 +197,7 @@ def _put_in_place(staging: Path, target: Path, overwrite: bool, marker: str) -> 
         _rename_to_new(staging, target)
         _flush_folder(target.parent)
         return
-    old = _entries(target)
+    old = entries_of(target)
     if old and not overwrite:
         raise _appeared(target)
     if old and _exchange(staging, target):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from CrossModalSegLib.atomic import entries_of
 from CrossModalSegLib.commands.orientation_option import add_orientation_option
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.plurals import counted
@@ -188,7 +189,7 @@ def _publish(
 def _refuse_other_content(folder: Path, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise OutputError("output-exists", f"{folder} is a file", "give a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not resume:
+    if folder.is_dir() and entries_of(folder) and not resume:
         raise OutputError("output-exists", f"folder {folder} is not empty", "give --resume, or another folder")
 
 

@@ -131,6 +131,19 @@ def test_a_mounted_folder_is_filled_and_replaced(tmp_path):
     assert done.stdout.split() == ["computed", "computed", "report.json", "4", f"{tmp_path}/report.json"]
 
 
+def test_what_every_disk_has_at_its_root_is_no_content_and_stays(tmp_path):
+    done = with_disk_at(
+        tmp_path,
+        "size=1m",
+        f"mkdir {tmp_path}/lost+found",
+        python(WRITE, tmp_path, 3),
+        python(WRITE, tmp_path, 4),
+        f"ls -A {tmp_path}",
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["computed", "computed", "lost+found", "report.json"]
+
+
 def test_a_read_only_mounted_folder_is_known_before_anything_is_computed(tmp_path):
     done = with_disk_at(tmp_path, "ro", python(WRITE, tmp_path, 3))
     assert done.stdout.startswith(f"error[cannot-write]: {tmp_path}: Read-only file system (")
