@@ -25,7 +25,7 @@ from CrossModalSegLib.labels import LabelMap
 _TISSUES = {
     "white": re.compile("cerebral white matter"),
     "grey": re.compile("cerebral cortex"),
-    "fluid": re.compile("(?<!inferior )lateral ventricle|third ventricle"),
+    "fluid": re.compile("(lateral|third) ventricle"),
     "deep": re.compile("thalamus|putamen|caudate"),
 }
 _CERTAIN = 0.7  # probability of a voxel that counts
