@@ -19,18 +19,16 @@ from CrossModalSegUI.case_setup import CaseSetup
 from CrossModalSegUI.correct_panel import CorrectPanel
 from CrossModalSegUI.dialogs import Dialogs
 from CrossModalSegUI.inputs import candidates
-from CrossModalSegUI.layout import TwoModalityLayout
 from CrossModalSegUI.logic import SegmentationLogic
 from CrossModalSegUI.opened_case import OpenedCase
 from CrossModalSegUI.parameters import ShownParameters
 from CrossModalSegUI.ranking_panel import RankingPanel
-from CrossModalSegUI.rendering import one_render
-from CrossModalSegUI.result_display import ResultDisplay
 from CrossModalSegUI.result_panel import ResultPanel
 from CrossModalSegUI.review_panel import ReviewPanel
 from CrossModalSegUI.run_panel import RunPanel
 from CrossModalSegUI.run_state import Outcome, RunState, RunStatus
 from CrossModalSegUI.site_panel import SitePanel
+from CrossModalSegUI.views_panel import ViewsPanel
 from CrossModalSegUI.wrapped_labels import WrappedLabels
 
 _SETTLE_MS = 200  # volumes are named and filled only after they have been added to the scene
@@ -61,12 +59,11 @@ class ModulePanel(VTKObservationMixin):
         self._parameters: ShownParameters | None = None
         self._known_scans: frozenset[str] = frozenset()
         self._is_shown = False
-        self._place: tuple[float, float, float] | None = None  # that the review went to in this layout
         self._labels = WrappedLabels(self._root)
-        self._layout, self._display = TwoModalityLayout(slicer.mrmlScene), ResultDisplay(slicer.mrmlScene)
+        self._views = ViewsPanel(self.ui, lambda: self._parameters.crossfade if self._parameters else 0.0)
         self._run = RunPanel(self.ui)
         self._setup = CaseSetup(self.ui, logic, self._dialogs, self._render, self._show_preview)
-        self._review = ReviewPanel(self.ui, self._jump_to)
+        self._review = ReviewPanel(self.ui, self._views.jump_to)
         self._correct = CorrectPanel(self.ui, self._dialogs, self._show_chosen)
         self._adaptation = AdaptationPanel(
             self.ui, logic, self._dialogs, ready, self._device, self._setup.list_models, self._look_at_site
@@ -80,8 +77,6 @@ class ModulePanel(VTKObservationMixin):
         self._settle.timeout.connect(self._take_in_scene)
         self._shortcuts = [self._shortcut("N", self._review.go_next), self._shortcut("P", self._review.go_previous)]
         self.ui.segmentButton.clicked.connect(self._segment_or_cancel)
-        self.ui.layoutButton.toggled.connect(self._toggle_layout)
-        self.ui.previewFadeSlider.valueChanged.connect(self._layout.set_crossfade)
         self._observe_scene()
         logic.listen(self._on_status)
         self._result.fill([])
@@ -176,11 +171,10 @@ class ModulePanel(VTKObservationMixin):
     def _let_go(self) -> None:
         """Hold on to no node of the scene any more."""
         self._settle.stop()
-        self.ui.layoutButton.checked = False
+        self._views.let_go()
         self._setup.disconnect()
         self._correct.let_go()
         self._result.fill([])
-        self._display.forget()
         if self._parameters is not None:
             self._parameters.disconnect()
             self._parameters = None
@@ -189,8 +183,7 @@ class ModulePanel(VTKObservationMixin):
     def _on_parameters(self, _node: Any, _event: str) -> None:
         if self._parameters is not None:
             self._setup.changed()
-            if not self._setup.is_previewing:  # which has a fade of its own
-                self._layout.set_crossfade(self._parameters.crossfade)
+            self._views.fade()
 
     # --- a run
 
@@ -224,19 +217,13 @@ class ModulePanel(VTKObservationMixin):
         self._review.show(case.review if case else None)
         self._correct.show(case)
         self._site.show_case(case)
-        self.ui.layoutButton.enabled = case is not None
         self._show_chosen()
 
     def _show_chosen(self) -> None:
-        """In the views: the result that is chosen and nothing else of this module, the scan that is corrected first."""
-        case = self._result.case
-        if self.ui.layoutButton.checked and case is not None:
-            self._layout.make_views(len(case.volumes))
-        with one_render():
-            if self.ui.layoutButton.checked:
-                self._show_layout()
-            else:
-                self._display.show(case, self._correct.modality)
+        self._views.show(self._result.case, self._correct.modality)
+
+    def _show_preview(self, is_shown: bool) -> None:
+        self._views.show_preview(tuple(self._setup.volumes.values()) if is_shown else ())
 
     def _open_case(self, opened: OpenedCase) -> None:
         """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""
@@ -256,58 +243,6 @@ class ModulePanel(VTKObservationMixin):
 
     def _device(self) -> str:
         return self._parameters.device.value if self._parameters else "auto"
-
-    def _toggle_layout(self, is_on: bool) -> None:
-        self.ui.crossfadeSlider.enabled = is_on
-        self._place = None
-        if is_on:
-            self._show_chosen()
-            qt.QTimer.singleShot(0, self._fit_layout)
-        else:
-            self._leave_layout()
-
-    def _leave_layout(self) -> None:
-        with one_render():
-            self._layout.leave()
-            self._display.forget()
-            self._show_chosen()
-
-    def _show_preview(self, is_shown: bool) -> None:
-        """Both scans, half of each, while an alignment is looked at; afterwards what was shown before."""
-        if is_shown:
-            self._layout.make_views(len(self._setup.volumes))
-            with one_render():
-                self._layout.enter(*self._setup.volumes.values())
-                self._layout.set_crossfade(self.ui.previewFadeSlider.value)
-            qt.QTimer.singleShot(0, self._fit_layout)
-        elif self.ui.layoutButton.checked:
-            self._show_chosen()
-        else:
-            self._leave_layout()
-
-    def _fit_layout(self) -> None:
-        """The views have their size only now; a place that was gone to meanwhile is gone to again."""
-        with one_render():
-            if self._layout.is_entered:
-                self._layout.fit()
-            if self._place is not None:
-                self._layout.jump_to(self._place)
-
-    def _show_layout(self) -> None:
-        case = self._result.case
-        if case is None:
-            self.ui.layoutButton.checked = False
-            return
-        self._layout.enter(*case.rows())
-        modality = self._correct.modality
-        self._layout.show_in_3d(list(case.volumes).index(modality) if modality in case.volumes else 0)
-        self._layout.set_crossfade(self._parameters.crossfade if self._parameters else 0.0)
-
-    def _jump_to(self, ras: tuple[float, float, float]) -> None:
-        self.ui.layoutButton.checked = True
-        with one_render():
-            self._place = ras
-            self._layout.jump_to(ras)
 
     def _shortcut(self, key: str, action: Callable[[], None]) -> Any:
         """A key of the main window, off until the module is shown."""
