@@ -526,6 +526,23 @@ def test_a_compressed_slice_whose_stream_is_cut_is_refused_by_name(tmp_path, kin
     assert "IM0007" in error.message
 
 
+def test_a_jpeg_stream_without_its_end_is_refused_though_gdcm_reads_it(tmp_path):
+    """GDCM makes something up for the rest of the slice, and tells nobody."""
+    grid = grid_around((0, 0, 0), (64, 64, 3), (1, 1, 2))
+    noise = np.random.default_rng(1).integers(0, 900, grid.shape_kji).astype(np.int16)
+    file = write_series(tmp_path, noise, grid)[-1]
+    compressed(file, "JPEG")
+    header = pydicom.dcmread(file)
+    stream = next(generate_frames(header.PixelData, number_of_frames=1))
+    header.PixelData = encapsulate([stream[: len(stream) // 2] + bytes(len(stream) - len(stream) // 2)])
+    header.save_as(file)
+    made_up = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[0]
+    assert not np.array_equal(made_up, noise[-1])
+    error = refused(tmp_path)
+    assert error.code == "unreadable"
+    assert "the compressed pixels of frame 1 are cut or damaged" in error.message
+
+
 @pytest.mark.parametrize(
     ("syntax", "name"),
     [
