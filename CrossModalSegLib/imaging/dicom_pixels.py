@@ -41,6 +41,7 @@ _JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70,
 _STREAM_BEGINS = (b"\xff\xd8", b"\xff\x4f")  # JPEG and JPEG-LS, JPEG 2000
 _STREAM_ENDS = b"\xff\xd9"  # in all of them
 _PADDING_BYTES = 8
+_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 def read_pixels(slices: Sequence[Slice]) -> np.ndarray:
@@ -115,14 +116,30 @@ def _transfer_syntax(header: FileDataset) -> UID:
 
 def _native_frames(header: FileDataset, syntax: UID) -> np.ndarray:
     header.file_meta.TransferSyntaxUID = syntax
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of padding behind the pixels
+    with warnings.catch_warnings(record=True) as complaints:
+        warnings.simplefilter("always")
         frames = header.pixel_array
+    _refuse_surplus(header, syntax, frames, complaints)
     if np.issubdtype(frames.dtype, np.integer):
         frames = _without_unused_bits(frames, int(header.BitsStored), int(header.HighBit))
         if header.get("PhotometricInterpretation") == INVERTED:
             frames = _inverted(frames, int(header.BitsStored))
     return frames
+
+
+def _refuse_surplus(
+    header: FileDataset, syntax: UID, frames: np.ndarray, complaints: Sequence[warnings.WarningMessage]
+) -> None:
+    """Raises ValueError where there are more pixels than the header says, by a row or more: it says the wrong size."""
+    if syntax == RLELossless:
+        told = [str(one.message) for one in complaints if "RLE" in str(one.message)]
+        if told:
+            raise ValueError(told[0])
+        return
+    stored = next((header[keyword].value for keyword in _PIXEL_KEYWORDS if keyword in header), b"")
+    surplus = len(stored) - frames.nbytes
+    if surplus >= frames.shape[-1] * frames.dtype.itemsize:
+        raise ValueError(f"{surplus} bytes of pixels more than {frames.shape} values need")
 
 
 def _without_unused_bits(frames: np.ndarray, bits: int, high_bit: int) -> np.ndarray:

@@ -571,6 +571,20 @@ def test_a_slice_with_too_few_pixels_is_refused_by_name(tmp_path, pixels):
     assert "IM0007" in error.message
 
 
+@pytest.mark.parametrize("kind", ["plain", "rle", "JPEG", "JPEG2000"])
+@pytest.mark.parametrize("rows", [32, 100])
+def test_another_size_than_the_pixels_have_is_refused(tmp_path, kind, rows):
+    grid = grid_around((0, 0, 0), (64, 64, 3), (1, 1, 2))
+    noise = np.random.default_rng(1).integers(0, 900, grid.shape_kji).astype(np.int16)
+    for file in write_series(tmp_path, noise, grid):
+        if kind != "plain":
+            compressed(file, kind)
+        edit(file, Rows=rows)
+    error = refused(tmp_path)
+    assert error.code == "unreadable"
+    assert "IM0000" in error.message
+
+
 def test_pixels_are_those_that_gdcm_finds(tmp_path):
     """Signs, unused bits, inverted display and rescaling, against an independent reader."""
     generator = np.random.default_rng(3)
