@@ -7,7 +7,7 @@ with this UID.
 import re
 from pathlib import Path
 
-_CHANNEL = re.compile(r"(.+)#(\d+)")
+_CHANNEL = re.compile(r"(.+)#(\d{1,9})")
 _SERIES = re.compile(r"(.+)#(\d+(?:\.\d+)+)")
 
 

@@ -45,8 +45,11 @@ class _Fields:
     length: int
 
     def first(self, *names: str) -> str:
-        """The value under the first of several names that the format has for one thing; "" where there is none."""
-        return next((self.fields[name] for name in names if name in self.fields), "")
+        """The value under one of several names that the format has for one thing; "" where there is none."""
+        given = {name: self.fields[name] for name in names if name in self.fields}
+        if len(set(given.values())) > 1:
+            raise self.wrong(" and ".join(f"{name} = {value}" for name, value in given.items()) + ", which differ")
+        return next(iter(given.values()), "")
 
     def numbers(self, count: int, *names: str) -> list[float] | None:
         text = self.first(*names)
@@ -62,7 +65,7 @@ class _Fields:
 
     def whole(self, name: str, default: int) -> int:
         text = self.fields.get(name, str(default))
-        if not re.fullmatch(r"-?\d+", text):
+        if not re.fullmatch(r"-?\d{1,18}", text):
             raise self.wrong(f"{name}: {text!r} is no whole number")
         return int(text)
 
@@ -83,7 +86,7 @@ def read_metaimage_header(path: Path) -> ImageHeader:
     if not 1 <= rank <= 7 or header.fields.get("ObjectType", "Image") != "Image":
         raise header.wrong("its header describes no image")
     words = header.fields.get("DimSize", "").split()
-    if len(words) != rank or not all(word.isdecimal() and int(word) for word in words):
+    if len(words) != rank or not all(re.fullmatch(r"0*[1-9]\d{0,17}", word) for word in words):
         raise header.wrong(f"DimSize: {header.fields.get('DimSize', '')!r} for {rank} axes")
     sizes = tuple(int(word) for word in words)
     components = header.whole("ElementNumberOfChannels", 1)
@@ -182,7 +185,7 @@ def _data_files(header: _Fields) -> tuple[Path, ...]:
 
 
 def _placement(header: _Fields, rank: int, findings: list[Finding]) -> Placement:
-    spacing = header.numbers(rank, "ElementSpacing", "ElementSize")
+    spacing = header.numbers(rank, "ElementSpacing") or header.numbers(rank, "ElementSize")
     matrix = header.numbers(rank * rank, "TransformMatrix", "Rotation", "Orientation")
     origin = header.numbers(rank, "Offset", "Position", "Origin")
     unit = _UNITS_MM.get(header.fields.get("DistanceUnits", "").lower())
@@ -192,6 +195,9 @@ def _placement(header: _Fields, rank: int, findings: list[Finding]) -> Placement
         what = "the header does not say the voxel size"
         return Placement(None, None, tuple(findings), ("bad-affine", what, _EXPORT))
     lengths = [length * unit for length in (*spacing, np.nan, np.nan)[:3]]
+    if min(spacing) < 0:  # a mirror image, or not: programs do not agree
+        what = f"the voxel size is {' x '.join(f'{length:g}' for length in spacing)}"
+        return Placement(None, None, tuple(findings), ("bad-affine", what, _EXPORT))
     if matrix is None:
         what = "the header has no TransformMatrix, so it does not say which way the voxel axes run"
         return unknown_orientation(what, lengths, findings)

@@ -64,6 +64,8 @@ TYPES = {
 }
 _NOT_SCALAR = {32: "complex", 128: "RGB", 1792: "complex", 2048: "complex", 2304: "RGBA"}
 _EXTENSION_BYTES = 4  # after the header of a single file
+_LONGEST_EXTENSION = 1 << 28
+_LARGEST_EXTENSION_CODE = 1000  # nifti.nimh.nih.gov has registered some 25, even numbers up to 44
 
 
 def read_nifti_header(path: Path) -> ImageHeader:
@@ -96,7 +98,7 @@ def _header(path: Path, file: Path, fields: Any, size: int, encoding: Encoding, 
     slope, intercept = _scaling(fields, path)
     forms = _forms(fields)
     data_file = _partner(path, ".img") if is_pair else file
-    start = _offset(fields, path, 0 if is_pair else size + _EXTENSION_BYTES)
+    start = _offset(fields, path, 0 if is_pair else _end_of_extensions(file, size, fields, encoding))
     zipped = encoding == "gzip"
     return ImageHeader(
         path=path,
@@ -197,6 +199,22 @@ def _offset(fields: Any, path: Path, least: int) -> int:
         what = f"{path}: its header says that the voxels begin at byte {offset:g}, which cannot be"
         raise InputError("unreadable", what, "the header is damaged: export the volume again")
     return int(offset)
+
+
+def _end_of_extensions(file: Path, size: int, fields: Any, encoding: Encoding) -> int:
+    """Before which byte no voxel can lie in a single file: the end of the first extension, where there is one.
+
+    nifti1.h: the first of the four bytes after the header is not 0 then, and the extension begins with its length, a
+    multiple of 16. What has no such length is none.
+    """
+    least = size + _EXTENSION_BYTES
+    content = _first_bytes(file, least + 8, encoding)[size:]
+    if len(content) < _EXTENSION_BYTES + 8 or content[0] == 0:
+        return least
+    order = fields.dtype["datatype"].byteorder
+    length, code = (int(n) for n in np.frombuffer(content[_EXTENSION_BYTES:], np.dtype("i4").newbyteorder(order)))
+    is_one = 16 <= length <= _LONGEST_EXTENSION and length % 16 == 0 and 0 <= code <= _LARGEST_EXTENSION_CODE
+    return least + length if is_one else least
 
 
 def _forms(fields: Any) -> NiftiForms:

@@ -62,6 +62,8 @@ _UNITS_MM = {
 }
 _UNIT_UNKNOWN = ("", "?", "???", "none", "unknown")
 _GRID_KINDS = ("domain", "space", "time", "???", "none", "")
+# Other spellings of the fields that say where the voxels lie.
+_IN_ONE_WORD = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
 _ESCAPED = re.compile(r"\\(n|\\)")  # in the values of own keys: a line end, a backslash
 _EXPORT = "export the volume again"
 
@@ -156,10 +158,13 @@ def _parsed(path: Path, lines: Sequence[str], length: int) -> _Fields:
             continue
         key, is_pair, value = line.partition(":=")
         if is_pair and ": " not in key:
-            pairs[key] = _ESCAPED.sub(lambda match: "\n" if match[1] == "n" else "\\", value)
+            text = _ESCAPED.sub(lambda match: "\n" if match[1] == "n" else "\\", value)
+            if pairs.setdefault(key, text) != text:
+                raise header.wrong(f"{key!r} stands twice in the header")
             continue
         name, separator, value = line.partition(":")
-        name = name.strip().lower().replace("datafile", "data file")
+        name = name.strip().lower()
+        name = _IN_ONE_WORD.get(name, name)
         if not separator:
             raise header.wrong(f"the line {line[:40]!r} of the header makes no sense")
         if fields.setdefault(name, value.strip()) != value.strip():

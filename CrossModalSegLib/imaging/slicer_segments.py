@@ -19,7 +19,7 @@ from CrossModalSegLib.plurals import some_of
 
 TERMINOLOGY_TAG = "TerminologyEntry"
 BINARY = "Binary labelmap"
-_FIELD = re.compile(r"Segment(\d+)_(\w+)")
+_FIELD = re.compile(r"Segment(\d{1,9})_(\w+)")
 _REPRESENTATIONS = ("Segmentation_SourceRepresentation", "Segmentation_MasterRepresentation")
 _GREY = "0.5 0.5 0.5"
 _SAVE_AGAIN = "save the segmentation again"
@@ -103,7 +103,10 @@ def merged(layers: np.ndarray, segments: Sequence[Segment], path: Path) -> tuple
 
 
 def _structure(segment: Mapping[str, str], value: int) -> Structure:
-    red, green, blue = (round(float(part) * 255) for part in segment.get("Color", _GREY).split())
+    parts = [float(part) for part in segment.get("Color", _GREY).split()]
+    if len(parts) != 3 or not np.isfinite(parts).all():
+        raise ValueError(f"{segment['Color']!r} is no colour")
+    red, green, blue = (round(part * 255) for part in parts)
     tags = dict(tag.split(":", 1) for tag in segment.get("Tags", "").split("|") if ":" in tag)
     entry = tags.get(TERMINOLOGY_TAG)
     return Structure(

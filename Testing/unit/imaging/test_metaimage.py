@@ -207,3 +207,32 @@ def test_a_header_that_claims_a_huge_volume_is_refused_before_memory_is_asked_fo
     assert refused(path).code == "too-large"
     edit(path, b"DimSize = 30000 30000 30000\n", b"DimSize = 1200 1200 1200\n")
     assert refused(path).code == "truncated"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "Position = 90 90 90",
+        "Orientation = -1 0 0 0 1 0 0 0 1",
+        "ElementByteOrderMSB = True",
+        "HeaderSize = " + 5000 * "9",
+    ],
+)
+def test_headers_that_contradict_themselves_are_refused(tmp_path, more):
+    path = write(tmp_path / "scan.mha")
+    edit(path, b"NDims = 3\n", f"NDims = 3\n{more}\n".encode())
+    assert refused(path).code == "unreadable"
+
+
+def test_a_negative_voxel_size_is_refused(tmp_path):
+    path = write(tmp_path / "scan.mha")
+    edit(path, line(path, b"ElementSpacing"), b"ElementSpacing = -1 1 2\n")
+    assert refused(path).code == "bad-affine"
+    assert refused(path, assumed_orientation="RAS").code == "bad-affine"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NDims", 5000 * "9"), ("DimSize", "5 6 " + 5000 * "9")])
+def test_a_number_without_end_is_refused(tmp_path, name, value):
+    path = write(tmp_path / "scan.mha")
+    edit(path, line(path, name.encode()), f"{name} = {value}\n".encode())
+    assert refused(path).code == "unreadable"

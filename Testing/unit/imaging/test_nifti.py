@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import struct
 
 import nibabel as nib
 import numpy as np
@@ -372,3 +373,18 @@ def test_analyze_files_are_refused_with_the_reason(tmp_path):
     error = refused(tmp_path / "scan.hdr")
     assert error.code == "unreadable"
     assert "Analyze" in error.message
+
+
+@pytest.mark.parametrize(("suffix", "endianness"), [(".nii", "<"), (".nii.gz", "<"), (".nii", ">")])
+def test_voxels_that_begin_within_an_extension_are_refused(tmp_path, suffix, endianness):
+    """Where the last voxels are background, nothing else would tell that all of them are shifted."""
+    data = DATA.copy()
+    data[..., -2:] = 0
+    path = write_nifti(tmp_path / f"scan{suffix}", data, endianness=endianness)
+    content = gzip.decompress(path.read_bytes()) if suffix == ".nii.gz" else path.read_bytes()
+    extension = struct.pack(f"{endianness}ii", 32, 6) + b"a remark on the scan...."
+    content = content[:348] + b"\1\0\0\0" + extension + content[352:]
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    assert refused(path).code == "unreadable"
+    patch(path, VOX_OFFSET, f"{endianness}f", 384.0)
+    assert np.array_equal(read_image(path)[0], data.transpose())

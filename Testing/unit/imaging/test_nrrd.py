@@ -267,3 +267,17 @@ def test_other_suffixes_are_refused_whatever_they_hold(tmp_path, name):
     error = refused(write(tmp_path / name))
     assert error.code == "unreadable"
     assert "NRRD (.nrrd, .nhdr)" in error.hint
+
+
+def test_skips_that_are_written_in_one_word_are_skipped(tmp_path):
+    (tmp_path / "data").write_bytes(b"one line\n" + b"xyz" + RAW)
+    for changes in ({"lineskip": "1", "byteskip": "3"}, {"byteskip": "-1"}):
+        path = write(tmp_path / "scan.nhdr", b"", data_file="data", **changes)
+        assert np.array_equal(read_image(path)[0], DATA)
+    assert refused(write(tmp_path / "scan.nrrd", byte_skip="0", byteskip="3")).code == "unreadable"
+
+
+def test_an_own_key_that_stands_twice_with_two_values_is_refused(tmp_path):
+    path = tmp_path / "scan.nrrd"
+    path.write_bytes(header({}) + b"Segment0_LabelValue:=1\nSegment0_LabelValue:=2\n\n" + RAW)
+    assert refused(path).code == "unreadable"

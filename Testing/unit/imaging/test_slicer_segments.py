@@ -107,3 +107,10 @@ def test_fractions_are_no_labels(tmp_path):
 )
 def test_segments_that_cannot_be_are_refused(tmp_path, segments):
     assert refused(write_slicer_file(tmp_path / "a.seg.nrrd", [box(0, 4)], GRID, segments)).code == "bad-label-map"
+
+
+@pytest.mark.parametrize("color", ["inf 0 0", "nan 0 0", "1 0", "7 0 0"])
+def test_a_colour_that_is_none_is_refused(tmp_path, color):
+    path = write_slicer_file(tmp_path / "a.seg.nrrd", [box(0, 3)], GRID, [("left", 1, 0)])
+    path.write_bytes(path.read_bytes().replace(b"Color:=0.5 0.6 0.7", f"Color:={color}".encode()))
+    assert refused(path).code == "bad-label-map"
