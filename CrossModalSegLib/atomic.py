@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from CrossModalSegLib.errors import OutputError
+from CrossModalSegLib.errors import OutputError, read_error
 from CrossModalSegLib.staging import (
     EARLIER,
     GONE,
@@ -269,10 +269,12 @@ def _flush_folder(folder: Path) -> None:
 
 @contextmanager
 def output_errors(target: Path) -> Iterator[None]:
-    """An OSError in the block becomes OutputError ``cannot-write``, which names ``target``."""
+    """An OSError in the block becomes OutputError ``cannot-write`` or ``path-too-long``, which names ``target``."""
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise read_error(str(target), error, OutputError) from error
         reason = error.strerror or str(error)
         raise OutputError(
             "cannot-write", f"{target}: {reason}", "check that the folder exists, is writable and has space"

@@ -43,12 +43,15 @@ class LabelTranslation:
     def from_json(cls, entry: Mapping[str, Any]) -> "LabelTranslation":
         """From ``{"map": {"<reference value>": <prediction value>, ...}}``. Raises LabelError ``bad-translation``."""
         try:
-            table = {int(source): int(target) for source, target in entry["map"].items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            pairs = [(int(source), _whole(target)) for source, target in entry["map"].items()]
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             message = f"{type(error).__name__} {error}"
             raise LabelError("bad-translation", message, 'expected {"map": {"4": 14, ...}} of integers') from error
-        if not table or min(*table.keys(), *table.values()) < 0:
-            raise LabelError("bad-translation", f"map {table}", "give at least one pair, and no negative values")
+        table = dict(pairs)
+        numbers = [number for pair in pairs for number in pair]
+        if not table or len(table) < len(pairs) or min(numbers) < 0 or max(numbers) > LARGEST_VALUE:
+            hint = f"give at least one pair, each value once, from 0 to {LARGEST_VALUE}"
+            raise LabelError("bad-translation", f"map {dict(entry['map'])}", hint)
         return cls(table)
 
 
@@ -131,7 +134,7 @@ def read_labels(path: str | Path) -> LabelMap | LabelTranslation:
     """
     path = Path(path)
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
     except FileNotFoundError as error:
         raise LabelError("labels-not-found", f"no such file {path}", "check the path given with --labels") from error
     except OSError as error:
@@ -143,3 +146,18 @@ def read_labels(path: str | Path) -> LabelMap | LabelTranslation:
     if isinstance(entry, dict) and "structures" in entry:
         return LabelMap.from_json(entry)
     raise LabelError("bad-labels", f'{path} has neither "map" nor "structures"', "give a translation or a label map")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which Python would keep the last of two values under one name without a word."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
+    return content
+
+
+def _whole(number: Any) -> int:
+    if int(number) != number:
+        raise ValueError(f"{number} is no whole number")
+    return int(number)

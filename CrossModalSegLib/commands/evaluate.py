@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -55,12 +56,16 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from CrossModalSegLib.atomic import staged_file
+    from CrossModalSegLib.errors import OutputError
     from CrossModalSegLib.imaging.finding import Finding
     from CrossModalSegLib.inference.evaluation import score_files, to_json, to_table
     from CrossModalSegLib.label_translation import read_labels
 
-    labels = read_labels(args.labels) if args.labels else None
     to_file = args.json is not None and args.json != Path("-")
+    for given in filter(None, (args.prediction, args.reference, args.labels) if to_file else ()):
+        if os.path.realpath(given) == os.path.realpath(args.json):
+            raise OutputError("input-in-output", f"--json {args.json} is what is read", "choose another file")
+    labels = read_labels(args.labels) if args.labels else None
     with staged_file(args.json) if to_file else nullcontext() as staging:  # whether it can be written is known first
         evaluation = score_files(
             args.prediction, args.reference, labels, args.tolerance, args.ignore, args.assume_orientation

@@ -172,3 +172,8 @@ def test_a_folder_that_appears_meanwhile_is_not_replaced(tmp_path):
         staged.__exit__(None, None, None)
     assert (tmp_path / "result" / "report.json").read_text() == "theirs"
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_a_name_that_is_too_long_is_told_as_such(tmp_path):
+    with pytest.raises(OutputError, match="path-too-long"), staged_folder(tmp_path / ("x" * 300)):
+        pass

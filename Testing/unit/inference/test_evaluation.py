@@ -249,6 +249,11 @@ def test_labels_may_be_a_label_map_or_a_translation(tmp_path):
         ('{"map": {}}', "bad-translation"),
         ('{"map": {"left": 3}}', "bad-translation"),
         ('{"map": {"4": -3}}', "bad-translation"),
+        ('{"map": {"4": 14.9}}', "bad-translation"),
+        ('{"map": {"4": 99999999999999999}}', "bad-translation"),
+        ('{"map": {"4": Infinity}}', "bad-translation"),
+        ('{"map": {"4": 3, "04": 5}}', "bad-translation"),
+        ('{"map": {"4": 3, "4": 5}}', "bad-labels"),
         ('{"structures": []}', "bad-label-map"),
     ],
 )
@@ -285,3 +290,19 @@ def test_the_command_prints_a_table_and_writes_the_json_file(tmp_path, capsys):
     assert json.loads((tmp_path / "scores.json").read_text())["mean"]["dice"] == 1.0
     assert main(["evaluate", *paths, "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["mean"]["dice"] == 1.0
+
+
+@pytest.mark.parametrize("option", ["--prediction", "--reference", "--labels"])
+def test_scores_never_replace_a_file_that_is_read(tmp_path, capsys, option):
+    write_segmentation(tmp_path / "p.seg.nrrd", cube(), GRID, CUBE)
+    write_segmentation(tmp_path / "r.seg.nrrd", cube(), GRID, CUBE)
+    (tmp_path / "labels.json").write_text('{"map": {"7": 7}}')
+    files = {"--prediction": "p.seg.nrrd", "--reference": "r.seg.nrrd", "--labels": "labels.json"}
+    given = {name: tmp_path / file for name, file in files.items()}
+    before = given[option].read_bytes()
+    (tmp_path / "link").symlink_to(given[option])
+    arguments = [str(part) for pair in given.items() for part in pair]
+    for target in (given[option], tmp_path / "link"):
+        assert main(["evaluate", *arguments, "--json", str(target)]) == 2
+        assert "error[input-in-output]" in capsys.readouterr().err
+        assert given[option].read_bytes() == before
