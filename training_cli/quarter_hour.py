@@ -34,11 +34,12 @@ from CrossModalSegLib.synthesis.synthesis import PairSynthesizer
 from CrossModalSegLib.training.batches import StepBatch
 from CrossModalSegLib.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from CrossModalSegLib.training.config import TrainingConfig, read_config
+from CrossModalSegLib.training.label_files import read_label_file
 from CrossModalSegLib.training.objective import Objective
 from CrossModalSegLib.training.seeds import LABELLED, seed_of
 from CrossModalSegLib.training.sources import SynthesisSource
 from CrossModalSegLib.training.training import build_network, follow, train_step
-from CrossModalSegLib.training.training_data import read_labels, world_aligned
+from CrossModalSegLib.training.training_data import world_aligned
 
 CONFIG, STATE, MAPS = "config.toml", "state.json", "maps.npz"
 LARGEST_PART = 12 * 2**20  # bytes of tensors in a file
@@ -83,7 +84,8 @@ def pack(run: Path, config_file: Path, data: Path, maps: Path, output: Path) -> 
     output.mkdir(parents=True, exist_ok=True)
     shutil.copy(config_file, output / CONFIG)
     entries = read_datalist(data, config.modalities, maps, config.modality_aliases).training
-    arrays = [world_aligned(*read_labels(next(iter(entry.labels.values())))) for entry in entries]
+    files = [read_label_file(next(iter(entry.labels.values()))) for entry in entries]
+    arrays = [world_aligned(file.labels, file.grid) for file in files]
     values = np.unique(np.concatenate([np.unique(array) for array, _ in arrays]))
     packed = {
         f"map-{n:02d}": np.searchsorted(values, _body(array)).astype(np.uint8) for n, (array, _) in enumerate(arrays)

@@ -42,14 +42,16 @@ class ResultSection:
         return self._cases.get(self._current)
 
     def fill(self) -> None:
-        """List the results anew; the one that was shown stays, a new one is shown."""
-        known = set(self._cases)
+        """List the results anew; a new one is shown, else the one that was shown stays, or none."""
+        known, shown = set(self._cases), self.case
         self._cases = {case.run_id: case for case in self._logic.cases()}
         new = [run_id for run_id in self._cases if run_id not in known]
         for run_id in known - set(self._cases):
             self._on_gone(run_id)
-        last = next(reversed(self._cases), "")
-        self._choose(new[-1] if new else self._current if self._current in self._cases else last)
+        if shown is not None and self._current not in self._cases and not new:
+            self.follow(shown.volumes)  # it is gone; another one of its scans takes its place
+        else:
+            self._choose(new[-1] if new else self._current)
 
     def follow(self, volumes: Mapping[str, Any]) -> None:
         """Show the result of these scans by modality: the one that is shown, else their newest one, or none."""

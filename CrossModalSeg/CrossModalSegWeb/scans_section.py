@@ -135,7 +135,7 @@ class ScansSection:
         if self._bundle is None:
             return "No model is installed."
         if not self.volumes:
-            return "Choose below which scan is which." if candidates(self._logic.scene) else "Open scans first."
+            return "Choose which scan is which." if candidates(self._logic.scene) else "Open scans first."
         check = self._examination.check
         if check is None:
             return "The scans are being examined."

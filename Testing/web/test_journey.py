@@ -222,7 +222,7 @@ def test_a_zip_file_of_dicom_and_other_files_are_opened_and_what_cannot_be_read_
     result.wait(lambda: "Opened: axial" in result.text("files-message"), "the series")
     assert "broken was left out" in result.text("files-message")
     assert "axial" in result.element("scan-first").text
-    result.wait(lambda: result.text("reason") == "Choose below which scan is which.", "what to do")
+    result.wait(lambda: result.text("reason") == "Choose which scan is which.", "what to do")
     title = "return document.querySelector('[data-view=CrossModalSeg1Axial] .view-title').innerText"
     assert "axial" in result.browser.execute_script(title), "what was opened last is shown"
     result.select("case", "head_T1w + head_T2w")
@@ -247,6 +247,9 @@ def test_a_file_that_does_not_say_what_is_left_is_asked_about_and_opened_as_the_
             assert "LAS was assumed" in page.text("files-message")
     page.wait(lambda: "silent" in page.element("scan-first").text, "the scan among those to choose")
     assert "unwanted" not in page.element("scan-first").text
+    page.select("scan-first", "head_T1w")
+    page.select("scan-second", "head_T2w")
+    page.wait(lambda: page.is_enabled("segment"), "the scans of before")
 
 
 def test_scans_without_labels_are_added_and_the_next_case_is_opened(page, tmp_path):
