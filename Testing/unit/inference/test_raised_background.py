@@ -1,12 +1,10 @@
 """A scan that was z-scored within the brain reaches the network, in inference and in training, as it was before."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from CrossModalSegLib.imaging.volume import Volume
-from CrossModalSegLib.inference.inference import prepare
+from CrossModalSegLib.inference.model_input import prepare
 from CrossModalSegLib.preprocess import IntensityRule
 from CrossModalSegLib.training.training_case import training_case
 from Testing.volumes import grid_around, head, sampled
@@ -16,7 +14,7 @@ RULES = [IntensityRule()] * 2
 
 
 def as_inference(volume: Volume) -> np.ndarray:
-    return prepare({0: volume}, SimpleNamespace(spacing_mm=(3.0, 3.0, 3.0)), RULES).volumes[0, 0].numpy()
+    return prepare({0: volume}, (3.0, 3.0, 3.0), RULES).volumes[0, 0].numpy()
 
 
 def as_training(volume: Volume) -> np.ndarray:
