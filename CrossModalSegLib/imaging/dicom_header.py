@@ -45,6 +45,8 @@ _TAGS = (
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
+    "SpacingBetweenSlices",
+    "SliceThickness",
     "RescaleSlope",
     "RescaleIntercept",
     "SharedFunctionalGroupsSequence",
@@ -64,6 +66,7 @@ class Slice:
     orientation: np.ndarray  # (2, 3): direction of growing column index, of growing row index
     spacing: tuple[float, float]  # mm between rows, mm between columns
     rescale: tuple[float, float]  # slope, intercept
+    step: float | None = None  # mm to the next slice by its own header, where that says it
 
     @property
     def normal(self) -> np.ndarray:
@@ -286,7 +289,19 @@ def _slice(header: Dataset, file: Path, frame: int, frames_in_file: int, attribu
         orientation=orientation,
         spacing=(float(between_rows), float(between_columns)),
         rescale=(_number(attributes, "RescaleSlope", 1.0), _number(attributes, "RescaleIntercept", 0.0)),
+        step=_step(attributes),
     )
+
+
+def _step(attributes: Dataset) -> float | None:
+    """The larger of both lengths: some scanners write the gap alone as SpacingBetweenSlices."""
+    lengths = []
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        try:
+            lengths.append(abs(_number(attributes, keyword, 0.0)))
+        except (TypeError, ValueError):
+            continue
+    return max(lengths, default=0.0) or None
 
 
 def _numbers(attributes: Dataset, keyword: str, count: int) -> np.ndarray:

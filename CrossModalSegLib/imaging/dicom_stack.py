@@ -82,12 +82,28 @@ def numbering_findings(images: Sequence[ImageFile]) -> list[Finding]:
         more = f" and {len(gaps) - _MOST_RANGES} more gaps" if len(gaps) > _MOST_RANGES else ""
         message = f"Instance numbers run to {numbers[-1]}, and {listed}{more} are not there: slices may be missing."
         findings.append(Finding("warning", "slice-numbers", message, "check that the series is complete"))
+    if step > 1 and not gaps and len(images) == len(numbers) and _are_apart(images, step):
+        message = (
+            f"Instance numbers are {step} apart, and so are the slices by their headers: some may be missing between."
+        )
+        findings.append(Finding("warning", "slice-numbers", message, "check that the series is complete"))
     told = Counter(image.images_in_acquisition for image in images if image.images_in_acquisition)
     frames = sum(len(image.slices) for image in images)
     if len(told) == 1 and frames < next(iter(told)):
         message = f"The header says that {next(iter(told))} images were acquired; there are {frames}."
         findings.append(Finding("warning", "slice-numbers", message, "check that the series is complete"))
     return findings
+
+
+def _are_apart(images: Sequence[ImageFile], step: int) -> bool:
+    """Whether slices lie ``step`` times as far from each other as their headers say."""
+    slices = [one for image in images for one in image.slices]
+    told = {one.step for one in slices}
+    length = told.pop() if len(told) == 1 else None
+    if length is None or len(slices) < 2:
+        return False
+    places = np.sort([one.position @ slices[0].normal for one in slices])
+    return bool(np.median(np.diff(places)) > (step - 0.1) * length)
 
 
 def _refuse_mixed(slices: Sequence[Slice], path: Path) -> None:

@@ -8,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from CrossModalSegLib.errors import DataError, LabelError
+from CrossModalSegLib.errors import DataError, InputError, LabelError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.ground_slices import is_ground, read_ground
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.label_translation import by_names, joined
-from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.labels import LARGEST_VALUE, LabelMap
 from CrossModalSegLib.plurals import some_of
 from CrossModalSegLib.training.data_report import DataReport
+
+_ROUNDING = 1e-2  # of integers that were stored as scaled numbers
+_BEYOND = 2.0**31
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,12 @@ class LabelFile:
 
 
 def read_label_file(path: Path, assumed_orientation: str | None = None) -> LabelFile:
-    """A label file, or a folder of slices beside a DICOM series. Raises what reading raises."""
+    """A label file, or a folder of slices beside a DICOM series. Raises what reading raises, InputError ``not-labels``."""
     labels, grid, own = (*read_ground(path), None) if is_ground(path) else read_segmentation(path, assumed_orientation)
+    low, high = float(labels.min()), float(labels.max())  # NaN comes through both
+    if not (-_BEYOND < low <= high < _BEYOND and np.allclose(labels, np.rint(labels), rtol=0, atol=_ROUNDING)):
+        what = f"{path} holds values from {low:g} to {high:g} that are not all labels"
+        raise InputError("not-labels", what, f"give integers from 0 to {LARGEST_VALUE}")
     return LabelFile(path, np.rint(labels).astype(np.int32), grid, own, assumed_orientation)
 
 

@@ -367,6 +367,18 @@ def test_numbers_that_are_counted_in_steps_have_no_gap(tmp_path):
     assert whole(tmp_path) == {}
 
 
+@pytest.mark.parametrize(("step", "gap"), [(2, None), (3, None), (2, 0.3)])
+def test_every_other_slice_alone_is_told_where_headers_say_how_far_they_lie_apart(tmp_path, step, gap):
+    for number, file in enumerate(series(tmp_path)):
+        edit(file, InstanceNumber=1 + step * number, SliceThickness=3.0 / step)
+        if gap:
+            edit(file, SpacingBetweenSlices=gap)
+    assert f"{step} apart" in whole(tmp_path)["slice-numbers"].message
+    for file in sorted(tmp_path.iterdir()):
+        edit(file, SliceThickness=2.7)
+    assert whole(tmp_path) == {}
+
+
 def test_fewer_images_than_were_acquired_are_told(tmp_path):
     for file in series(tmp_path):
         edit(file, ImagesInAcquisition=12)

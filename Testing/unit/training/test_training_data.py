@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from CrossModalSegLib.datasets.datalist import read_datalist
-from CrossModalSegLib.errors import ConfigError, DataError, LabelError
+from CrossModalSegLib.errors import ConfigError, DataError, InputError, LabelError
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import write_segmentation
 from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.data_report import DataReport
+from CrossModalSegLib.training.label_files import read_label_file
 from CrossModalSegLib.training.sources import CaseSource, MixedSource, SynthesisSource, UnlabelledSource
 from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
 from Testing.ball_case import CONFIG, CPU, ball, equal, scans, with_semi, with_synthesis
@@ -213,6 +215,22 @@ def test_label_files_that_name_nothing_of_the_label_map_are_refused(tmp_path):
     (tmp_path / "own.json").write_text('{"structures": [{"value": 3, "name": "ball", "color": [1, 2, 3]}]}')
     with pytest.raises(LabelError, match=r"names-differ.*Kugel"):
         built(tmp_path, replace(CONFIG, label_map=str(tmp_path / "own.json")))
+
+
+@pytest.mark.parametrize("value", [1.5, np.nan, np.inf, 5e9])
+def test_label_files_whose_values_are_no_labels_are_refused(tmp_path, value):
+    labels = np.zeros((4, 5, 6), np.float32)
+    labels[1:3] = value
+    write_volume(tmp_path / "label.nii.gz", labels, Grid((4, 5, 6), np.eye(4)))
+    with pytest.raises(InputError, match=r"not-labels.*label\.nii\.gz"):
+        read_label_file(tmp_path / "label.nii.gz")
+
+
+def test_label_files_that_were_rounded_in_scaling_are_read(tmp_path):
+    labels = np.zeros((4, 5, 6), np.float32)
+    labels[1:3] = 1.9999
+    write_volume(tmp_path / "label.nii.gz", labels, Grid((4, 5, 6), np.eye(4)))
+    assert read_label_file(tmp_path / "label.nii.gz").facts.present == (2,)
 
 
 def test_a_validation_case_whose_scan_is_learnt_from_is_left_out_and_told(tmp_path):
