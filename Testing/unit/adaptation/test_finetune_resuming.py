@@ -14,7 +14,7 @@ from Testing.tiny_site import make_site
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["limit_plan", "score_parent", "score_candidate", "conclude"])
+@pytest.mark.parametrize("stage", ["limit_plan", "score_parent", "score_held_out", "score_frozen", "conclude"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(blank, done, tmp_path, monkeypatch, capsys, stage):
     folder = tmp_path / "again"
     shutil.copytree(blank, folder)
