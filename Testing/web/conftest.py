@@ -83,4 +83,7 @@ def result(page: Page) -> Page:
     if not page.has("case"):
         page.click("segment")
         page.wait(lambda: page.text("outcome").startswith("Done"), "a result")
+    elif not page.value("case"):  # other scans are chosen, of which there is none
+        page.select("case", "head_T1w + head_T2w")
+        page.wait(lambda: page.is_enabled("segment"), "the scans of the result")
     return page
