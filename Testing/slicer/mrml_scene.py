@@ -15,14 +15,20 @@ def slicer_logics(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     ``.segmentations``, ``.subject_hierarchy``, ``.terminologies``, ``.transforms``, ``.volumes`` are the modules'
     logics; ``.remote_io`` and ``.data_io`` read and write scene files. Skips where slicer-core is missing.
     """
-    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: pip install slicer-core")
+    pytest.importorskip("slicer", reason="slicer-core is not installed: pip install slicer-core")
+    return make_logics(tmp_path_factory.mktemp("slicer"), tmp_path_factory.mktemp("cache"))
+
+
+def make_logics(temporary: Path, cache: Path) -> SimpleNamespace:
+    """What the fixture `slicer_logics` gives, with files in two folders of the caller's."""
+    import slicer
     import vtk
 
     vtk.vtkOutputWindow.GetInstance().SetDisplayModeToAlwaysStdErr()
     scene = slicer.vtkMRMLScene()
     application = slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
-    application.SetTemporaryPath(str(tmp_path_factory.mktemp("slicer")))
+    application.SetTemporaryPath(str(temporary))
     application.SetSliceLogics(vtk.vtkCollection())
     application.SetViewLogics(vtk.vtkCollection())
     logics = SimpleNamespace(
@@ -48,7 +54,7 @@ def slicer_logics(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     crosshair = slicer.vtkMRMLCrosshairNode()
     crosshair.SetCrosshairName("default")
     scene.AddNode(crosshair)
-    logics.remote_io, logics.data_io = _scene_files(slicer, application, tmp_path_factory.mktemp("cache"))
+    logics.remote_io, logics.data_io = _scene_files(slicer, application, cache)
     return logics
 
 
