@@ -20,7 +20,7 @@ from typing import Protocol
 from CrossModalSegLib.errors import CrossModalSegError, InstallError
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
-TORCH = "torch>=2.8"
+TORCH = "torch>=2.8,!=2.9.*"  # 2.9: its 3D convolutions are slow
 SLICERS_OWN = frozenset({"numpy", "pydicom", "scipy", "simpleitk"})
 WHEELS = "CROSSMODALSEG_WHEELS"
 """The environment variable that names a folder of wheels to install from instead of the network."""

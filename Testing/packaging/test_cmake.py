@@ -169,13 +169,3 @@ def test_the_installed_worker_answers(installed, tmp_path):
     request.write_text(json.dumps({"id": "1", "action": "ping", "arguments": {}}) + "\n")
     output = python(installed, "", "-m", "CrossModalSegLib.worker", "--request", str(request), home=tmp_path)
     assert json.loads(output) == {}
-
-
-def test_the_entry_for_the_extension_index_has_what_its_schema_asks_for():
-    entry = json.loads((REPOSITORY / "docs" / "extension-index" / "CrossModalSeg.json").read_text())
-    allowed = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies"}
-    assert {"$schema", "category", "scm_url"} <= set(entry) <= allowed | {"build_subdirectory", "enabled", "tier"}
-    assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.2.json#")
-    cmake_lists = (REPOSITORY / "CMakeLists.txt").read_text()
-    assert f'set(CrossModalSeg_REPOSITORY "{entry["scm_url"]}")' in cmake_lists
-    assert f'set(EXTENSION_DEPENDS "{" ".join(entry["build_dependencies"])}")' in cmake_lists

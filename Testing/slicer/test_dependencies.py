@@ -82,6 +82,13 @@ def test_prereleases_of_slicer_s_builds_will_do():
     assert missing_packages(versions_of(COMPLETE | {"torch": "2.14.0.dev20261001+cu130", "numpy": "2.4.0rc1"})) == []
 
 
+@pytest.mark.parametrize(
+    ("version", "is_enough"), [("2.8.0", True), ("2.9.0", False), ("2.9.1+cu128", False), ("2.10.0", True)]
+)
+def test_the_slow_pytorch_2_9_is_not_enough(version, is_enough):
+    assert (missing_packages(versions_of(COMPLETE | {"torch": version})) == []) is is_enough
+
+
 def test_torch_comes_first_and_what_slicer_brings_is_pinned(fresh_slicer):
     packages, source = fresh_slicer
     questions = []
@@ -90,7 +97,7 @@ def test_torch_comes_first_and_what_slicer_brings_is_pinned(fresh_slicer):
     own = "numpy==2.1.0\npydicom==3.0.1\nscipy==1.15.0\nsimpleitk==2.5.0\n"
     others = ("filelock>=3.13", "matplotlib>=3.9", "monai>=1.6.1,<1.7", "psutil>=6.0", "rich>=13.7")
     others += ("safetensors>=0.5", "tqdm>=4.66")
-    assert source.calls == [("torch>=2.8", own), (others, own + "torch==2.13.0+cu129\n")]
+    assert source.calls == [("torch>=2.8,!=2.9.*", own), (others, own + "torch==2.13.0+cu129\n")]
     assert len(questions) == 1
     assert "monai>=1.6.1,<1.7" in questions[0]
     assert "numpy" not in questions[0]
