@@ -1,18 +1,18 @@
 """Intensities to network input: the one normalisation that training and inference share."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from typing import Annotated
 
 import torch
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from CrossModalSegLib.contradictions import Contradiction
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.tables import Number, one_of, table, wrong
 
 LARGEST_SAMPLE = 40_000  # voxels that percentiles are taken from
 
 
-@dataclass(frozen=True)
+@table("intensity-rule", 'use "percentile" or "window", and give lower < upper')
 class IntensityRule:
     """How one modality's intensities become network input.
 
@@ -22,25 +22,23 @@ class IntensityRule:
     Either way the result is clipped to [0, 1.5] and [0, 1], and 0 where the modality does not cover.
     """
 
-    rule: str = "percentile"
-    lower: float = 1.0
-    upper: float = 99.0
+    rule: Annotated[str, one_of(("percentile", "window"))] = "percentile"
+    lower: Number = 1.0
+    upper: Annotated[Number, Field(validate_default=True)] = 99.0
 
-    def __post_init__(self) -> None:
-        words = "; ".join(map(str, self.contradictions()))
-        if words:
-            raise ConfigError("intensity-rule", words, 'use "percentile" or "window", and give lower < upper')
+    @field_validator("lower", "upper")
+    @classmethod
+    def _is_percentage(cls, value: float, info: ValidationInfo) -> float:
+        if info.data.get("rule") == "percentile" and not 0 <= value <= 100:
+            raise wrong(f'must be 0 to 100 percent, not {value:g}, or rule = "window"')
+        return value
 
-    def contradictions(self) -> Iterator[Contradiction]:
-        """What cannot be applied although every value has the right type."""
-        if self.rule not in ("percentile", "window"):
-            yield Contradiction("", f'unknown intensity rule "{self.rule}"', ("rule",))
-        if not self.lower < self.upper:
-            yield Contradiction("", f"lower {self.lower} is not below upper {self.upper}", ("lower", "upper"))
-        for name in ("lower", "upper") if self.rule == "percentile" else ():
-            if not 0 <= getattr(self, name) <= 100:
-                text = f'must be 0 to 100 percent, not {getattr(self, name):g}, or rule = "window"'
-                yield Contradiction(name, text, (name, "rule"))
+    @field_validator("upper")
+    @classmethod
+    def _is_above_lower(cls, value: float, info: ValidationInfo) -> float:
+        if not info.data.get("lower", -math.inf) < value:
+            raise wrong(f"lower {info.data['lower']:g} is not below upper {value:g}")
+        return value
 
 
 def normalise(image: Tensor, coverage: Tensor, rule: IntensityRule) -> Tensor:

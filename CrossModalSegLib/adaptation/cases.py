@@ -1,10 +1,10 @@
 """Which cases a fine-tuning takes: those of the site now, or those that an earlier plan names."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from CrossModalSegLib.adaptation import plan as finetune_plan
-from CrossModalSegLib.adaptation.config import FinetuneConfig, finetune_config_from, training_config
+from CrossModalSegLib.adaptation.config import FinetuneConfig, training_config
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
 from CrossModalSegLib.adaptation.plan import HELD_OUT, KNOWN, LEARNABLE, SPARED, UNLABELLED, Plan
 from CrossModalSegLib.adaptation.site_data import SiteData, site_data
@@ -13,6 +13,7 @@ from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.folder import read_splits
 from CrossModalSegLib.site.learnt_cases import known_patients
+from CrossModalSegLib.tables import read_table
 
 RESTART = "start anew, without --resume"
 
@@ -45,7 +46,7 @@ def make_plan(
         trainings=trainings,
         cases={case.id: {"revision": case.revision, "sha256": dict(case.sha256 or {})} for case in data.labelled},
         unlabelled=tuple(case.id for case in data.unlabelled),
-        config=config.to_tables(),
+        config=asdict(config),
         mapping=mapping.to_json(),
         budget_minutes=minutes,
         counts=counts,
@@ -74,4 +75,4 @@ def planned_data(site: Path, base: Bundle, mapping: LabelMapping, plan: Plan) ->
     if changed:
         raise DataError("data-changed", f"the files of {', '.join(changed)} are not those of the plan", RESTART)
     rest = [replace(store[case_id], trusted=None, is_excluded=False) for case_id in plan.unlabelled]
-    return site_data([*chosen, *rest], base, mapping, absent=finetune_config_from(plan.config).finetune.absent)
+    return site_data([*chosen, *rest], base, mapping, absent=read_table(FinetuneConfig, plan.config).finetune.absent)

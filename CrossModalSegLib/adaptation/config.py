@@ -2,27 +2,31 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from CrossModalSegLib.adaptation.gate import GateRules
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.bundles.bundle_metadata import SECTION
-from CrossModalSegLib.contradictions import (
+from CrossModalSegLib.errors import BundleError
+from CrossModalSegLib.tables import (
     AT_LEAST_0,
     AT_LEAST_1,
     AT_LEAST_2,
     BELOW_1,
-    Contradiction,
-    Problems,
-    Range,
-    out_of_range,
-    refuse,
+    PART,
+    Entries,
+    Number,
+    Problem,
+    Switch,
+    Whole,
+    read_table,
+    table,
 )
-from CrossModalSegLib.errors import BundleError
-from CrossModalSegLib.training.config import TrainingConfig, config_from_tables, read_tables
-from CrossModalSegLib.training.config_tables import table_to
+from CrossModalSegLib.training.config import TrainingConfig, read_tables
 
 # Of the base's own training, the keys that describe augmentation of real cases, and how much of a patch the loss sees.
 AUGMENTATION = (
@@ -30,95 +34,64 @@ AUGMENTATION = (
     "displacement", "displacement_rotation", "displacement_elastic", "single_probability", "bias", "noise", "gamma",
 )  # fmt: skip
 DEFAULTS = {"learning_rate": 1e-3, "weight_decay": 0.0, "warmup": 20, "decay": 0.4, "checkpoint_minutes": 1.0}
-SETTABLE = ("training", "semi_supervised", "synthesis")
 
 
-@dataclass(frozen=True)
+@table()
 class FinetuneOptions:
     """Table ``[finetune]``."""
 
-    supervised: float = 0.2  # first part of each training, which is learnt from labels alone
-    keep_general: bool = False  # the model shall serve other scanners too: frozen cases decide as held-out ones do
-    anchor: float = 0.0  # strength that draws the weights back to the base's (L2-SP); 0: none
-    general_anchor: float = 1.0  # the same with keep_general
-    unlabelled_below: int = 5  # corrected patients: from this many on, all time goes into their cases
-    shares: tuple[float, ...] = (
-        0.25,
-        0.5,
-        0.75,
-        1.0,
-    )  # of the way to the trained weights that held-out cases choose from
-    share: float = 0.5  # of the way where nothing can be held out, and the most with keep_general (WiSE-FT)
-    held_out_patients: int = 5  # from this many on, held-out patients are scored and never trained on; below: folds
-    folds: int = 3  # trainings that each leave out a part of the corrected cases, where these are few
-    fold_share: float = 0.35  # of the training time, for all folds together
-    validations: int = 10  # per training
-    patience: int = 4  # validations without a better one, after which a training ends
-    most_iterations: int = 4000
-    evaluation_share: float = 0.4  # of the budget, at most, for scoring whole cases
+    supervised: Annotated[Number, BELOW_1] = 0.2  # first part of each training, which is learnt from labels alone
+    keep_general: Switch = False  # the model shall serve other scanners too: frozen cases decide as held-out ones do
+    anchor: Annotated[Number, AT_LEAST_0] = 0.0  # strength that draws the weights back to the base's (L2-SP); 0: none
+    general_anchor: Annotated[Number, AT_LEAST_0] = 1.0  # the same with keep_general
+    unlabelled_below: Annotated[Whole, AT_LEAST_1] = (
+        5  # corrected patients: from this many on, their cases get all time
+    )
+    # Of the way to the trained weights, that held-out cases choose from.
+    shares: Annotated[tuple[Annotated[Number, PART], ...], Field(min_length=1)] = (0.25, 0.5, 0.75, 1.0)
+    # Of the way where nothing can be held out, and the most with keep_general (WiSE-FT).
+    share: Annotated[Number, PART] = 0.5
+    # From this many on, held-out patients are scored and never trained on; below: folds.
+    held_out_patients: Annotated[Whole, AT_LEAST_2] = 5
+    folds: Annotated[Whole, AT_LEAST_2] = 3  # trainings that each leave out a part of the corrected cases, where few
+    fold_share: Annotated[Number, BELOW_1] = 0.35  # of the training time, for all folds together
+    validations: Annotated[Whole, AT_LEAST_1] = 10  # per training
+    patience: Annotated[Whole, AT_LEAST_1] = 4  # validations without a better one, after which a training ends
+    most_iterations: Annotated[Whole, AT_LEAST_1] = 4000
+    evaluation_share: Annotated[Number, BELOW_1] = 0.4  # of the budget, at most, for scoring whole cases
     absent: tuple[str, ...] = ()  # structures that are truly not there where no correction shows them, by name
 
-    def __post_init__(self) -> None:
-        refuse(self.contradictions())
 
-    def contradictions(self) -> Iterator[Contradiction]:
-        """What cannot be trained by although every value has the right type."""
-        for names, allowed in (
-            (("supervised", "fold_share", "evaluation_share"), BELOW_1),
-            (("held_out_patients", "folds"), AT_LEAST_2),
-            (("validations", "patience", "most_iterations", "unlabelled_below"), AT_LEAST_1),
-            (("share",), Range("above 0 and at most 1", lambda share: 0 < share <= 1)),
-            (("anchor", "general_anchor"), AT_LEAST_0),
-        ):
-            yield from out_of_range(self, names, allowed)
-        if not self.shares or not all(0 < share <= 1 for share in self.shares):
-            yield Contradiction("shares", f"give one or more above 0 and at most 1, not {list(self.shares)}")
+def _iterations(entries: Entries) -> Iterator[Problem]:
+    if "iterations" in entries["training"]:
+        yield "training.iterations", "follows from the budget; see finetune.most_iterations"
 
 
-@dataclass(frozen=True)
+@table()
 class FinetuneConfig:
-    """All that a person may set; ``changes`` are entries of the training configuration by table."""
+    """All that a person may set; the last three hold entries of the training configuration, by table."""
+
+    CHECKS: ClassVar = (_iterations,)
 
     finetune: FinetuneOptions = field(default_factory=FinetuneOptions)
     gate: GateRules = field(default_factory=GateRules)
-    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    semi_supervised: Mapping[str, Any] = field(default_factory=dict)
+    synthesis: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def asks_for_unlabelled(self) -> bool:
         """Whether a person has said how many cases without labels a step takes."""
-        return "batch" in self.changes.get("semi_supervised", {})
+        return "batch" in self.semi_supervised
 
     def without_unlabelled(self) -> "FinetuneConfig":
         """The same, from the corrected cases alone."""
-        semi = {**self.changes.get("semi_supervised", {}), "batch": 0}
-        return dataclasses.replace(self, changes={**self.changes, "semi_supervised": semi})
-
-    def to_tables(self) -> dict[str, Any]:
-        """What ``config_from`` reads again."""
-        own = {"finetune": dataclasses.asdict(self.finetune), "gate": dataclasses.asdict(self.gate)}
-        return own | {name: dict(table) for name, table in self.changes.items()}
+        return dataclasses.replace(self, semi_supervised={**self.semi_supervised, "batch": 0})
 
 
 def read_finetune_config(path: Path | None) -> FinetuneConfig:
     """The configuration in a TOML file, or the defaults. Raises one ConfigError, which lists all problems."""
-    return finetune_config_from(read_tables(path)) if path else FinetuneConfig()
-
-
-def finetune_config_from(tables: Mapping[str, Any]) -> FinetuneConfig:
-    """The configuration in nested tables. Raises ConfigError ``config``."""
-    known, problems = ("finetune", "gate", *SETTABLE), Problems()
-    for name in tables:
-        if name not in known:
-            problems.add(name, f"unknown name, use {', '.join(known)}")
-    for name in SETTABLE:
-        if not isinstance(tables.get(name, {}), Mapping):
-            problems.add(name, f"expected a table, found {tables[name]!r}")
-    if isinstance(tables.get("training"), Mapping) and "iterations" in tables["training"]:
-        problems.add("training.iterations", "follows from the budget; see finetune.most_iterations")
-    options = table_to(FinetuneOptions, tables.get("finetune", {}), "finetune.", problems)
-    rules = table_to(GateRules, tables.get("gate", {}), "gate.", problems)
-    problems.refuse()
-    return FinetuneConfig(options, rules, {name: tables[name] for name in SETTABLE if name in tables})
+    return read_table(FinetuneConfig, read_tables(path)) if path else FinetuneConfig()
 
 
 def training_config(bundle: Bundle, name: str, version: str, config: FinetuneConfig, iterations: int) -> TrainingConfig:
@@ -135,14 +108,9 @@ def training_config(bundle: Bundle, name: str, version: str, config: FinetuneCon
     average = max(0.9, 1 - 10 / iterations)
     training = DEFAULTS | {"average": average, "loss_stride": recorded.get("training", {}).get("loss_stride", 1)}
     training |= {"warmup": min(20, max(1, iterations // 10))}
-    defaults = {
-        "training": training,
-        "semi_supervised": {"start": config.finetune.supervised},
-        "synthesis": synthesis,
-    }
-    tables: dict[str, Any] = {key: {**defaults[key], **config.changes.get(key, {})} for key in SETTABLE}
-    tables["training"]["iterations"] = iterations
-    return config_from_tables(
+    training |= {**config.training, "iterations": iterations}
+    return read_table(
+        TrainingConfig,
         {
             "name": name,
             "version": version,
@@ -156,6 +124,8 @@ def training_config(bundle: Bundle, name: str, version: str, config: FinetuneCon
             "patch": list(bundle.patch_size),
             "intensity": bundle.intensity,
             "network": {key: value for key, value in bundle.network.items() if key != "classes"},
-            **tables,
-        }
+            "training": training,
+            "semi_supervised": {"start": config.finetune.supervised, **config.semi_supervised},
+            "synthesis": {**synthesis, **config.synthesis},
+        },
     )

@@ -27,7 +27,7 @@ from CrossModalSegLib.adaptation.candidate import (
     weigh_shares,
     weights_at,
 )
-from CrossModalSegLib.adaptation.config import finetune_config_from
+from CrossModalSegLib.adaptation.config import FinetuneConfig
 from CrossModalSegLib.adaptation.frozen_cases import frozen_cases
 from CrossModalSegLib.adaptation.gate import Aim, PairedCase, compare, falls_grossly, judge
 from CrossModalSegLib.adaptation.label_contradictions import confusion, exchanges, in_words, mutual, odd_cases
@@ -53,6 +53,7 @@ from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.site.models import adopt
 from CrossModalSegLib.site.runs import METRICS_FILE, give_up
+from CrossModalSegLib.tables import read_table
 from CrossModalSegLib.training.processes import ALONE, Processes
 
 MOST_TOLD = 5  # costs that are told where the report is not open
@@ -63,7 +64,7 @@ def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping
                    device: torch.device, tell: Tell, processes: Processes = ALONE,
                    began: float | None = None) -> Finetuning:  # fmt: skip
     """What ``carry_out`` needs, from a plan that was made or read; ``began``: on the monotonic clock, now if None."""
-    config = finetune_config_from(plan.config)
+    config = read_table(FinetuneConfig, plan.config)
     frozen = frozen_cases(base, mapping.translation)
     return Finetuning(site, folder, base, mapping, config, data, frozen, plan, device, Pace(tell, began), processes)
 

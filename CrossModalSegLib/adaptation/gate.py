@@ -8,23 +8,24 @@ are judged alike.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from scipy import stats
 
-from CrossModalSegLib.contradictions import AT_LEAST_0, AT_LEAST_2, FRACTION, Contradiction, Range, out_of_range, refuse
 from CrossModalSegLib.plurals import counted
+from CrossModalSegLib.tables import AT_LEAST_0, AT_LEAST_2, FRACTION, Number, Whole, table, within
 
 Decision = Literal["promote", "keep", "insufficient-evidence"]
 MOST_PATIENTS = 200  # whoever would need more has no gain worth speaking of
 ROUNDING = 1e-9  # a fall of exactly the limit is allowed, however it was computed
+Fall = Annotated[Number, AT_LEAST_0]
 
 
-@dataclass(frozen=True)
+@table()
 class GateRules:
     """``structure_fall``, ``case_fall``: the most that the mean of a structure, or a case, may lose. On its own held-out
     cases, a model for one site may lose in a structure as much as it gains in the mean, ``most_structure_fall`` at most.
@@ -33,25 +34,17 @@ class GateRules:
     promote. Two patients may do, because Student's interval of two is wide: their gains have to be large and alike.
     ``new_structure_least``: the least mean Dice of a structure that the parent does not have, to promote."""
 
-    structure_fall: float = 0.01
-    case_fall: float = 0.10
-    most_structure_fall: float = 0.05
-    gross_fall: float = 0.25
-    gross_mean_fall: float = 0.10
-    fewest_patients: int = 2
-    confidence: float = 0.90
-    new_structure_least: float = 0.5
+    structure_fall: Fall = 0.01
+    case_fall: Fall = 0.10
+    most_structure_fall: Fall = 0.05
+    gross_fall: Fall = 0.25
+    gross_mean_fall: Fall = 0.10
+    fewest_patients: Annotated[Whole, AT_LEAST_2] = 2
+    confidence: Annotated[Number, within("between 0 and 1", lambda number: 0 < number < 1)] = 0.90
+    new_structure_least: Annotated[Number, FRACTION] = 0.5
 
-    def __post_init__(self) -> None:
-        refuse(self.contradictions())
 
-    def contradictions(self) -> Iterator[Contradiction]:
-        """What cannot be judged by although every value has the right type."""
-        falls = ("structure_fall", "case_fall", "most_structure_fall", "gross_fall", "gross_mean_fall")
-        yield from out_of_range(self, falls, AT_LEAST_0)
-        yield from out_of_range(self, ("fewest_patients",), AT_LEAST_2)
-        yield from out_of_range(self, ("confidence",), Range("between 0 and 1", lambda number: 0 < number < 1))
-        yield from out_of_range(self, ("new_structure_least",), FRACTION)
+DEFAULTS = GateRules()
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,7 @@ class Verdict:
 def judge(
     site: Sequence[PairedCase],
     frozen: Sequence[PairedCase],
-    rules: GateRules = GateRules(),
+    rules: GateRules = DEFAULTS,
     contradictions: Sequence[str] = (),
     doubts: Sequence[str] = (),
     new: Sequence[str] = (),
@@ -175,7 +168,7 @@ def gains(cases: Sequence[PairedCase]) -> dict[str, float]:
     return {patient: float(np.mean(found)) for patient, found in by_patient.items()}
 
 
-def more_patients(differences: Sequence[float], rules: GateRules = GateRules()) -> int | None:
+def more_patients(differences: Sequence[float], rules: GateRules = DEFAULTS) -> int | None:
     """How many more patients whose gains are like these would make the mean gain certain; 0 where it is, None where these
     are too few to tell, or where there is no gain."""
     count, mean = len(differences), float(np.mean(differences)) if differences else 0.0
@@ -188,7 +181,7 @@ def more_patients(differences: Sequence[float], rules: GateRules = GateRules()) 
     return None
 
 
-def falls_too_far(cases: Sequence[PairedCase], rules: GateRules = GateRules(), certainly: bool = False) -> bool:
+def falls_too_far(cases: Sequence[PairedCase], rules: GateRules = DEFAULTS, certainly: bool = False) -> bool:
     """Whether a structure or a case of this group loses more than is allowed; ``certainly``: so that it is no chance."""
     falls = _falls("", compare(cases, rules), rules, rules.structure_fall)
     return any(is_certain or not certainly for _words, is_certain in falls)
@@ -199,7 +192,7 @@ def falls_grossly(frozen: Sequence[PairedCase], rules: GateRules, aim: Aim) -> b
     return any(True for _ in _gross(frozen, rules, aim))
 
 
-def compare(cases: Sequence[PairedCase], rules: GateRules = GateRules()) -> GroupChanges:
+def compare(cases: Sequence[PairedCase], rules: GateRules = DEFAULTS) -> GroupChanges:
     """The changes in one group of cases: over all, by structure, and by case."""
     names = list(dict.fromkeys(name for case in cases for scores in case.parent.values() for name in scores))
     structures = [_change(name, cases, partial(_structure, name=name), rules) for name in names]

@@ -9,40 +9,51 @@ centre of the map's first voxel along each axis; (k, j, i) order throughout.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 from torch.nn import functional as F
 
 from CrossModalSegLib.synthesis.acquisition import blur
 from CrossModalSegLib.synthesis.deformation import chance, uniform
+from CrossModalSegLib.tables import FRACTION, Number, Whole, table, within, wrong
 
 CELL_MM = 3.0  # of the fields that move borders
 BLUR_MM = 3.3  # of the masks, about: borders are moved up to 1.6 times this without folding
 KNOT_MM = 8.0  # of the random field of lesions: their size
 NEAR_MM = 8.0  # how far around a ventricle lesions are more frequent
 FOLDING = 1.6
+GROWTH = within("0 to 5 mm", lambda mm: 0 <= mm <= 5)
 
 
-@dataclass(frozen=True)
+@table()
 class Growth:
     """A structure, in the maps' ``labels``, whose border is pulled by a random a of up to ``outwards`` or ``inwards`` mm
     with ``probability``. It moves by d = a · exp(−d² / 2σ²), σ = ``BLUR_MM``: by 1.4 mm of 1.5, 2.3 of 3, 3 of 5."""
 
-    labels: tuple[int, ...]
-    outwards: float
-    inwards: float
-    probability: float = 0.5
+    labels: tuple[Whole, ...]
+    outwards: Annotated[Number, GROWTH]
+    inwards: Annotated[Number, GROWTH]
+    probability: Annotated[Number, FRACTION] = 0.5
 
 
-@dataclass(frozen=True)
+@table()
 class LesionConfig:
     """Lesions, drawn with ``probability``: ``within`` says which label of the map they lie in and which label
     they have then. ``around`` are labels near which they are more frequent."""
 
-    probability: float = 0.0
-    within: Mapping[int, int] = field(default_factory=dict)
-    around: tuple[int, ...] = ()
+    probability: Annotated[Number, FRACTION] = 0.0
+    within: Annotated[Mapping[int, Whole], Field(validate_default=True)] = field(default_factory=dict)
+    around: tuple[Whole, ...] = ()
+
+    @field_validator("within")
+    @classmethod
+    def _says_where(cls, within: Mapping[int, int], info: ValidationInfo) -> Mapping[int, int]:
+        if info.data.get("probability", 0.0) > 0 and not within:
+            raise wrong("say which label they lie in and which they have")
+        return within
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,10 @@ bias field, gamma, noise, slice thickness, cropped field of view; sometimes ever
 sometimes the second modality is displaced, and then has labels of its own. Runs on the device that trains.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -18,60 +20,77 @@ from CrossModalSegLib.synthesis import acquisition, anatomy, deformation
 from CrossModalSegLib.synthesis.anatomy import CoarseField, Growth, LesionConfig
 from CrossModalSegLib.synthesis.deformation import chance, uniform
 from CrossModalSegLib.synthesis.samples import Sample
+from CrossModalSegLib.tables import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    AT_LEAST_2,
+    BELOW_1,
+    FRACTION,
+    Number,
+    Switch,
+    Whole,
+    table,
+    within,
+)
 
 LESION_SPREAD = 3.0  # times that of a tissue
+THICKNESS = within("at least 1.5 mm", lambda mm: 1.5 <= mm < math.inf)
+Chance = Annotated[Number, FRACTION]
+Extent = Annotated[Number, AT_LEAST_0]
 
 
-@dataclass(frozen=True)
+@table()
 class ContrastPrior:
     """A typical contrast of one modality, drawn with ``probability``, and with ``elsewhere`` for the other modality: a scan
     may be given under the other's name. ``means``: mean intensity (0 to 1) per label."""
 
     modality: str
-    probability: float
-    means: Mapping[int, float]
-    spread: float = 0.06
-    elsewhere: float = 0.0
+    probability: Chance
+    means: Mapping[int, Chance]
+    spread: Extent = 0.06
+    elsewhere: Chance = 0.0
 
     def chance(self, modality: str) -> float:
         """How often a scan of ``modality`` has this contrast."""
         return self.probability if modality == self.modality else self.elsewhere
 
 
-@dataclass(frozen=True)
+@table()
 class SynthesisConfig:
     """What is drawn at random, and how far. Lengths in mm, angles in degrees."""
 
-    groups: tuple[tuple[int, ...], ...] = ()  # labels that share one mean, such as left and right
-    merge: Mapping[int, int] = field(default_factory=dict)  # label of the map -> label of the bundle
-    outside: tuple[int, ...] = ()  # labels that brain extraction removes
-    border_fluid: tuple[int, ...] = ()  # labels that brain extraction removes half of the time
+    groups: tuple[tuple[Whole, ...], ...] = ()  # labels that share one mean, such as left and right
+    merge: Mapping[int, Whole] = field(default_factory=dict)  # label of the map -> label of the bundle
+    outside: tuple[Whole, ...] = ()  # labels that brain extraction removes
+    border_fluid: tuple[Whole, ...] = ()  # labels that brain extraction removes half of the time
     contrast: tuple[ContrastPrior, ...] = ()
     growth: tuple[Growth, ...] = ()
     lesions: LesionConfig = field(default_factory=LesionConfig)
-    extraction_probability: float = 0.5
-    anywhere_probability: float = 0.2  # patches centred anywhere, not near the middle of the anatomy
-    centre_spread: float = 0.5  # patch centres lie in this inner part of the labelled anatomy
-    located: bool = False  # positions are told from the centre of the labelled anatomy, not of the whole body
-    position_error: float = 12.0  # how far the centre of the body may be off; three times that now and then
-    rotation: float = 15.0
-    scaling: float = 0.15
-    shear: float = 0.02
-    elastic: float = 3.0
-    elastic_knots: int = 8
-    displacement_probability: float = 0.5
-    displacement: float = 8.0
-    displacement_rotation: float = 8.0
-    displacement_elastic: float = 0.7
-    single_probability: float = 0.4
-    thick_slice_probability: float = 0.4
-    thick_slice: float = 6.0
-    crop_probability: float = 0.25
-    blur: float = 1.2
-    bias: float = 0.3
-    noise: float = 0.06
-    gamma: float = 0.4
-    oversampling: float = 1.0  # image grid relative to the label grid: partial volume at its cost
+    extraction_probability: Chance = 0.5
+    anywhere_probability: Chance = 0.2  # patches centred anywhere, not near the middle of the anatomy
+    centre_spread: Chance = 0.5  # patch centres lie in this inner part of the labelled anatomy
+    located: Switch = False  # positions are told from the centre of the labelled anatomy, not of the whole body
+    position_error: Extent = 12.0  # how far the centre of the body may be off; three times that now and then
+    rotation: Extent = 15.0
+    scaling: Annotated[Number, BELOW_1] = 0.15
+    shear: Extent = 0.02
+    elastic: Extent = 3.0
+    elastic_knots: Annotated[Whole, AT_LEAST_2] = 8
+    displacement_probability: Chance = 0.5
+    displacement: Extent = 8.0
+    displacement_rotation: Extent = 8.0
+    displacement_elastic: Extent = 0.7
+    single_probability: Chance = 0.4
+    thick_slice_probability: Chance = 0.4
+    thick_slice: Annotated[Number, THICKNESS] = 6.0
+    crop_probability: Chance = 0.25
+    blur: Extent = 1.2
+    bias: Extent = 0.3
+    noise: Extent = 0.06
+    gamma: Extent = 0.4
+    oversampling: Annotated[Number, AT_LEAST_1] = (
+        1.0  # image grid relative to the label grid: partial volume at its cost
+    )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import TrainingError
-from CrossModalSegLib.training.config import NetworkConfig, TrainingConfig, config_to_tables
+from CrossModalSegLib.training.config import NetworkConfig, TrainingConfig
 from CrossModalSegLib.training.teacher import Teacher
 
 NAME = "checkpoint.pt"
@@ -49,7 +49,7 @@ def save_checkpoint(folder: Path, config: TrainingConfig, state: TrainingState) 
     """Writes folder/checkpoint.pt: the old one or the new one, never a mixture."""
     buffer = io.BytesIO()
     content = {
-        "config": config_to_tables(config),
+        "config": asdict(config),
         "network": state.network.state_dict(),
         "average": state.average,
         "optimiser": state.optimiser.state_dict(),
@@ -72,8 +72,8 @@ def load_checkpoint(folder: Path, config: TrainingConfig, state: TrainingState) 
     if not path.exists():
         return
     content = _read(path)
-    options = config_to_tables(config)["network"]
-    of_checkpoint = config_to_tables(NetworkConfig()) | content["config"]["network"]  # older ones lack newer options
+    options = asdict(config)["network"]
+    of_checkpoint = asdict(NetworkConfig()) | content["config"]["network"]  # older ones lack newer options
     if of_checkpoint != options or _shapes(content["network"]) != _shapes(state.network.state_dict()):
         raise TrainingError(
             "checkpoint-differs",

@@ -1,126 +1,184 @@
 """One documented TOML file to a typed configuration; all errors in it are reported at once."""
 
-import dataclasses
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from CrossModalSegLib.contradictions import (
-    ABOVE_0,
-    AT_LEAST_0,
-    AT_LEAST_1,
-    AT_LEAST_2,
-    BELOW_1,
-    FRACTION,
-    Contradiction,
-    Range,
-    out_of_range,
-    refuse,
-)
+from pydantic import AfterValidator, ValidationInfo, field_validator
+
 from CrossModalSegLib.errors import ConfigError, read_error
 from CrossModalSegLib.network import FUSIONS
 from CrossModalSegLib.preprocess import IntensityRule
-from CrossModalSegLib.synthesis.synthesis import ContrastPrior, SynthesisConfig
-from CrossModalSegLib.training.config_tables import tables_to
+from CrossModalSegLib.synthesis.synthesis import SynthesisConfig
+from CrossModalSegLib.tables import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    FRACTION,
+    Entries,
+    Number,
+    Problem,
+    Switch,
+    Unreadable,
+    Whole,
+    one_of,
+    read_table,
+    table,
+    within,
+    wrong,
+)
 
 PSEUDO_LABEL_FORMS = ("hard", "soft")
 CSC_FORMS = ("aligned", "affinity")
 CAC_FROM = ("other", "surer")
-CHANCES = ("extraction", "anywhere", "displacement", "single", "thick_slice", "crop")  # of synthesis
-EXTENTS = (
-    "position_error", "rotation", "shear", "elastic", "displacement", "displacement_rotation", "displacement_elastic",
-    "blur", "bias", "noise", "gamma",
-)  # fmt: skip
-SEEDS = Range("at least 0 and below 2^32", lambda seed: 0 <= seed < 2**32)
-GROWTH = Range("0 to 5 mm", lambda mm: 0 <= mm <= 5)
-THICKNESS = Range("at least 1.5 mm", lambda mm: 1.5 <= mm < float("inf"))
+SEED = within("at least 0 and below 2^32", lambda seed: 0 <= seed < 2**32)
+LENGTH = within("above 0 mm", lambda mm: 0 < mm < float("inf"))
+Count = Annotated[Whole, AT_LEAST_1]
+Fraction = Annotated[Number, FRACTION]
+Weight = Annotated[Number, AT_LEAST_0]
 
 
-@dataclass(frozen=True)
+def _require_channels(channels: tuple[int, ...]) -> tuple[int, ...]:
+    if not channels or min(channels) < 1:
+        raise wrong(f"give numbers above 0, not {list(channels)}")
+    return channels
+
+
+def _require_folder_name(name: str) -> str:
+    if not name or name.startswith(".") or any(mark in name for mark in '/\\:*?"<>|'):
+        raise wrong(f'"{name}" cannot be the name of a folder')
+    return name
+
+
+def _require_pair(modalities: tuple[str, ...]) -> tuple[str, ...]:
+    if len(modalities) != 2 or len(set(modalities)) != 2:
+        raise wrong(f"name two different ones, not {list(modalities)}")
+    return modalities
+
+
+@table()
 class NetworkConfig:
     """Arguments of ``CrossModalNetwork``, but for the number of classes."""
 
-    channels: tuple[int, ...] = (32, 64, 128, 160)
-    stem_stride: int = 2
-    fusion: str = "gated"
-    share_convolutions: bool = False
-    smooth_head: bool = False  # the head sees the cells around each voxel: outlines without steps of a cell
+    channels: Annotated[tuple[Whole, ...], AfterValidator(_require_channels)] = (32, 64, 128, 160)
+    stem_stride: Annotated[Whole, within("1 or 2", lambda stride: stride in (1, 2))] = 2
+    fusion: Annotated[str, one_of(FUSIONS)] = "gated"
+    share_convolutions: Switch = False
+    smooth_head: Switch = False  # the head sees the cells around each voxel: outlines without steps of a cell
+
+    @field_validator("smooth_head")
+    @classmethod
+    def _fits_stem(cls, smooth_head: bool, info: ValidationInfo) -> bool:
+        stem_stride = info.data.get("stem_stride", 2)
+        if smooth_head and stem_stride != 2:
+            raise wrong(f"needs a stem_stride of 2, not {stem_stride}")
+        return smooth_head
 
 
-@dataclass(frozen=True)
+@table()
 class OptimisationConfig:
     """The training loop. ``decay`` is the last part of the iterations, over which the learning rate falls to zero."""
 
-    iterations: int = 20000
-    batch: int = 1
-    workers: int = 0  # processes that prepare samples; 0 where samples are made on the GPU
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: int = 200
-    decay: float = 0.3
-    average: float = 0.999  # exponential moving average of the weights, which is what is published
-    loss_stride: int = 1  # 2: the loss sees every second feature cell per axis, in random phase
-    seed: int = 0
-    checkpoint_minutes: float = 5.0
-    validate_every: int = 500
-    validation_samples: int = 6
+    iterations: Count = 20000
+    batch: Count = 1
+    workers: Annotated[Whole, AT_LEAST_0] = 0  # processes that prepare samples; 0 where samples are made on the GPU
+    learning_rate: Annotated[Number, ABOVE_0] = 1e-3
+    weight_decay: Weight = 0.01
+    warmup: Annotated[Whole, AT_LEAST_0] = 200
+    decay: Fraction = 0.3
+    average: Annotated[Number, BELOW_1] = 0.999  # exponential moving average of the weights, which is what is published
+    loss_stride: Count = 1  # 2: the loss sees every second feature cell per axis, in random phase
+    seed: Annotated[Whole, SEED] = 0
+    checkpoint_minutes: Weight = 5.0
+    validate_every: Count = 500
+    validation_samples: Count = 6
 
 
-@dataclass(frozen=True)
+@table()
 class SemiSupervisedConfig:
     """How cases without labels are learnt from; acts where the data have any. The equations are in ``losses.py``."""
 
-    batch: int = 1  # unlabelled cases per step; 0 leaves them out
-    start: float = 0.3  # first part of the iterations, which is learnt from labels alone
-    ramp: float = 0.2  # part of the iterations, after those, over which the weights below rise
-    pseudo_label: float = 0.3
-    pseudo_label_form: str = "hard"  # "soft": the teacher's probabilities, with their doubts
-    csc: float = 0.1
-    csc_form: str = "aligned"  # "affinity": that form for aligned pairs too
-    cac: float = 0.3
-    cac_from: str = "surer"  # the paper: "other"; "surer": only where the teacher is at least as sure of the other
-    cac_inside: bool = (
-        True  # the paper: False; only where the other modality's neighbouring voxels agree, not at borders
-    )
-    confidence: float = 0.8  # lowest probability at which the teacher is believed
-    teacher: float = 0.99  # highest decay of the teacher's moving average
-    cut_out: float = 0.5  # how often boxes are cut out of a modality that the student sees
-    copy_paste: float = 0.0  # how often labelled and unlabelled patches exchange a box
+    batch: Annotated[Whole, AT_LEAST_0] = 1  # unlabelled cases per step; 0 leaves them out
+    start: Fraction = 0.3  # first part of the iterations, which is learnt from labels alone
+    ramp: Fraction = 0.2  # part of the iterations, after those, over which the weights below rise
+    pseudo_label: Weight = 0.3
+    # "soft": the teacher's probabilities, with their doubts.
+    pseudo_label_form: Annotated[str, one_of(PSEUDO_LABEL_FORMS)] = "hard"
+    csc: Weight = 0.1
+    csc_form: Annotated[str, one_of(CSC_FORMS)] = "aligned"  # "affinity": that form for aligned pairs too
+    cac: Weight = 0.3
+    # The paper: "other"; "surer": only where the teacher is at least as sure of the other.
+    cac_from: Annotated[str, one_of(CAC_FROM)] = "surer"
+    # The paper: False; only where the other modality's neighbouring voxels agree, not at borders.
+    cac_inside: Switch = True
+    confidence: Fraction = 0.8  # lowest probability at which the teacher is believed
+    teacher: Fraction = 0.99  # highest decay of the teacher's moving average
+    cut_out: Fraction = 0.5  # how often boxes are cut out of a modality that the student sees
+    copy_paste: Fraction = 0.0  # how often labelled and unlabelled patches exchange a box
 
 
-@dataclass(frozen=True)
+def _unknown_modalities(entries: Entries) -> Iterator[Problem]:
+    modalities = entries["modalities"]
+    for kind in ("intensity", "modality_aliases"):
+        for name in entries.names(kind):
+            if name not in modalities:
+                yield f"{kind}.{name}", f'there is no modality "{name}"'
+    for number in range(entries.count("synthesis.contrast")):
+        place = f"synthesis.contrast[{number}]"
+        with suppress(Unreadable):
+            if entries[f"{place}.modality"] not in modalities:
+                yield place, f'there is no modality "{entries[f"{place}.modality"]}"'
+
+
+def _wrong_patch(entries: Entries) -> Iterator[Problem]:
+    """The network halves a patch at each level but the first."""
+    patch, channels, stem_stride = entries["patch"], entries["network.channels"], entries["network.stem_stride"]
+    if not channels or stem_stride < 1:
+        return
+    stride = stem_stride * 2 ** (len(channels) - 1)
+    if len(patch) != 3 or any(n < 1 or n % stride for n in patch):
+        yield "patch", f"give three multiples of {stride}, not {list(patch)}"
+    elif max(patch) == stride:
+        yield "patch", f"{list(patch)} is a single cell at the coarsest level; make it larger than {stride}"
+    elif min(patch) // stem_stride < entries["training.loss_stride"]:
+        words = f"{entries['training.loss_stride']} is more than the feature cells of a patch"
+        yield "training.loss_stride", words
+
+
+def _unequal_batches(entries: Entries) -> Iterator[Problem]:
+    """Patches with and without labels exchange boxes in pairs."""
+    batch, labelled = entries["semi_supervised.batch"], entries["training.batch"]
+    if entries["semi_supervised.copy_paste"] > 0 and batch not in (0, labelled):
+        words = f"needs semi_supervised.batch {batch} and training.batch {labelled} equal"
+        yield "semi_supervised.copy_paste", words
+
+
+@table()
 class TrainingConfig:
     """Everything that a training is defined by."""
 
-    name: str = "my-model"
+    CHECKS: ClassVar = (_unknown_modalities, _wrong_patch, _unequal_batches)
+
+    name: Annotated[str, AfterValidator(_require_folder_name)] = "my-model"
     version: str = "0.1.0"
     description: str = ""
     licence: str = "not stated"
     label_map: str = ""  # a JSON file, or the name of a label map of the library; empty: made from the labels' values
-    single_component: bool = False  # all structures form one connected piece: islands elsewhere are removed
-    mirror: bool = False  # average with the prediction for the mirrored scans, left and right exchanged
+    single_component: Switch = False  # all structures form one connected piece: islands elsewhere are removed
+    mirror: Switch = False  # average with the prediction for the mirrored scans, left and right exchanged
     modality_aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    modalities: tuple[str, ...] = ("A", "B")
-    spacing: float = 1.5  # mm, isotropic
-    patch: tuple[int, ...] = (96, 96, 96)  # (K, J, I) voxels
+    modalities: Annotated[tuple[str, ...], AfterValidator(_require_pair)] = ("A", "B")
+    spacing: Annotated[Number, LENGTH] = 1.5  # mm, isotropic
+    patch: tuple[Whole, ...] = (96, 96, 96)  # (K, J, I) voxels
     intensity: Mapping[str, IntensityRule] = field(default_factory=dict)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     training: OptimisationConfig = field(default_factory=OptimisationConfig)
     semi_supervised: SemiSupervisedConfig = field(default_factory=SemiSupervisedConfig)
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
-
-    def __post_init__(self) -> None:
-        refuse(self.contradictions())
-
-    def contradictions(self) -> Iterator[Contradiction]:
-        """What cannot be trained although every value has the right type."""
-        yield from _top_problems(self)
-        yield from _network_problems(self.network, self.patch, self.training.loss_stride)
-        yield from _optimisation_problems(self.training)
-        yield from _semi_supervised_problems(self.semi_supervised, self.training.batch)
-        yield from _synthesis_problems(self.synthesis)
 
     @property
     def rules(self) -> tuple[IntensityRule, ...]:
@@ -130,7 +188,7 @@ class TrainingConfig:
 
 def read_config(path: Path) -> TrainingConfig:
     """The configuration in a TOML file; all that is wrong in it is in one ConfigError."""
-    return config_from_tables(read_tables(path))
+    return read_table(TrainingConfig, read_tables(path))
 
 
 def read_tables(path: Path) -> dict[str, Any]:
@@ -141,108 +199,3 @@ def read_tables(path: Path) -> dict[str, Any]:
         raise read_error(f"configuration file {path}", error, ConfigError) from error
     except (ValueError, RecursionError) as error:  # malformed TOML, or not UTF-8
         raise ConfigError("config", f"{path} is not valid TOML: {error}", "correct that line") from error
-
-
-def config_from_tables(tables: Mapping[str, Any]) -> TrainingConfig:
-    """The configuration in nested tables, as TOML and JSON give them."""
-    return tables_to(TrainingConfig, tables)
-
-
-def config_to_tables(config: Any) -> dict[str, Any]:
-    """Nested plain tables that ``config_from_tables`` reads back; for checkpoints and model cards."""
-    return dataclasses.asdict(config)
-
-
-def _top_problems(config: TrainingConfig) -> Iterator[Contradiction]:
-    if not config.name or config.name.startswith(".") or any(mark in config.name for mark in '/\\:*?"<>|'):
-        yield Contradiction("name", f'"{config.name}" cannot be the name of a folder')
-    if len(config.modalities) != 2 or len(set(config.modalities)) != 2:
-        yield Contradiction("modalities", f"name two different ones, not {list(config.modalities)}")
-    named = [(f"intensity.{name}", name) for name in config.intensity]
-    named += [(f"modality_aliases.{name}", name) for name in config.modality_aliases]
-    for place, name in named:
-        if name not in config.modalities:
-            yield Contradiction(place, f'there is no modality "{name}"', ("modalities",))
-    for n, prior in enumerate(config.synthesis.contrast):
-        if prior.modality not in config.modalities:
-            place = f"synthesis.contrast[{n}]"
-            yield Contradiction(place, f'there is no modality "{prior.modality}"', ("modalities", f"{place}.modality"))
-    yield from out_of_range(config, ("spacing",), Range("above 0 mm", ABOVE_0.holds))
-
-
-def _network_problems(network: NetworkConfig, patch: tuple[int, ...], loss_stride: int) -> Iterator[Contradiction]:
-    if network.fusion not in FUSIONS:
-        yield Contradiction("network.fusion", f'must be one of {", ".join(FUSIONS)}, not "{network.fusion}"')
-    about = ("patch", "network.channels", "network.stem_stride")
-    if not network.channels or min(network.channels) < 1:
-        yield Contradiction("network.channels", f"give numbers above 0, not {list(network.channels)}")
-    elif network.stem_stride not in (1, 2):
-        yield Contradiction("network.stem_stride", f"must be 1 or 2, not {network.stem_stride}")
-    elif network.smooth_head and network.stem_stride != 2:
-        about_head = ("network.smooth_head", "network.stem_stride")
-        yield Contradiction("network.smooth_head", f"needs a stem_stride of 2, not {network.stem_stride}", about_head)
-    else:
-        stride = network.stem_stride * 2 ** (len(network.channels) - 1)
-        if len(patch) != 3 or any(n < 1 or n % stride for n in patch):
-            yield Contradiction("patch", f"give three multiples of {stride}, not {list(patch)}", about)
-        elif max(patch) == stride:
-            text = f"{list(patch)} is a single cell at the coarsest level; make it larger than {stride}"
-            yield Contradiction("patch", text, about)
-        elif min(patch) // network.stem_stride < loss_stride:
-            text = f"{loss_stride} is more than the feature cells of a patch"
-            yield Contradiction("training.loss_stride", text, ("training.loss_stride", *about))
-
-
-def _optimisation_problems(options: OptimisationConfig) -> Iterator[Contradiction]:
-    for names, allowed in (
-        (("iterations", "batch", "validate_every", "validation_samples", "loss_stride"), AT_LEAST_1),
-        (("learning_rate",), ABOVE_0),
-        (("workers", "weight_decay", "warmup", "checkpoint_minutes"), AT_LEAST_0),
-        (("decay",), FRACTION),
-        (("average",), BELOW_1),
-        (("seed",), SEEDS),
-    ):
-        yield from out_of_range(options, names, allowed, "training.")
-
-
-def _semi_supervised_problems(options: SemiSupervisedConfig, labelled: int) -> Iterator[Contradiction]:
-    yield from out_of_range(options, ("batch", "pseudo_label", "csc", "cac"), AT_LEAST_0, "semi_supervised.")
-    fractions = ("start", "ramp", "confidence", "teacher", "cut_out", "copy_paste")
-    yield from out_of_range(options, fractions, FRACTION, "semi_supervised.")
-    for name, known in (("pseudo_label_form", PSEUDO_LABEL_FORMS), ("csc_form", CSC_FORMS), ("cac_from", CAC_FROM)):
-        if getattr(options, name) not in known:
-            text = f'must be one of {", ".join(known)}, not "{getattr(options, name)}"'
-            yield Contradiction(f"semi_supervised.{name}", text)
-    if options.copy_paste > 0 and options.batch not in (0, labelled):
-        text = f"needs semi_supervised.batch {options.batch} and training.batch {labelled} equal"
-        about = ("semi_supervised.copy_paste", "semi_supervised.batch", "training.batch")
-        yield Contradiction("semi_supervised.copy_paste", text, about)
-
-
-def _synthesis_problems(options: SynthesisConfig) -> Iterator[Contradiction]:
-    probabilities = tuple(f"{name}_probability" for name in CHANCES)
-    for names, allowed in (
-        ((*probabilities, "centre_spread"), FRACTION),
-        (EXTENTS, AT_LEAST_0),
-        (("scaling",), BELOW_1),
-        (("elastic_knots",), AT_LEAST_2),
-        (("thick_slice",), THICKNESS),
-        (("oversampling",), AT_LEAST_1),
-    ):
-        yield from out_of_range(options, names, allowed, "synthesis.")
-    for n, prior in enumerate(options.contrast):
-        yield from _prior_problems(prior, f"synthesis.contrast[{n}].")
-    for n, growth in enumerate(options.growth):
-        yield from out_of_range(growth, ("probability",), FRACTION, f"synthesis.growth[{n}].")
-        yield from out_of_range(growth, ("outwards", "inwards"), GROWTH, f"synthesis.growth[{n}].")
-    yield from out_of_range(options.lesions, ("probability",), FRACTION, "synthesis.lesions.")
-    if options.lesions.probability > 0 and not options.lesions.within:
-        yield Contradiction("synthesis.lesions.within", "say which label they lie in and which they have")
-
-
-def _prior_problems(prior: ContrastPrior, where: str) -> Iterator[Contradiction]:
-    yield from out_of_range(prior, ("probability", "elsewhere"), FRACTION, where)
-    yield from out_of_range(prior, ("spread",), AT_LEAST_0, where)
-    for label, mean in (prior.means or {}).items():  # None where they are missing
-        if not FRACTION.holds(mean):
-            yield Contradiction(f"{where}means.{label}", f"must be {FRACTION.words}, not {mean:g}")

@@ -13,7 +13,7 @@ from CrossModalSegLib.bundles.bundle import Bundle, LocatorSettings, publish_bun
 from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, LOCATOR_FILE, bundle_metadata
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.plurals import counted
-from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
+from CrossModalSegLib.training.config import TrainingConfig
 
 
 def publish_trained(
@@ -63,7 +63,7 @@ def publish_trained(
         patch_size=config.patch,
         intensity={name: dataclasses.asdict(rule) for name, rule in zip(config.modalities, config.rules, strict=True)},
         network={"classes": len(label_map.channels), **dataclasses.asdict(config.network)},
-        training={**facts, "configuration": _plain(config_to_tables(config))},
+        training={**facts, "configuration": _plain(dataclasses.asdict(config))},
         parent=parent,
         scores={"validation Dice": validation, **(scores or {})},
     )

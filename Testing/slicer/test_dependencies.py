@@ -21,6 +21,7 @@ COMPLETE = SLICER | {
     "filelock": "3.20",
     "matplotlib": "3.10.0",
     "psutil": "7.0",
+    "pydantic": "2.14.4",
     "rich": "14.0",
     "safetensors": "0.5.0",
     "tqdm": "4.67.1",
@@ -95,8 +96,8 @@ def test_torch_comes_first_and_what_slicer_brings_is_pinned(fresh_slicer):
     installer = Installer(source, lambda text: questions.append(text) or True, versions_of(packages))
     assert installer.install(missing_packages(versions_of(packages)))
     own = "numpy==2.1.0\npydicom==3.0.1\nscipy==1.15.0\nsimpleitk==2.5.0\n"
-    others = ("filelock>=3.13", "matplotlib>=3.9", "monai>=1.6.1,<1.7", "psutil>=6.0", "rich>=13.7")
-    others += ("safetensors>=0.5", "tqdm>=4.66")
+    others = ("filelock>=3.13", "matplotlib>=3.9", "monai>=1.6.1,<1.7", "psutil>=6.0", "pydantic>=2.10")
+    others += ("rich>=13.7", "safetensors>=0.5", "tqdm>=4.66")
     assert source.calls == [("torch>=2.8,!=2.9.*", own), (others, own + "torch==2.13.0+cu129\n")]
     assert len(questions) == 1
     assert "monai>=1.6.1,<1.7" in questions[0]

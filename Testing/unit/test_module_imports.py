@@ -23,7 +23,7 @@ DESKTOP_ONLY = {
     "ctk",
     "SampleData",
 }
-NOT_IN_SLICER = {"torch", "monai", "safetensors", "matplotlib", "psutil", "rich", "tqdm"}
+NOT_IN_SLICER = {"torch", "monai", "safetensors", "matplotlib", "psutil", "pydantic", "rich", "tqdm"}
 
 
 def imports_of(path, top_only=False):

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from CrossModalSegLib.training.config import SemiSupervisedConfig, TrainingConfig, config_from_tables
+from CrossModalSegLib.tables import read_table
+from CrossModalSegLib.training.config import SemiSupervisedConfig, TrainingConfig
 from Testing.Benchmarks.method.rows import ROWS, Run
 from Testing.Benchmarks.method.run import REPOSITORY, add_common, changes_of, claim
 from Testing.Benchmarks.method.table import write_table
@@ -76,7 +77,7 @@ def refuse_other_settings(runs: Sequence[Run], output: Path) -> None:
     for run in runs:
         path = output / run.name / "scores.json"
         if path.exists():
-            before = config_from_tables(json.loads(path.read_text(encoding="utf-8"))["configuration"])
+            before = read_table(TrainingConfig, json.loads(path.read_text(encoding="utf-8"))["configuration"])
             if acting(run, before) != acting(run, run.config(before.network.fusion)):
                 iterations = before.training.iterations
                 sys.exit(f"{path} has another configuration ({iterations} iterations): give another --output")

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LabelMap, Structure
-from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
+from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.training_case import TrainingCase, training_case
 from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
 from Testing.Benchmarks.method.patients import Scan
@@ -103,7 +103,7 @@ def carry_out(
     """Train without one patient and score on that patient; nothing where scores are there. Leaves the program where they
     are of other settings; those of before settings were noted are taken for the default ones."""
     folder = output / f"{row}-{left_out.folder.name}"
-    settings = json.loads(json.dumps(config_to_tables(config)))
+    settings = json.loads(json.dumps(asdict(config)))
     if (folder / "scores.json").exists():
         before = json.loads((folder / "scores.json").read_text("utf-8")).get("configuration")
         if (before or default_settings(row, config)) != settings:
@@ -127,7 +127,7 @@ def carry_out(
 
 def default_settings(row: str, config: TrainingConfig) -> dict[str, Any]:
     """As JSON, those of a row that is trained as long as ``config`` says."""
-    settings: dict[str, Any] = json.loads(json.dumps(config_to_tables(config_of(row, config.training.iterations, {}))))
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(config_of(row, config.training.iterations, {}))))
     return settings
 
 

@@ -1,11 +1,12 @@
 """The rows of the table: what each trains, and on what."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.training.config import TrainingConfig, config_from_tables, config_to_tables, read_config
+from CrossModalSegLib.tables import read_table
+from CrossModalSegLib.training.config import TrainingConfig, read_config
 
 BASE = Path(__file__).with_name("base.toml")
 BEST = "best"  # of rows 4 and 5, by their scores on the validation patients
@@ -78,11 +79,11 @@ class Run:
             training=replace(base.training, iterations=self.iterations, seed=self.seed),
             semi_supervised=replace(base.semi_supervised, **(row.semi or {})),
         )
-        tables = config_to_tables(config)
+        tables = asdict(config)
         for name, value in self.changes.items():
             *path, last = name.split(".")
             table = tables
             for part in path:
                 table = table[part]
             table[last] = value
-        return config_from_tables(tables)
+        return read_table(TrainingConfig, tables)

@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import torch
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.training.checkpoint import read_curve
-from CrossModalSegLib.training.config import TrainingConfig, config_to_tables
+from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.sources import SampleSource
 from CrossModalSegLib.training.training import train
 from CrossModalSegLib.training.training_log import Progress
@@ -98,7 +99,7 @@ def carry_out(run: Run, data: Path, output: Path, recipe: int, fusion: str | Non
         "second modality": f"simulated, recipe {recipe}",
         "parameters": count(network),
         "seconds of training since it was last started": round(seconds),
-        "configuration": config_to_tables(config),
+        "configuration": asdict(config),
         "curve": read_curve(folder),
     }
     write_atomically(folder / "scores.json", json.dumps({**facts, **scores}).encode())
@@ -150,7 +151,7 @@ def begin(
 
 def beginning_of(run: Run, config: TrainingConfig) -> str:
     """Name of the folder of what this run has in common with those that differ in the unlabelled losses alone."""
-    tables = config_to_tables(config)
+    tables = asdict(config)
     tables["semi_supervised"] = {"start": config.semi_supervised.start}
     alike = hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()[:8]
     return f"beginning-{config.network.fusion}-{run.labelled}-{run.seed}-{alike}"

@@ -13,7 +13,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -189,7 +189,7 @@ def carry_out(
     found = {kind: summary(score_candidate(run, kind, weights, cases)) for kind, cases in tests.items()}
     facts = {"method": method, "corrected": corrected, "seed": seed, "steps": args.steps, "seconds": round(seconds)}
     facts |= {"share": args.share, "unlabelled": len(data.unlabelled)}
-    write_row(target, {**facts, "configuration": config.to_tables(), **found})
+    write_row(target, {**facts, "configuration": asdict(config), **found})
     print(
         f"{name}: shifted {found['shifted']['mean']:.3f}, unshifted {found['unshifted']['mean']:.3f}, {seconds:.0f} s"
     )
@@ -198,11 +198,8 @@ def carry_out(
 def settings(path: Path | None, method: str, seed: int) -> FinetuneConfig:
     """The product's own, or those in a file, with the row's method and seed."""
     config = read_finetune_config(path)
-    changes = {name: dict(table) for name, table in config.changes.items()}
-    changes.setdefault("training", {})["seed"] = seed
-    if method == "supervised":
-        changes.setdefault("semi_supervised", {})["batch"] = 0
-    return replace(config, changes=changes)
+    config = replace(config, training={**config.training, "seed": seed})
+    return config.without_unlabelled() if method == "supervised" else config
 
 
 def make_site(split: Split, corrected: int, seed: int, args: argparse.Namespace) -> CaseStore:

@@ -182,7 +182,7 @@ def test_with_many_corrected_patients_cases_without_labels_are_left_out_unless_t
     mapping = same_structures(LABEL_MAP, LABEL_MAP)
 
     def planned(below: int, **semi):
-        config = FinetuneConfig(FinetuneOptions(unlabelled_below=below), changes={"semi_supervised": semi})
+        config = FinetuneConfig(FinetuneOptions(unlabelled_below=below), semi_supervised=semi)
         return make_plan(folder / "site", base, mapping, config, "new", "1", 10.0)
 
     plan, data = planned(4)

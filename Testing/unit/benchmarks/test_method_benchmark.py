@@ -3,7 +3,7 @@
 import argparse
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ import torch
 
 from CrossModalSegLib.imaging.volume import Volume, write_volume
 from CrossModalSegLib.synthesis.samples import Sample
-from CrossModalSegLib.training.config import config_to_tables
 from CrossModalSegLib.training.objective import Objective
 from CrossModalSegLib.training.sources import CaseSource
 from Testing.Benchmarks.method import curves, glioma
@@ -215,7 +214,7 @@ def scores(row: str, seed: int, dice: dict[str, float], validation: float = 0.5,
 
     test = {"aligned": of(0), "displaced": of(-0.1), "T1w alone": of(-0.2), "SIM alone": {}}
     held = {name: {"T1w": {"v": {"a": [validation, 1]}}} for name in ("aligned", "displaced")}
-    configuration = config_to_tables(Run(row, 14, seed, 10).config("gated"))
+    configuration = asdict(Run(row, 14, seed, 10).config("gated"))
     facts = {"row": row, "title": ROWS[row].title, "labelled": 14, "seed": seed, "variant": "", "parameters": 1000}
     facts |= {"configuration": configuration, "second modality": "simulated, recipe 0"}
     return {**facts, "test": test, "validation": held, **more}
