@@ -43,8 +43,8 @@ class CrossModalSegWidget(ScriptedLoadableModuleWidget):
     """Passes Slicer's calls on to the panel. ``logic`` is for scripts; see `CrossModalSegLogic`."""
 
     def setup(self):
-        from CrossModalSegUI.dependencies import ensure_packages
-        from CrossModalSegUI.widget import ModulePanel
+        from CrossModalSegApp.process.dependencies import ensure_packages
+        from CrossModalSegApp.qt.widget import ModulePanel
 
         super().setup()
         self.logic = CrossModalSegLogic()
@@ -62,7 +62,7 @@ class CrossModalSegWidget(ScriptedLoadableModuleWidget):
         self.panel.close()
 
     def onReload(self):
-        for name in [name for name in sys.modules if name.split(".")[0] in ("CrossModalSegUI", "CrossModalSegLib")]:
+        for name in [name for name in sys.modules if name.split(".")[0] in ("CrossModalSegApp", "CrossModalSegLib")]:
             del sys.modules[name]
         super().onReload()
 
@@ -71,15 +71,15 @@ class CrossModalSegLogic(ScriptedLoadableModuleLogic):
     """For scripts: ``slicer.modules.crossmodalseg.widgetRepresentation().self().logic.segment(t1_node, t2_node)``."""
 
     def __init__(self, parent=None):
-        from CrossModalSegUI.logic import SegmentationLogic
-        from CrossModalSegUI.worker_client import WorkerClient
-        from CrossModalSegUI.worker_process import QtWorkerProcess
+        from CrossModalSegApp.logic.logic import SegmentationLogic
+        from CrossModalSegApp.process.worker_client import WorkerClient
+        from CrossModalSegApp.qt.worker_process import QtWorkerProcess
 
         super().__init__(parent)
         self.core = SegmentationLogic(slicer.mrmlScene, WorkerClient(QtWorkerProcess))
 
     def segment(self, first=None, second=None, bundle="brain-mr-pair", device="auto"):
-        """Segment one or two volume nodes and wait; returns the new nodes (`CrossModalSegUI.case_nodes.CaseNodes`)."""
+        """Segment one or two volume nodes and wait; returns the new nodes (`CrossModalSegApp.scene.case_nodes.CaseNodes`)."""
         return self.core.segment(first, second, bundle, device)
 
 
@@ -87,13 +87,13 @@ class CrossModalSegTest(ScriptedLoadableModuleTest):
     """Slicer's own test run."""
 
     def runTest(self):
-        from CrossModalSegUI.self_test import segment_the_phantom
+        from CrossModalSegApp.logic.self_test import segment_the_phantom
 
         self.setUp()
         segment_the_phantom(CrossModalSegLogic())
 
 
 def _register_sample_data():
-    from CrossModalSegUI import sample_data
+    from CrossModalSegApp.scene import sample_data
 
     sample_data.register()

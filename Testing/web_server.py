@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from CrossModalSegWeb.files_section import sample_pair
+from CrossModalSegApp.web.files_section import sample_pair
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _SECONDS_TO_START = 600.0  # on a computer that has much else to do; alone, it takes a few
@@ -29,7 +29,7 @@ class WebServer:
         environment = os.environ | variables
         environment |= {"PYTHONPATH": os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "CrossModalSeg")))}
         environment |= {"TMPDIR": str(self.temporary), "XDG_DATA_HOME": str(folder / "user")}
-        command = [sys.executable, "-m", "CrossModalSegWeb", "--no-browser", *map(str, arguments)]
+        command = [sys.executable, "-m", "CrossModalSegApp.web", "--no-browser", *map(str, arguments)]
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=folder)
         self.address = self._address()

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from CrossModalSegApp.logic.logic import SegmentationLogic
+from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
+from CrossModalSegApp.process.worker_client import WorkerClient
+from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.segmentation_nodes import replace_labels
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegUI.case_nodes import CaseNodes
-from CrossModalSegUI.logic import SegmentationLogic
-from CrossModalSegUI.segmentation_nodes import replace_labels
-from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess
-from CrossModalSegUI.worker_client import WorkerClient
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, two_balls
 from Testing.volumes import grid_around, points_of, rotation
 

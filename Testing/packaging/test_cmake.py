@@ -4,7 +4,6 @@ What this proves: every file is listed, lands where Slicer looks for modules, an
 prove that Slicer's own build system takes the files; its macros are not here.
 """
 
-import ast
 import json
 import os
 import re
@@ -20,7 +19,8 @@ STAND_IN = Path(__file__).parent / "stand_in"
 MODULES = "lib/Slicer-5.11/qt-scripted-modules"
 # Folder in the source tree, and below the installed modules.
 FOLDERS = {"CrossModalSeg": "", "CrossModalSegLib": "CrossModalSegLib", "training_cli": "training_cli"}
-DESKTOP_ONLY = {"qt", "ctk", "slicer.i18n", "slicer.parameterNodeWrapper", "slicer.ScriptedLoadableModule"}
+NOT_INSTALLED = {"CrossModalSeg": "CrossModalSegApp/web/"}  # trame is not in Slicer
+WITHOUT_DESKTOP = ("scene", "process", "logic")  # the rooms of CrossModalSegApp that need no Qt
 
 
 @pytest.fixture(scope="session")
@@ -60,11 +60,12 @@ def files_below(folder):
 
 
 def expected_files():
-    """All that the source tree has, by its installed path."""
+    """All that the source tree has, by its installed path, without what runs in a browser only."""
     return {
         f"{target}/{file}".lstrip("/")
         for source, target in FOLDERS.items()
         for file in files_below(REPOSITORY / source)
+        if not file.startswith(NOT_INSTALLED.get(source, "/"))
     }
 
 
@@ -107,36 +108,14 @@ def python(installed, code, *arguments, home):
     return done.stdout
 
 
-def imports_of(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module
-
-
-def without_desktop(installed):
-    """The module's files that need no Qt, not even through another of its files."""
-    imports = {path.stem: set(imports_of(path)) for path in (installed / "CrossModalSegUI").glob("*.py")}
-    needs_desktop = {name for name, names in imports.items() if names & DESKTOP_ONLY} - {
-        "translation"
-    }  # has another way
-    while True:
-        through = {f"CrossModalSegUI.{name}" for name in needs_desktop}
-        more = {name for name, names in imports.items() if names & through} - needs_desktop
-        if not more:
-            return sorted(set(imports) - needs_desktop - {"__init__"})
-        needs_desktop |= more
-
-
 @pytest.mark.slow  # loads torch and MONAI
 def test_the_installed_library_and_the_module_s_qt_free_files_import(installed, tmp_path):
     pytest.importorskip("slicer", reason="slicer-core is not installed")
-    library = [path.relative_to(installed).with_suffix("") for path in (installed / "CrossModalSegLib").rglob("*.py")]
-    names = [".".join(path.parts).removesuffix(".__init__") for path in library]
-    names += [f"CrossModalSegUI.{name}" for name in without_desktop(installed)]
+    folders = ["CrossModalSegLib", *(f"CrossModalSegApp/{room}" for room in WITHOUT_DESKTOP)]
+    files = [path.relative_to(installed) for folder in folders for path in (installed / folder).rglob("*.py")]
+    names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in files]
     assert "CrossModalSegLib.worker" in names
-    assert "CrossModalSegUI.scene_io" in names
+    assert "CrossModalSegApp.scene.scene_io" in names
     code = "import importlib, sys\nfor name in sys.argv[1:]:\n    print(importlib.import_module(name).__file__)"
     places = python(installed, code, *names, home=tmp_path).split("\n")
     assert [place for place in places if place and not place.startswith(str(installed))] == []
@@ -147,7 +126,8 @@ def test_the_installed_code_finds_its_bundle_label_maps_and_resources(installed,
 import json
 from CrossModalSegLib.bundles.bundle import list_bundles, load_bundle
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, read_label_map
-from CrossModalSegUI import dependencies, sample_data
+from CrossModalSegApp.process import dependencies
+from CrossModalSegApp.scene import sample_data
 bundle = load_bundle(list_bundles()[0].path)
 read_label_map(LABEL_MAP_FOLDER / "brain_mr_pair.json")
 files = [bundle.path, dependencies.REQUIREMENTS, sample_data.THUMBNAIL]

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from CrossModalSegApp.scene.scene_io import local_grid
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
-from CrossModalSegUI.scene_io import local_grid
 
 BRAIN = read_label_map(LABEL_MAP_FOLDER / "brain_mr_pair.json")
 SMALL = LabelMap(

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from CrossModalSegApp.scene.node_geometry import local_grid
+from CrossModalSegApp.scene.result_nodes import CaseBuilder, CaseNodes
 from CrossModalSegLib.imaging.content_findings import Contents, displacement_findings
 from CrossModalSegLib.imaging.registration import RigidRefinement
-from CrossModalSegUI.node_geometry import local_grid
-from CrossModalSegUI.result_nodes import CaseBuilder, CaseNodes
 
 
 def add_result(scene: Any, volumes: dict[str, Any], bundle: Any, run_id: str = "run") -> CaseNodes:

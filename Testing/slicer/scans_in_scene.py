@@ -24,7 +24,7 @@ def add_head_under(scene: Any, name: str, kind: str, seed: int) -> Any:
     """The same head of the world, on a random oblique grid under transforms of ``kind``; left-handed for odd seeds."""
     import slicer
 
-    from CrossModalSegUI.scene_io import from_world, to_world
+    from CrossModalSegApp.scene.scene_io import from_world, to_world
 
     random = np.random.default_rng(seed)
     node = add_volume(scene, FIRST_GRID, np.zeros(FIRST_GRID.shape_kji, np.float32), name)

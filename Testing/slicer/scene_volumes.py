@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from CrossModalSegApp.scene.node_geometry import to_world
 from CrossModalSegLib.imaging.grid import Grid
-from CrossModalSegUI.node_geometry import to_world
 from Testing.volumes import points_of, rotation
 
 

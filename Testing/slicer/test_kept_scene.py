@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from CrossModalSegApp.logic.logic import SegmentationLogic
+from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
+from CrossModalSegApp.process.worker_client import WorkerClient
+from CrossModalSegApp.scene.segmentation_nodes import replace_labels
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.site.case_store import CaseStore
-from CrossModalSegUI.logic import SegmentationLogic
-from CrossModalSegUI.segmentation_nodes import replace_labels
-from CrossModalSegUI.subprocess_worker import SubprocessWorkerProcess
-from CrossModalSegUI.worker_client import WorkerClient
 from Testing.kept.versions import KEPT
 from Testing.tiny_bundle import LABEL_MAP, LEFT, RIGHT, TISSUE
 
@@ -124,7 +124,7 @@ def test_the_same_scans_are_segmented_again_beside_the_corrected_result(logic):
 
 
 def test_the_panel_opens_with_the_scans_and_the_model_that_the_scene_was_saved_with(desktop, kept):
-    from CrossModalSegUI.parameters import CrossModalSegParameters, Device
+    from CrossModalSegApp.qt.parameters import CrossModalSegParameters, Device
 
     assert desktop.scene.ReadFromMRB(str(kept.scene))
     node = desktop.scene.GetSingletonNode("CrossModalSeg", "vtkMRMLScriptedModuleNode")

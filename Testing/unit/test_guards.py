@@ -12,8 +12,7 @@ from Testing.conftest import REPOSITORY
 
 COPIED = (
     "CrossModalSegLib",
-    "CrossModalSeg/CrossModalSegUI",
-    "CrossModalSeg/CrossModalSegWeb",
+    "CrossModalSeg/CrossModalSegApp",
     "Testing",
     "pyproject.toml",
 )
@@ -91,19 +90,19 @@ GUARDS = {
         "Testing/unit/commands/test_segment_command.py::test_all_that_is_wrong_with_a_table_is_one_line",
     ),
     "the token": Guard(
-        "CrossModalSeg/CrossModalSegWeb/access.py",
+        "CrossModalSeg/CrossModalSegApp/web/access.py",
         'if not secrets.compare_digest(request.path.split("/")[1].encode(), self.token.encode()):',
         "if False:",
         "Testing/web/test_access.py::test_without_the_token_in_its_place_everything_is_refused",
     ),
     "other origins": Guard(
-        "CrossModalSeg/CrossModalSegWeb/access.py",
+        "CrossModalSeg/CrossModalSegApp/web/access.py",
         "        if not is_own and (origin is not None or _is_websocket(request)):\n",
         "        if False:\n",
         "Testing/web/test_access.py::test_pages_of_other_origins_are_refused",
     ),
     "the limit of uploads": Guard(
-        "CrossModalSeg/CrossModalSegWeb/uploads.py",
+        "CrossModalSeg/CrossModalSegApp/web/uploads.py",
         "                self._refuse_above(len(chunk), batch)\n",
         "",
         "Testing/web/test_transfers.py::test_a_length_that_is_kept_secret_does_not_lift_the_limit",

@@ -1,29 +1,45 @@
-"""What the Slicer module's files import: Qt in the views only, and nothing that Slicer's own Python lacks."""
+"""What the rooms of the module import: Qt in one of them, downwards only, nothing that Slicer's own Python lacks."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-MODULE = Path(__file__).resolve().parents[2] / "CrossModalSeg" / "CrossModalSegUI"
-FILES = {path.stem: path for path in MODULE.glob("*.py")}
-VIEWS = {name for name in FILES if name.endswith("_panel")} | {
-    "case_setup",
-    "dialogs",
-    "parameters",
-    "widget",
-    "worker_process",
-    "wrapped_labels",
+MODULE = Path(__file__).resolve().parents[2] / "CrossModalSeg"
+APP = MODULE / "CrossModalSegApp"
+# Each room, and those below it that its files may import.
+ROOMS = {
+    "scene": set(),
+    "process": set(),
+    "logic": {"scene", "process"},
+    "qt": {"scene", "process", "logic"},
+    "web": {"scene", "process", "logic"},
 }
+FILES = {f"{room}/{path.name}": path for room in ROOMS for path in sorted((APP / room).glob("*.py"))}
+NOT_WEB = [name for name in FILES if not name.startswith("web/")]
+WITHOUT_VIEW = [name for name in NOT_WEB if not name.startswith("qt/")]
 DESKTOP_ONLY = {
-    "slicer.i18n",
     "slicer.parameterNodeWrapper",
     "slicer.ScriptedLoadableModule",
     "qt",
     "ctk",
     "SampleData",
 }
-NOT_IN_SLICER = {"torch", "monai", "safetensors", "matplotlib", "psutil", "pydantic", "rich", "tqdm"}
+MAKES_DO = {"logic/translation.py"}  # has another way where there is no desktop
+NOT_IN_SLICER = {
+    "torch",
+    "monai",
+    "safetensors",
+    "matplotlib",
+    "psutil",
+    "pydantic",
+    "jinja2",
+    "rich",
+    "tqdm",
+    "aiohttp",
+    "trame",
+    "trame_slicer",
+}
 
 
 def imports_of(path, top_only=False):
@@ -38,24 +54,40 @@ def imports_of(path, top_only=False):
     return names
 
 
-@pytest.mark.parametrize("name", sorted(set(FILES) - VIEWS))
+def rooms_of(path):
+    """The rooms that a file imports from."""
+    return {name.split(".")[1] for name in imports_of(path) if name.startswith("CrossModalSegApp.")}
+
+
+def test_every_room_is_named_here():
+    assert {path.parent.name for path in APP.glob("*/*.py")} == set(ROOMS)
+    assert [path.name for path in APP.glob("*.py")] == ["__init__.py"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rooms_import_only_those_below_them(name):
+    room = name.split("/")[0]
+    assert rooms_of(FILES[name]) <= ROOMS[room] | {room}
+
+
+@pytest.mark.parametrize("name", sorted(set(WITHOUT_VIEW) - MAKES_DO))
 def test_what_is_no_view_needs_no_desktop(name):
-    assert not imports_of(FILES[name], top_only=True) & DESKTOP_ONLY
+    assert not imports_of(FILES[name], top_only=True) & (DESKTOP_ONLY | {"slicer.i18n"})
+    assert not imports_of(FILES[name]) & {"qt", "ctk"}
 
 
-@pytest.mark.parametrize("name", sorted(set(FILES) - VIEWS))
-def test_what_is_no_view_imports_no_view(name):
-    views = {f"CrossModalSegUI.{view}" for view in VIEWS}
-    assert not imports_of(FILES[name]) & views
-
-
-@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("name", NOT_WEB)
 def test_nothing_is_imported_that_slicer_does_not_have(name):
     assert not {full.split(".")[0] for full in imports_of(FILES[name])} & NOT_IN_SLICER
 
 
+def test_the_picture_shows_every_room():
+    picture = (MODULE.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    assert [room for room in ROOMS if f">{room}</text>" not in picture] == []
+
+
 def test_the_file_that_slicer_loads_at_its_start_is_short_and_imports_nothing_heavy():
-    path = MODULE.parent / "CrossModalSeg.py"
+    path = MODULE / "CrossModalSeg.py"
     assert len(path.read_text(encoding="utf-8").splitlines()) < 100
     tops = {full.split(".")[0] for full in imports_of(path, top_only=True)}
     assert tops <= {"sys", "pathlib", "slicer"}

@@ -75,7 +75,7 @@ def test_what_the_user_has_set_stands_but_for_the_notebooks_backend():
 PROGRAMS = {
     "command line": "from CrossModalSegLib import cli as program; from CrossModalSegLib.commands import doctor as place; name = 'run'",
     "worker": "from CrossModalSegLib import worker as program; place = program; name = 'serve'",
-    "page": "from CrossModalSegWeb import command as program; place = program; name = '_serve'",
+    "page": "from CrossModalSegApp.web import command as program; place = program; name = '_serve'",
 }
 LOOK = """
 import os, sys

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from CrossModalSegWeb.access import Access
+from CrossModalSegApp.web.access import Access
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:aiohttp")
 

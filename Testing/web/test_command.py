@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from CrossModalSegWeb.access import HOST
-from CrossModalSegWeb.command import main
+from CrossModalSegApp.web.access import HOST
+from CrossModalSegApp.web.command import main
 
 
 def the_error_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from CrossModalSegApp.web import files_section
+from CrossModalSegApp.web.files_section import FilesSection
+from CrossModalSegApp.web.uploads import Uploads
 from CrossModalSegLib.imaging.orientation import direction_of
-from CrossModalSegWeb import files_section
-from CrossModalSegWeb.files_section import FilesSection
-from CrossModalSegWeb.uploads import Uploads
 from Testing.nifti_files import DATA, write_nifti
 
 BATCH, OTHER = "0123456789abcdef", "fedcba9876543210"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from CrossModalSegWeb.strokes import LabelChange
-from CrossModalSegWeb.surfaces import make_surfaces
+from CrossModalSegApp.web.strokes import LabelChange
+from CrossModalSegApp.web.surfaces import make_surfaces
 from Testing.volumes import grid_around, points_of, rotation
 
 RANDOM = np.random.default_rng(0)

@@ -7,9 +7,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from CrossModalSegApp.web.downloads import Downloads
+from CrossModalSegApp.web.uploads import Uploads
 from CrossModalSegLib.errors import InputError
-from CrossModalSegWeb.downloads import Downloads
-from CrossModalSegWeb.uploads import Uploads
 from Testing.disk_faults import disturbed, failing_at
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:aiohttp")

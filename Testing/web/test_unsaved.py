@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from CrossModalSegApp.web.unsaved import UnsavedCorrections
 from CrossModalSegLib.errors import DataError
-from CrossModalSegWeb.unsaved import UnsavedCorrections
 
 
 @pytest.fixture

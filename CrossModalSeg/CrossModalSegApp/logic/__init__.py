@@ -1,0 +1,1 @@
+"""What the module can do, and what its sections show, without any view."""

@@ -1,0 +1,162 @@
+"""The scans of a case: which volume of the scene is which modality, and what to be careful about before a run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from CrossModalSegApp.scene.result_nodes import ROLE_ATTRIBUTE
+from CrossModalSegApp.scene.scene_io import parent_transform_kind, world_volume
+from CrossModalSegApp.scene.scene_nodes import nodes_of_class
+from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.imaging.content_findings import Contents, name_findings
+from CrossModalSegLib.imaging.finding import Finding
+from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
+from CrossModalSegLib.imaging.preflight import Preflight, examine
+from CrossModalSegLib.imaging.volume import Volume
+
+Remedy = Literal["swap", "clear-second", "harden-first", "harden-second", "refine"]
+
+_REMEDY_OF: Mapping[str, Remedy] = {
+    "anatomy-apart": "refine",
+    "displaced": "refine",
+    "low-overlap": "refine",
+    "modality-doubt": "swap",
+    "same-image": "clear-second",
+}
+_TRANSFORM_WORDS = {
+    "none": "no transform",
+    "linear": "linear transform, applied",
+    "sheared": "sheared transform",
+    "non-linear": "non-linear transform",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """One line of the preflight card; ``remedy`` is what one click can do about it, None where nothing can."""
+
+    severity: Literal["info", "warning", "error"]
+    code: str
+    message: str
+    hint: str
+    remedy: Remedy | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the preflight says: ``preflight`` is None where a scan cannot be read; ``notes`` come gravest first."""
+
+    preflight: Preflight | None
+    transforms: dict[str, str]
+    notes: tuple[Note, ...]
+
+    @property
+    def allows_run(self) -> bool:
+        return bool(self.transforms) and not any(note.severity == "error" for note in self.notes)
+
+
+def candidates(scene: Any) -> list[Any]:
+    """Scalar volumes of ``scene`` that a user may choose: neither label maps, nor hidden, nor results of ours."""
+    return [node for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode") if _is_scan(node)]
+
+
+def own_volumes(scene: Any) -> list[Any]:
+    """Scalar volumes of ``scene`` that this module has made, such as uncertainty: no scans."""
+    return [node for node in nodes_of_class(scene, "vtkMRMLScalarVolumeNode") if node.GetAttribute(ROLE_ATTRIBUTE)]
+
+
+def suggest(bundle: Bundle, nodes: Sequence[Any]) -> dict[str, Any]:
+    """The volume node for each modality of ``bundle`` that can be told from DICOM modality, description or name."""
+    found = assign(bundle.modalities, bundle.modality_aliases, [describe(node) for node in nodes])
+    return {modality: nodes[index] for modality, index in found.items()}
+
+
+def describe(node: Any) -> ScanDescription:
+    """What ``node`` is called in the scene and in the subject hierarchy, and its DICOM modality where known."""
+    import slicer
+
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
+    item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
+    if not item:
+        return ScanDescription((node.GetName() or "",))
+    constants = slicer.vtkMRMLSubjectHierarchyConstants
+    modality = hierarchy.GetItemAttribute(item, constants.GetDICOMSeriesModalityAttributeName())
+    return ScanDescription((node.GetName() or "", hierarchy.GetItemName(item)), modality)
+
+
+def check(bundle: Bundle, volumes: Mapping[str, Any], contents: Contents | None = None) -> Check:
+    """Preflight of the chosen volume nodes by modality; never raises for a scan that cannot be used, but notes it.
+
+    ``contents`` is what the scans show, where that has been found out.
+    """
+    notes: list[Note] = []
+    findings = list(contents.findings) if contents else []
+    scans: list[Volume] = []
+    kinds: dict[str, str] = {}
+    for modality, node in volumes.items():
+        kinds[modality] = "none"
+        try:
+            kinds[modality] = parent_transform_kind(node)
+            scans.append(world_volume(node, modality))
+        except CrossModalSegError as error:
+            notes.append(Note("error", error.code, f"{modality} ({node.GetName()}): {error.message}", error.hint))
+        called = describe(node)
+        findings += name_findings(modality, node.GetName(), called, bundle.modalities, bundle.modality_aliases)
+        notes += _transform_notes(bundle, modality, kinds[modality])
+    preflight = examine(scans) if scans and len(scans) == len(volumes) else None
+    if preflight:
+        findings += preflight.findings
+    notes += [_note(one, len(volumes)) for one in findings]
+    notes += _twice_notes(volumes)
+    notes += _own_notes(volumes)
+    notes += _missing_notes(bundle, volumes)
+    notes.sort(key=lambda note: ("error", "warning", "info").index(note.severity))
+    return Check(preflight, {modality: _TRANSFORM_WORDS[kind] for modality, kind in kinds.items()}, tuple(notes))
+
+
+def _is_scan(node: Any) -> bool:
+    if node.IsA("vtkMRMLLabelMapVolumeNode") or node.GetHideFromEditors() or node.GetAttribute(ROLE_ATTRIBUTE):
+        return False
+    return node.GetImageData() is not None
+
+
+def _note(finding: Finding, scans: int) -> Note:
+    """With a click that puts it right where there are two scans, and it is more than an information."""
+    remedy = _REMEDY_OF.get(finding.code) if scans > 1 and finding.severity != "info" else None
+    return Note(finding.severity, finding.code, finding.message, finding.remedy, remedy)
+
+
+def _transform_notes(bundle: Bundle, modality: str, kind: str) -> list[Note]:
+    if kind not in ("sheared", "non-linear"):
+        return []
+    which: Remedy = "harden-first" if modality == bundle.modalities[0] else "harden-second"
+    message = f"{modality} lies under a {kind} transform: it is resampled for the model, and the result bent back."
+    return [Note("info", "warped", message, "harden a copy to segment it where it is shown, without bending", which)]
+
+
+def _twice_notes(volumes: Mapping[str, Any]) -> list[Note]:
+    if len({node.GetID() for node in volumes.values()}) == len(volumes):
+        return []
+    message = f"{next(iter(volumes.values())).GetName()} is chosen twice."
+    return [Note("error", "same-scan", message, "choose two scans, or leave one place empty", "clear-second")]
+
+
+def _own_notes(volumes: Mapping[str, Any]) -> list[Note]:
+    return [
+        Note("error", "not-a-scan", f"{node.GetName()} was made by this module.", "choose the scan itself")
+        for node in volumes.values()
+        if node.GetAttribute(ROLE_ATTRIBUTE)
+    ]
+
+
+def _missing_notes(bundle: Bundle, volumes: Mapping[str, Any]) -> list[Note]:
+    missing = [modality for modality in bundle.modalities if modality not in volumes]
+    if not volumes or not missing:
+        return []
+    if bundle.requires_both:
+        message = f"{bundle.name} needs both scans; {missing[0]} is not chosen."
+        return [Note("error", "scan-missing", message, "choose it, or use a model that can do with one scan")]
+    message = f"Without {missing[0]}, {next(iter(volumes))} is segmented alone."
+    hint = "expect a less certain result, and no agreement between two scans to judge it by"
+    return [Note("info", "one-scan", message, hint)]

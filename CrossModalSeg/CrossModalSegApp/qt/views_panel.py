@@ -1,0 +1,100 @@
+"""What Slicer's views show: the result that is chosen, in the usual views or a row per scan, or an alignment to look at."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import qt
+import slicer
+
+from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.layout import TwoModalityLayout
+from CrossModalSegApp.scene.rendering import one_render
+from CrossModalSegApp.scene.result_display import ResultDisplay
+
+
+class ViewsPanel:
+    """The button of the two-scan layout, and what it leads to; ``crossfade`` gives the fade that is chosen, 0 to 1."""
+
+    def __init__(self, ui: Any, crossfade: Callable[[], float]):
+        self._ui, self._crossfade = ui, crossfade
+        self._layout, self._display = TwoModalityLayout(slicer.mrmlScene), ResultDisplay(slicer.mrmlScene)
+        self._case: CaseNodes | None = None
+        self._modality: str | None = None
+        self._preview: Sequence[Any] = ()  # the scans of an alignment that is looked at
+        self._place: tuple[float, float, float] | None = None  # that the review went to in this layout
+        ui.layoutButton.toggled.connect(self._toggle)
+        ui.previewFadeSlider.valueChanged.connect(self._layout.set_crossfade)
+
+    def show(self, case: CaseNodes | None, modality: str | None) -> None:
+        """Show this result and nothing else of this module; in the usual views, and in 3D, only that of ``modality``."""
+        self._case, self._modality = case, modality
+        self._ui.layoutButton.enabled = case is not None
+        if case is None:
+            self._ui.layoutButton.checked = False
+        self._show()
+
+    def show_preview(self, scans: Sequence[Any]) -> None:
+        """Show both scans, half of each, while an alignment is looked at; without any, what was shown before."""
+        self._preview = scans
+        if scans:
+            self._layout.make_views(len(scans))
+            with one_render():
+                self._layout.enter(*scans)
+                self._layout.set_crossfade(self._ui.previewFadeSlider.value)
+            qt.QTimer.singleShot(0, self._fit)
+        elif self._ui.layoutButton.checked:
+            self._show()
+        else:
+            self._leave()
+
+    def fade(self) -> None:
+        """Another fade is chosen; that of a preview is its own."""
+        if not self._preview:
+            self._layout.set_crossfade(self._crossfade())
+
+    def jump_to(self, ras: tuple[float, float, float]) -> None:
+        """Show a place (mm, RAS) in all views of the two-scan layout."""
+        self._ui.layoutButton.checked = True
+        with one_render():
+            self._place = ras
+            self._layout.jump_to(ras)
+
+    def let_go(self) -> None:
+        """The former layout, as the module is left or the scene closes."""
+        self._ui.layoutButton.checked = False
+        self._display.forget()
+
+    def _toggle(self, is_on: bool) -> None:
+        self._ui.crossfadeSlider.enabled = is_on
+        self._place = None
+        if is_on:
+            self._show()
+            qt.QTimer.singleShot(0, self._fit)
+        else:
+            self._leave()
+
+    def _show(self) -> None:
+        case = self._case
+        if case is None or not self._ui.layoutButton.checked:
+            self._display.show(case, self._modality)
+            return
+        self._layout.make_views(len(case.volumes))
+        with one_render():
+            self._layout.enter(*case.rows())
+            modalities = list(case.volumes)
+            self._layout.show_in_3d(modalities.index(self._modality) if self._modality in modalities else 0)
+            self._layout.set_crossfade(self._crossfade())
+
+    def _leave(self) -> None:
+        with one_render():
+            self._layout.leave()
+            self._display.forget()
+            self._show()
+
+    def _fit(self) -> None:
+        """The views have their size only now; a place that was gone to meanwhile is gone to again."""
+        with one_render():
+            if self._layout.is_entered:
+                self._layout.fit()
+            if self._place is not None:
+                self._layout.jump_to(self._place)

@@ -1,0 +1,1 @@
+"""The nodes of a scene: volumes, segmentations, results, layout. Knows no process, no words for users and no Qt."""

@@ -1,0 +1,42 @@
+"""Everything that asks the user something or tells of an error."""
+
+from collections.abc import Callable
+
+from trame_server import Server
+
+from CrossModalSegApp.logic.wording import sentence
+from CrossModalSegApp.web.page_state import PageState
+from CrossModalSegLib.errors import CrossModalSegError
+
+
+class Dialogs:
+    """One dialog at a time, over the page."""
+
+    def __init__(self, server: Server):
+        self._state = PageState(server, "dialog", is_open=False, is_question=False, text="", hint="", action="")
+        self._state.on("answer", self._answer)
+        self._state.on("tell", self.tell)
+        self._on_yes: Callable[[], None] | None = None
+
+    def show_error(self, error: CrossModalSegError) -> None:
+        self.tell(error.message, sentence(error.hint))
+
+    def tell(self, text: str, hint: str = "") -> None:
+        """Something that the user should know before going on."""
+        self._on_yes = None
+        self._open(is_question=False, text=text, hint=hint, action="OK")
+
+    def ask(self, question: str, action: str, on_yes: Callable[[], None]) -> None:
+        """Ask; ``on_yes`` is called where the user chooses ``action`` (a verb), and nothing by default."""
+        self._on_yes = on_yes
+        self._open(is_question=True, text=question, hint="", action=action)
+
+    def _open(self, **content: bool | str) -> None:
+        with self._state.flushed():
+            self._state.show(is_open=True, **content)
+
+    def _answer(self, is_yes: bool) -> None:
+        self._state.show(is_open=False)
+        on_yes, self._on_yes = self._on_yes, None
+        if is_yes and on_yes is not None:
+            on_yes()

@@ -1,0 +1,187 @@
+"""The surfaces that 3D shows: made in the background, at a coarse resolution, of the structures that have changed."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import vtk
+from scipy.ndimage import find_objects
+from vtk.util.numpy_support import numpy_to_vtk
+
+from CrossModalSegApp.scene.node_geometry import local_grid
+from CrossModalSegApp.scene.segmentation_labels import marked_labels
+from CrossModalSegApp.scene.segmentation_nodes import SURROUNDING_OPACITY, label_value, surrounding
+from CrossModalSegLib.imaging.grid import Grid
+
+_SAMPLES = 60  # of the labels, along the longest side of a structure
+_FINEST_MM, _COARSEST_MM = 1.5, 3.0  # between them
+_REDUCTION = 0.75  # share of the triangles that is left out
+_SMOOTHING_STEPS = 20
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Whose surfaces are shown: a segmentation node over its scan."""
+
+    node: Any
+    volume: Any
+
+
+class Surfaces:
+    """Shows the structures of one segmentation in 3D views, while `want` says that they are seen.
+
+    ``on_change(is_making, is_first)`` is called when the making begins and ends; ``is_first``: of what was shown anew.
+    """
+
+    def __init__(self, scene: Any, on_change: Callable[[bool, bool], None]):
+        self._scene, self._on_change = scene, on_change
+        self._source: _Source | None = None
+        self._is_wanted = False
+        self._is_first = True
+        self._stale: set[int] = set()
+        self._models: dict[int, Any] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def show(self, node: Any, volume: Any) -> None:
+        """Show this segmentation node over this volume node; None: nothing."""
+        source = _Source(node, volume) if node is not None else None
+        if source == self._source:
+            return
+        self._source, self._is_first = source, True
+        for model in self._models.values():
+            model.SetDisplayVisibility(False)
+        self._stale = set(_segments(node)) if node is not None else set()
+        self._make_soon()
+
+    def refresh(self, node: Any, values: Iterable[int]) -> None:
+        """Structures of a segmentation, by label value, have changed."""
+        if self._source is not None and node is self._source.node:
+            self._stale |= set(values)
+            self._make_soon()
+
+    def want(self, is_wanted: bool) -> None:
+        """Whether a 3D view is seen."""
+        self._is_wanted = is_wanted
+        self._make_soon()
+
+    def _make_soon(self) -> None:
+        is_due = self._is_wanted and self._source is not None and bool(self._stale)
+        if is_due and (self._task is None or self._task.done()):
+            try:
+                self._task = asyncio.get_running_loop().create_task(self._make())
+            except RuntimeError:  # the page is still being made
+                return
+
+    async def _make(self) -> None:
+        """Until nothing has changed any more. What has, meanwhile, is made anew, and shown all at once."""
+        self._on_change(True, False)
+        try:
+            while self._stale and self._source is not None and self._is_wanted:
+                source, values = self._source, self._stale
+                self._stale = set()
+                labels, grid = marked_labels(source.node, source.volume), local_grid(source.volume)
+                made = await asyncio.to_thread(make_surfaces, labels, grid, values)
+                if source == self._source:
+                    self._put(source, made)
+        except Exception:  # noqa: BLE001 - nobody awaits it, and correcting goes on without a picture in 3D
+            _log.exception("surfaces could not be made")
+        finally:
+            self._on_change(False, self._is_first)
+            self._is_first = False
+
+    def _put(self, source: _Source, made: dict[int, Any]) -> None:
+        segments = _segments(source.node)
+        for value, polydata in made.items():
+            if value not in segments:
+                continue
+            model = self._model(value)
+            model.SetAndObserveTransformNodeID(source.node.GetTransformNodeID())
+            model.SetAndObservePolyData(polydata)
+            model.GetDisplayNode().SetColor(segments[value].GetColor())
+            model.SetDisplayVisibility(polydata.GetNumberOfPoints() > 0)
+        boxes = {
+            value: np.array(model.GetPolyData().GetBounds()).reshape(3, 2)
+            for value, model in self._models.items()
+            if model.GetDisplayVisibility()
+        }
+        outermost = surrounding(boxes)
+        for value, model in self._models.items():
+            model.GetDisplayNode().SetOpacity(SURROUNDING_OPACITY if value == outermost else 1.0)
+
+    def _model(self, value: int) -> Any:
+        if value not in self._models:
+            model = self._scene.AddNewNodeByClass("vtkMRMLModelNode", f"Surface {value}")
+            model.SetHideFromEditors(True)
+            model.SetSaveWithScene(False)
+            model.SetSelectable(False)
+            model.CreateDefaultDisplayNodes()
+            model.GetDisplayNode().SetVisibility2D(False)
+            self._models[value] = model
+        return self._models[value]
+
+
+def make_surfaces(labels: np.ndarray, grid: Grid, values: Iterable[int]) -> dict[int, Any]:
+    """The smoothed surfaces (vtkPolyData, RAS mm) of labels of ``labels`` (K, J, I) on ``grid``, coarsely; may be empty.
+
+    The larger a structure, the coarser: pictures of finer ones take seconds without a graphics card.
+    """
+    boxes = dict(enumerate(find_objects(labels), 1))
+    return {value: _surface(labels, grid, value, boxes.get(value)) for value in values}
+
+
+def _surface(labels: np.ndarray, grid: Grid, value: int, place: tuple[slice, ...] | None) -> Any:
+    if place is None:
+        return vtk.vtkPolyData()
+    box = [(one.start, one.stop) for one in place]
+    spacing = grid.spacing_ijk[::-1]  # k, j, i
+    extent_mm = max((stop - start) * mm for (start, stop), mm in zip(box, spacing, strict=True))
+    step_mm = min(max(extent_mm / _SAMPLES, _FINEST_MM), _COARSEST_MM)
+    steps = [max(1, round(step_mm / mm)) for mm in spacing]
+    part = labels[tuple(slice(start, stop, step) for (start, stop), step in zip(box, steps, strict=True))]
+    part = np.pad(part == value, 1)
+    first = np.array([start - step for (start, _), step in zip(box, steps, strict=True)][::-1])  # i, j, k
+    image = vtk.vtkImageData()
+    image.SetDimensions(*part.shape[::-1])
+    image.SetSpacing(*steps[::-1])
+    image.SetOrigin(*first)
+    image.GetPointData().SetScalars(numpy_to_vtk(part.astype(np.uint8).ravel(), deep=True))
+    nets = vtk.vtkSurfaceNets3D()
+    nets.SetInputData(image)
+    nets.SetValue(0, 1)
+    nets.SetOutputMeshTypeToTriangles()
+    nets.SetNumberOfIterations(_SMOOTHING_STEPS)
+    return _in_ras(nets, grid)
+
+
+def _in_ras(algorithm: Any, grid: Grid) -> Any:
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(grid.ijk_to_ras.ravel().tolist())
+    transform = vtk.vtkTransform()
+    transform.SetMatrix(matrix)
+    placed = vtk.vtkTransformPolyDataFilter()
+    placed.SetTransform(transform)
+    placed.SetInputConnection(algorithm.GetOutputPort())
+    fewer = vtk.vtkDecimatePro()
+    fewer.SetInputConnection(placed.GetOutputPort())
+    fewer.SetTargetReduction(_REDUCTION)
+    fewer.PreserveTopologyOn()
+    normals = vtk.vtkPolyDataNormals()
+    normals.SetInputConnection(fewer.GetOutputPort())
+    normals.SplittingOff()
+    normals.AutoOrientNormalsOn()
+    normals.Update()
+    output = normals.GetOutput()
+    while output.GetCellData().GetNumberOfArrays():  # labels of both sides, which are not shown
+        output.GetCellData().RemoveArray(0)
+    return output
+
+
+def _segments(node: Any) -> dict[int, Any]:
+    """Segments by label value."""
+    segmentation = node.GetSegmentation()
+    segments = (segmentation.GetNthSegment(number) for number in range(segmentation.GetNumberOfSegments()))
+    return {value: segment for segment in segments if (value := label_value(segment)) is not None}

@@ -1,0 +1,307 @@
+"""The pictures of the page: trame-slicer's views, in the rows that the module's two-scan layout asks for."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from trame_client.ui.core import AbstractLayout
+from trame_client.widgets import html
+from trame_server import Server
+from trame_slicer.core import LayoutManager, SlicerApp
+from trame_slicer.rca_view import RemoteViewFactory
+from trame_slicer.views import (
+    AbstractView,
+    Layout,
+    LayoutDirection,
+    NoScheduleRendering,
+    SliceView,
+    ThreeDView,
+    ViewLayoutDefinition,
+    ViewType,
+    slicer_layout_to_vue,
+)
+
+from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.layout import TwoModalityLayout
+from CrossModalSegApp.scene.scene_nodes import nodes_of_class
+from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
+from CrossModalSegApp.web.page_state import PageState
+from CrossModalSegApp.web.surfaces import Surfaces
+
+_ROWS = {ONE_ROW: 1, TWO_ROWS: 2}  # by Slicer's number of the layout
+_MODES = ("slices", "both", "3d")
+# Radiological display: left, right, top, bottom of the picture.
+_SIDES = {"Axial": "RLAP", "Coronal": "RLSI", "Sagittal": "APSI"}
+_SETTLE_SECONDS = 0.3
+_FRAMES_PER_SECOND = 20.0
+_SAME_SIZE = 0.03  # of the size before
+_NO_MULTISAMPLES = 0  # without a graphics card, smoothing edges costs more than the picture
+
+
+class Views:
+    """Shows scans and results in linked rows of slices and in 3D; says in the state ``display`` how.
+
+    ``on_contrast`` is called when dragging begins to change brightness and contrast.
+    """
+
+    def __init__(self, server: Server, application: SlicerApp):
+        self.on_contrast: Callable[[], None] = lambda: None
+        self._application = application
+        self._scene = application.scene
+        self._state = PageState(
+            server,
+            "display",
+            mode="slices",
+            crossfade=0,
+            is_filled=False,
+            is_contrast=False,
+            row_in_3d=0,
+            is_making_surfaces=False,
+            rows=[],
+            slices={},
+        )
+        self._layout_node = self._scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+        for kind, view_type, overlay in (
+            (SliceView, ViewType.SLICE_VIEW, self._slice_overlay),
+            (ThreeDView, ViewType.THREE_D_VIEW, _title_3d),
+        ):
+            make = partial(_quiet, kind)
+            factory = RemoteViewFactory(
+                server, make, view_type, populate_view_ui_f=overlay, blur_fps=_FRAMES_PER_SECOND
+            )
+            application.view_manager.register_factory(factory)
+        self._manager = LayoutManager(self._scene, application.view_manager, server)
+        for rows in _ROWS.values():
+            for mode in _MODES:
+                self._manager.register_layout(_name(rows, mode), _arrangement(rows, mode))
+        self._layout = TwoModalityLayout(self._scene)
+        self._surfaces = Surfaces(self._scene, self._on_surfaces)
+        self._case: CaseNodes | None = None
+        self._sizes: dict[str, tuple[int, ...]] = {}
+        self._scans: tuple[Any, ...] = ()
+        self._place: tuple[float, float, float] | None = None
+        self._fitting: asyncio.TimerHandle | None = None
+        for view in application.view_manager.get_slice_views():
+            view.modified.connect(self._follow)
+        for name in ("mode", "crossfade", "filled", "contrast", "row_in_3d", "slice", "fit"):
+            self._state.on(name, getattr(self, f"_set_{name}"))
+        self._switch()
+        self._show_3d(is_seen=False)
+
+    def place_in(self, page: AbstractLayout) -> None:
+        """Put the views where the page is being built."""
+        self._manager.initialize_layout_grid(page)
+
+    def show_scans(self, volumes: dict[str, Any]) -> None:
+        """Show volume nodes by modality, one row each, without a result."""
+        self._case = None
+        self._show_surfaces()
+        self._enter([*volumes.values(), None][:2], volumes)
+
+    def show_case(self, case: CaseNodes) -> None:
+        """Show the scans of a result with its segmentations."""
+        self._case = case
+        self._show_surfaces()
+        self._enter(case.rows(), case.volumes)
+
+    def refresh(self, segmentation: Any, values: Iterable[int]) -> None:
+        """Structures of a segmentation node, by label value, have changed."""
+        self._surfaces.refresh(segmentation, values)
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._case = None
+        self._show_surfaces()
+        self._scans, self._place = (), None
+        self._layout.leave()
+        self._state.show(rows=[])
+
+    def jump_to(self, ras: tuple[float, float, float]) -> None:
+        """Centre all slices on a place in the world (RAS, mm), with the crosshair on it."""
+        self._place = ras
+        self._layout.jump_to(ras)
+
+    def leave_contrast(self) -> None:
+        """The mouse does something else from here on than to change brightness and contrast."""
+        if self._state["is_contrast"]:
+            self._set_contrast(False)
+
+    def _enter(self, nodes: Any, volumes: dict[str, Any]) -> None:
+        scans = tuple(nodes[:2])
+        if scans != self._scans:
+            self._scans, self._place = scans, None
+        self._layout.enter(*nodes)
+        self._state.show(rows=[f"{modality}: {node.GetName()}" for modality, node in volumes.items()])
+        self._set_filled(self._state["is_filled"])
+        self._switch()
+        for view in self._slice_views():
+            self._follow(view)
+
+    def _slice_views(self) -> list[SliceView]:
+        return self._application.view_manager.get_slice_views()
+
+    def _switch(self) -> None:
+        """The arrangement that the layout asks for, in the mode that the user has chosen."""
+        rows = _ROWS.get(self._layout_node.GetViewArrangement(), 2)
+        self._manager.set_layout(_name(rows, self._state["mode"]))
+
+    def _follow(self, view: SliceView) -> None:
+        """Draw what has changed in a view, and note where its slice is; one of another size shows all of the scans again."""
+        view.schedule_render()  # Slicer's displayable managers ask for it on their own nodes only, not for scans that fade
+        lower, upper = view.get_slice_range()
+        found = {"lower": lower, "upper": upper, "step": view.get_slice_step(), "value": view.get_slice_value()}
+        if self._state["slices"].get(view.name) != found:
+            self._state.show(slices={**self._state["slices"], view.name: found})
+        size = view.get_view_node().GetDimensions()[:2]
+        if self._layout.is_entered and _is_other(size, self._sizes.get(view.name)):
+            self._sizes[view.name] = size
+            self._fit_soon()
+
+    def _fit_soon(self) -> None:
+        """The views get their sizes one after the other, and in steps."""
+        if self._fitting is not None:
+            self._fitting.cancel()
+        try:
+            self._fitting = asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._fit)
+        except RuntimeError:  # before the page is served
+            self._fit()
+
+    def _fit(self) -> None:
+        self._fitting = None
+        if self._layout.is_entered:
+            self._layout.fit()
+            if self._place is not None:
+                self._layout.jump_to(self._place)
+
+    def _fit_3d(self) -> None:
+        for view in self._threed_views():
+            view.fit_view_to_content()
+            view.schedule_render()
+
+    def _threed_views(self) -> list[ThreeDView]:
+        return self._application.view_manager.get_threed_views()
+
+    def _show_3d(self, is_seen: bool) -> None:
+        """A 3D view that nobody sees is not drawn, and its surfaces are not made."""
+        for view in self._threed_views():
+            view.set_render_blocked(not is_seen)
+        self._surfaces.want(is_seen)
+
+    def _show_surfaces(self) -> None:
+        case, row = self._case, self._state["row_in_3d"]
+        names = [name for name in case.segmentations if name in case.volumes] if case else []
+        if case is None or row >= len(names):
+            self._surfaces.show(None, None)
+        else:
+            self._surfaces.show(case.segmentations[names[row]], case.volumes[names[row]])
+
+    def _on_surfaces(self, is_making: bool, is_first: bool) -> None:
+        self._state.show(is_making_surfaces=is_making)
+        if is_first:
+            self._fit_3d()
+        for view in self._threed_views():
+            view.schedule_render()
+
+    # --- what the user does
+
+    def _set_fit(self) -> None:
+        self._place = None
+        self._fit()
+        self._fit_3d()
+
+    def _set_mode(self, mode: str) -> None:
+        if mode in _MODES:
+            self._state.show(mode=mode)
+            self._switch()
+            self._show_3d(is_seen=mode != "slices")
+            self._fit_soon()
+
+    def _set_crossfade(self, percent: float) -> None:
+        self._state.show(crossfade=percent)
+        self._layout.set_crossfade(percent / 100)
+
+    def _set_filled(self, is_filled: bool) -> None:
+        self._state.show(is_filled=is_filled)
+        for display in self._shown_displays():
+            display.SetVisibility2DFill(is_filled)
+
+    def _set_row_in_3d(self, row: int) -> None:
+        self._state.show(row_in_3d=row)
+        self._show_surfaces()
+
+    def _set_contrast(self, is_on: bool) -> None:
+        self._state.show(is_contrast=is_on)
+        node = self._application.app_logic.GetInteractionNode()
+        node.SetCurrentInteractionMode(node.AdjustWindowLevel if is_on else node.ViewTransform)
+        if is_on:
+            self.on_contrast()
+
+    def _set_slice(self, name: str, offset: float) -> None:
+        """Move the slices of one orientation in both rows: slices that are linked only follow the mouse."""
+        moved = next((view for view in views(2) if view.name == name), None)
+        same = {view.name for view in views(2) if moved and view.orientation == moved.orientation}
+        for view in self._slice_views():
+            if view.name in same:
+                view.set_slice_value(float(offset))
+
+    def _shown_displays(self) -> list[Any]:
+        displays = nodes_of_class(self._scene, "vtkMRMLSegmentationDisplayNode")
+        return [display for display in displays if display.GetVisibility()]
+
+    def _slice_overlay(self, _server: Server, _view_id: str, view: AbstractView) -> None:
+        html.Div(_overlay(view.name), classes="overlay", raw_attrs=[f'data-view="{view.name}"'])
+
+
+def _is_other(size: tuple[int, ...], former: tuple[int, ...] | None) -> bool:
+    """Whether a view has got another size, not only a window that was looked at again."""
+    pairs = zip(size, former or (), strict=False)
+    return former is None or any(abs(now - then) > _SAME_SIZE * max(then, 1) for now, then in pairs)
+
+
+def _quiet(kind: type[AbstractView], **given: Any) -> AbstractView:
+    """A view that draws nothing before a browser shows it, instead of each time that it is set up further."""
+    view = kind(scheduled_render_strategy=NoScheduleRendering(), **given)
+    view.render_window().SetMultiSamples(_NO_MULTISAMPLES)
+    return view
+
+
+def _title_3d(_server: Server, _view_id: str, view: AbstractView) -> None:
+    html.Div(
+        '<span class="view-title">3D <small v-if="display.is_making_surfaces" id="making-surfaces">making surfaces…</small></span>',
+        classes="overlay",
+        raw_attrs=[f'data-view="{view.get_singleton_tag()}"'],
+    )
+
+
+def _overlay(name: str) -> str:
+    """What stands in a slice view: the scan, the sides of the patient, and a slider for the slice."""
+    view = next(view for view in views(2) if view.name == name)
+    words = zip(("left", "right", "top", "bottom"), _SIDES[view.orientation], strict=True)
+    sides = "".join(f'<span class="side {place}">{letter}</span>' for place, letter in words)
+    row, slices = f"display.rows[{view.row}]", f"display.slices['{name}']"
+    return f"""
+<span class="view-title" style="border-color: {view.color}"
+  >{{{{ {row} }}}} <small>{view.orientation.lower()}</small></span><template v-if="{row}">{sides}</template>
+<input v-if="{slices} && {row}" class="slice" type="range" :aria-label="'{view.orientation} slice of ' + {row}"
+  :min="{slices}.lower" :max="{slices}.upper" :step="{slices}.step" :value="{slices}.value"
+  @input="trigger('display_slice', ['{name}', Number($event.target.value)])">"""
+
+
+def _name(rows: int, mode: str) -> str:
+    return f"{rows} {mode}"
+
+
+def _arrangement(rows: int, mode: str) -> Layout:
+    """The rows of the module's layout, a 3D view, or both side by side."""
+    slices = slicer_layout_to_vue(layout_description(rows))
+    if rows == 1:  # three columns would be half black
+        first, *others = slices.get_views(is_recursive=True)
+        beside = Layout(LayoutDirection.Vertical, others)
+        slices = Layout(LayoutDirection.Horizontal, [first, beside], flex_sizes=["1.6", "1"])
+    surfaces = ViewLayoutDefinition.threed_view()
+    if mode == "slices":
+        return slices
+    if mode == "3d":
+        return Layout(LayoutDirection.Horizontal, [surfaces])
+    return Layout(LayoutDirection.Horizontal, [slices, surfaces], flex_sizes=["3", "1.3"])

@@ -1,1 +1,0 @@
-"""The module's user interface: what Slicer and the browser view share, and the views in Qt."""
