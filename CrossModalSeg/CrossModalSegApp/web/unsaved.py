@@ -9,9 +9,11 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,6 @@ from CrossModalSegLib.errors import CrossModalSegError, DataError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.json_file import read_json
 
-_Files = dict[str, dict[str, np.ndarray]]  # arrays by name, by name of file
 _CASE = "case.json"
 _HINT = "discard it"
 _log = logging.getLogger(__name__)
@@ -98,63 +99,71 @@ class UnsavedCorrections:
     def write_due(self) -> None:
         """Write what is not on disk yet."""
         while self._due:
-            case, files = self._next()
-            self._write(case.run_id, *files)
+            with self._failures_logged():
+                for write in self._steps():
+                    write()
 
     async def _write_soon(self) -> None:
         """The same, beside what goes on."""
         while self._due:
-            case, files = self._next()
-            await asyncio.to_thread(self._write, case.run_id, *files)
+            with self._failures_logged():
+                for write in self._steps():
+                    await asyncio.to_thread(write)
 
-    def _next(self) -> tuple[CaseNodes, tuple[dict[str, Any], _Files]]:
-        """A result, what says what it is, and the arrays of each file that is due; all of them at the first time."""
+    def _steps(self) -> Iterator[Callable[[], None]]:
+        """What writes the next result that is due: file by file, all of them at the first time. The scene is read between
+        them; the file that makes the folder an offer comes last."""
         (run_id, modality), (case, labels) = next(iter(self._due.items()))
         del self._due[run_id, modality]
-        is_new = not (self._folder / _name(run_id) / _CASE).is_file()
-        content, files = _contents(case) if is_new else ({}, {})
-        return case, (content, files | {f"labels_{modality}": {"labels": labels}})
-
-    def _write(self, run_id: str, content: dict[str, Any], files: _Files) -> None:
-        """The file that makes the folder an offer comes last."""
         path = self._folder / _name(run_id)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_new = not (path / _CASE).is_file()
+        if is_new:
+            for name, arrays in _files_of(case):
+                yield partial(_write_arrays, path / f"{name}.npz", arrays)
+        yield partial(_write_arrays, path / f"labels_{modality}.npz", {"labels": labels})
+        if is_new:
+            yield partial(write_atomically, path / _CASE, json.dumps(_about(case)))
+
+    @contextmanager
+    def _failures_logged(self) -> Iterator[None]:
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name, arrays in files.items():
-                with staged_file(path / f"{name}.npz") as staging:
-                    np.savez_compressed(staging, **arrays)  # type: ignore[arg-type]
-            if content:
-                write_atomically(path / _CASE, json.dumps(content))
+            yield
         except (OSError, CrossModalSegError):
-            _log.exception("corrections could not be kept in %s", path)
+            _log.exception("corrections could not be kept in %s", self._folder)
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with staged_file(path) as staging:
+        np.savez_compressed(staging, **arrays)  # type: ignore[arg-type]
 
 
 def _name(run_id: str) -> str:
     return hashlib.sha256(run_id.encode()).hexdigest()[:16]
 
 
-def _contents(case: CaseNodes) -> tuple[dict[str, Any], _Files]:
-    """What says what a result is, and the arrays of each file."""
-    origins = {name: node.GetAttribute(ORIGIN_ATTRIBUTE) for name, node in case.volumes.items()}
-    revisions = {name: node.GetAttribute(ORIGIN_ATTRIBUTE) for name, node in case.segmentations.items()}
-    content = {
+def _about(case: CaseNodes) -> dict[str, Any]:
+    """What says what a result is."""
+    return {
         "process": os.getpid(),
         "when": datetime.now().isoformat(timespec="seconds"),
         "title": case.title,
         "about": asdict(case.about),
         "scans": {name: node.GetName() for name, node in case.volumes.items()},
-        "origins": origins,
-        "revisions": revisions,
+        "origins": {name: node.GetAttribute(ORIGIN_ATTRIBUTE) for name, node in case.volumes.items()},
+        "revisions": {name: node.GetAttribute(ORIGIN_ATTRIBUTE) for name, node in case.segmentations.items()},
         "table": rows_of(case.table),
         "review": rows_of(case.review.table if case.review else None),
     }
-    files: _Files = {}
+
+
+def _files_of(case: CaseNodes) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """Name and arrays of each file of a result."""
     for name, node in case.volumes.items():
-        files[f"scan_{name}"] = {"voxels": voxels_of(node).copy(), "ijk_to_ras": local_grid(node).ijk_to_ras}
+        yield f"scan_{name}", {"voxels": voxels_of(node).copy(), "ijk_to_ras": local_grid(node).ijk_to_ras}
         for role, nodes in (("labels", case.segmentations), ("model", case.models)):
             if name in nodes:
-                files[f"{role}_{name}"] = {"labels": marked_labels(nodes[name], node)}
-    return content, files
+                yield f"{role}_{name}", {"labels": marked_labels(nodes[name], node)}
 
 
 def _rebuilt(scene: Any, path: Path, content: dict[str, Any], about: About, bundle: Bundle) -> CaseNodes:

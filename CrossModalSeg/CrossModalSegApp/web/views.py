@@ -27,6 +27,7 @@ from CrossModalSegApp.scene.layout import TwoModalityLayout
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
 from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
 from CrossModalSegApp.web.page_state import PageState
+from CrossModalSegApp.web.render_turns import draw_in_turns
 from CrossModalSegApp.web.surfaces import Surfaces
 
 _ROWS = {ONE_ROW: 1, TWO_ROWS: 2}  # by Slicer's number of the layout
@@ -35,6 +36,7 @@ _MODES = ("slices", "both", "3d")
 _SIDES = {"Axial": "RLAP", "Coronal": "RLSI", "Sagittal": "APSI"}
 _SETTLE_SECONDS = 0.3
 _FRAMES_PER_SECOND = 20.0
+_QUALITY = 90  # as that of a still picture: the browser is on this computer, and a second, finer picture costs a second drawing
 _SAME_SIZE = 0.03  # of the size before
 _NO_MULTISAMPLES = 0  # without a graphics card, smoothing edges costs more than the picture
 
@@ -62,13 +64,19 @@ class Views:
             slices={},
         )
         self._layout_node = self._scene.AddNewNodeByClass("vtkMRMLLayoutNode")
+        draw_in_turns()
         for kind, view_type, overlay in (
             (SliceView, ViewType.SLICE_VIEW, self._slice_overlay),
             (ThreeDView, ViewType.THREE_D_VIEW, _title_3d),
         ):
             make = partial(_quiet, kind)
             factory = RemoteViewFactory(
-                server, make, view_type, populate_view_ui_f=overlay, blur_fps=_FRAMES_PER_SECOND
+                server,
+                make,
+                view_type,
+                populate_view_ui_f=overlay,
+                blur_fps=_FRAMES_PER_SECOND,
+                interactive_quality=_QUALITY,
             )
             application.view_manager.register_factory(factory)
         self._manager = LayoutManager(self._scene, application.view_manager, server)
