@@ -7,7 +7,7 @@
 Run it once for a version, at the commit that is published as this version, and add the files to the repository. They are
 not written again: what they are for is that they are old. ``facts.json`` says what they held when they were written, and
 of which commit the code was that wrote them. The tests are Testing/unit/test_kept_site.py, test_kept_bundle.py and
-Testing/slicer/test_kept_scene.py.
+Testing/slicer/logic/test_kept_scene.py.
 """
 
 import json

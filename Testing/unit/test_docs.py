@@ -22,7 +22,7 @@ README = REPOSITORY / "README.md"
 MODULE_DOCUMENT = REPOSITORY / "docs" / "slicer-module.md"
 TRAINING = REPOSITORY / "docs" / "training.md"
 RELIABILITY = REPOSITORY / "docs" / "reliability.md"
-DOCUMENTS = [README, *sorted((REPOSITORY / "docs").rglob("*.md"))]
+DOCUMENTS = [README, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE_ROW = re.compile(r"^\| (`[a-z0-9-]+`(?:, `[a-z0-9-]+`)*) \|", re.MULTILINE)
