@@ -1,4 +1,6 @@
-"""Writes what a user of this version has: a model, a site with a fine-tuning, a scene. Later versions must open it.
+"""Writes what a user of this version has, and later versions must open.
+
+A model, a site with a fine-tuning, a scene, and corrections in the browser that were not saved.
 
 ::
 
@@ -7,7 +9,7 @@
 Run it once for a version, at the commit that is published as this version, and add the files to the repository. They are
 not written again: what they are for is that they are old. ``facts.json`` says what they held when they were written, and
 of which commit the code was that wrote them. The tests are Testing/unit/test_kept_site.py, test_kept_bundle.py and
-Testing/slicer/logic/test_kept_scene.py.
+Testing/slicer/logic/test_kept_scene.py and Testing/slicer/qt/test_kept_panel.py.
 """
 
 import json
@@ -39,6 +41,7 @@ QUICK = "finetune = { most_iterations = 4, validations = 1 }\ntraining = { loss_
 def write(folder: Path) -> None:
     """All of it into ``folder``."""
     from Testing.kept.write_scene import write_scene
+    from Testing.kept.write_unsaved import write_unsaved
 
     bundles = folder / "bundles"
     bundle = intensity_bundle(bundles / "tiny", (16, 16, 16), 5.0, located=True)
@@ -46,6 +49,7 @@ def write(folder: Path) -> None:
     site = folder / "site"
     cases = _write_site(site, bundle)
     shown = write_scene(folder / "scene.mrb", bundle, site, cases["fork"])
+    write_unsaved(folder / "unsaved", folder / "scene.mrb")
     _remove_locks(folder)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     facts = {

@@ -22,10 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "slicer"))  # as its tests fi
 
 def write_scene(file: Path, bundle: Bundle, site: Path, case_id: str) -> dict[str, Any]:
     """Write the scene to ``file`` (.mrb). Returns what it holds, to compare with what is read."""
-    from mrml_scene import make_logics
-
     with tempfile.TemporaryDirectory() as place:
-        scene = make_logics(Path(place), Path(place)).scene
+        scene = slicer_in(Path(place)).scene
         worker = WorkerClient(SubprocessWorkerProcess)
         logic = SegmentationLogic(scene, worker)
         first, second = _add_scans(scene)
@@ -47,6 +45,13 @@ def write_scene(file: Path, bundle: Bundle, site: Path, case_id: str) -> dict[st
                   for row in range(case.table.GetNumberOfRows())],
         "places": len(case.review),
     }  # fmt: skip
+
+
+def slicer_in(temporary: Path) -> Any:
+    """Slicer's ``scene`` and the logics that read and write it: it works as long as they are held on to."""
+    from mrml_scene import make_logics
+
+    return make_logics(temporary, temporary)
 
 
 def _add_scans(scene: Any) -> tuple[Any, Any]:

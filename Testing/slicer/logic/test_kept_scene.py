@@ -1,5 +1,10 @@
 """A scene of each earlier version is loaded: its results are understood, corrected further, and saved into the site."""
 
+import json
+import shutil
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -7,6 +12,7 @@ from CrossModalSegApp.logic.logic import SegmentationLogic
 from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegApp.process.worker_client import WorkerClient
 from CrossModalSegApp.scene.segmentation_nodes import replace_labels
+from CrossModalSegApp.web.unsaved import UnsavedCorrections
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.site.case_store import CaseStore
 from Testing.kept.versions import KEPT
@@ -123,11 +129,21 @@ def test_the_same_scans_are_segmented_again_beside_the_corrected_result(logic):
     np.testing.assert_array_equal(case.labels("T1w", LABEL_MAP), ran.labels("T1w", LABEL_MAP))
 
 
-def test_the_panel_opens_with_the_scans_and_the_model_that_the_scene_was_saved_with(desktop, kept):
-    from CrossModalSegApp.qt.parameters import CrossModalSegParameters, Device
-
-    assert desktop.scene.ReadFromMRB(str(kept.scene))
-    node = desktop.scene.GetSingletonNode("CrossModalSeg", "vtkMRMLScriptedModuleNode")
-    parameters = CrossModalSegParameters(node)
-    assert (parameters.firstVolume.GetName(), parameters.secondVolume.GetName()) == ("T1w", "T2w")
-    assert (parameters.modelName, parameters.device, parameters.crossfade) == ("tiny", Device.CPU, 0.25)
+def test_unsaved_corrections_of_the_browser_are_offered_and_opened(kept, logic, mrml_scene, tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    shutil.copytree(kept.folder / "unsaved", tmp_path / "unsaved")
+    (file,) = (tmp_path / "unsaved").glob("*/case.json")
+    file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"process": ended.pid})
+    )  # the one that wrote it is long gone
+    corrections = UnsavedCorrections(tmp_path / "unsaved")
+    (offer,) = corrections.offers()
+    assert offer["title"].startswith("T1w + T2w, tiny")
+    mrml_scene.Clear(0)
+    case = corrections.open(mrml_scene, offer["id"], logic.bundle)
+    facts = kept.facts["scene"]
+    assert (case.run_id, voxels(case)) == (facts["run"], facts["voxels"]["run"])
+    assert case.is_corrected()
+    assert [case.review.is_ticked(entry.number) for entry in case.review.entries] == [True, False]
+    assert case.table.GetNumberOfRows() == len(facts["table"])
