@@ -17,6 +17,19 @@ from CrossModalSegLib.labels import LARGEST_VALUE, LabelMap, Structure
 from CrossModalSegLib.plurals import some_of
 
 
+def relabel(labels: np.ndarray, table: Mapping[int, int], kind: type[np.integer[Any]] = np.uint16) -> np.ndarray:
+    """``labels`` (integers, any shape) with each value replaced by the one that ``table`` has for it, as type ``kind``.
+
+    What the table does not have becomes 0.
+    """
+    size = max(table, default=0) + 1
+    lookup = np.zeros(size + 1, dtype=kind)  # the last one is for all that is not in the table
+    for old, new in table.items():
+        lookup[old] = new
+    known = (labels >= 0) & (labels < size)
+    return lookup[labels if known.all() else np.where(known, labels.astype(np.intp), size)]
+
+
 @dataclass(frozen=True)
 class LabelTranslation:
     """Which value of the reference is which value of the prediction; several may become one. Background stays 0."""
@@ -34,10 +47,7 @@ class LabelTranslation:
         ``reference`` holds integers from 0, of any shape.
         """
         table = {0: 0, **self.table}
-        values = range(int(reference.max()) + 1)
-        targets = np.array([table.get(value, 0) for value in values], dtype=np.int32)
-        untranslated = np.array([value not in table for value in values])
-        return targets[reference], untranslated[reference]
+        return relabel(reference, table, np.int32), ~np.isin(reference, list(table))
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "LabelTranslation":
@@ -77,10 +87,7 @@ def by_names(labels: np.ndarray, own: LabelMap, wanted: LabelMap) -> Translated:
     _refuse_joined(found, target, wanted)
     if all(target.get(value) == value for value in present):
         return Translated(labels)
-    table = np.zeros(max(present, default=0) + 1, dtype=np.uint16)
-    for value, new in target.items():
-        table[value] = new
-    return Translated(table[labels], tuple(one for one in found if one.value not in target))
+    return Translated(relabel(labels, target), tuple(one for one in found if one.value not in target))
 
 
 def in_values_of(labels: np.ndarray, own: LabelMap | None, wanted: LabelMap, what: str) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.inference.inference import ModalityResult, Segmenter, modality_slot
@@ -89,12 +90,9 @@ def disagreement(probabilities: Mapping[str, Tensor]) -> float:
     """1 minus the mean Dice of the two modalities' labels over the structures that either shows; 0 for one scan alone."""
     if len(probabilities) < 2:
         return 0.0
-    first, second = (one.argmax(dim=0).flatten() for one in probabilities.values())
-    classes = len(next(iter(probabilities.values())))
-    both = torch.bincount(first[first == second], minlength=classes)[1:].float()
-    sizes = (torch.bincount(first, minlength=classes) + torch.bincount(second, minlength=classes))[1:].float()
-    shown = sizes > 0
-    return float(1 - (2 * both[shown] / sizes[shown]).mean()) if bool(shown.any()) else 0.0
+    first, second = probabilities.values()
+    mean = dice(joint_counts(first.argmax(dim=0), second.argmax(dim=0), len(first)))[1:].nanmean()
+    return 0.0 if bool(mean.isnan()) else float(1 - mean)
 
 
 def _features(result: ModalityResult, voxel_ml: float, segmenter: Segmenter, slot: int) -> list[float]:

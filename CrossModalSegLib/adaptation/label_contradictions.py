@@ -12,6 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from CrossModalSegLib.dice import joint_counts, pairwise_dice
+from CrossModalSegLib.label_translation import relabel
 
 MARGIN = 0.1  # by which the Dice with the other structure must be above that with its own
 ODD = 0.6  # of the others' agreement with the parent: below it, something is wrong with a case, or with how it is read
@@ -31,14 +36,10 @@ class Exchange:
 def confusion(corrected: np.ndarray, predicted: np.ndarray, values: Sequence[int]) -> np.ndarray:
     """(n, n) Dice of each corrected structure (row) with each predicted one (column), NaN rows for those that are not
     there. Both arrays hold label values on one grid; any that is not in ``values`` counts as background."""
-    rows, columns = _positions(corrected, values), _positions(predicted, values)
-    count = len(values) + 1
-    joint = np.bincount(rows * count + columns, minlength=count * count).reshape(count, count).astype(float)
-    sizes = joint.sum(axis=1)[1:, None] + joint.sum(axis=0)[None, 1:]
-    with np.errstate(invalid="ignore"):
-        dice = 2 * joint[1:, 1:] / sizes
-    dice[joint.sum(axis=1)[1:] == 0] = np.nan
-    return dice
+    counts = joint_counts(_positions(corrected, values), _positions(predicted, values), len(values) + 1)
+    dice = pairwise_dice(counts)
+    dice[counts.sum(dim=1) == 0] = torch.nan
+    return dice[1:, 1:].numpy()
 
 
 def exchanges(confusions: Mapping[str, np.ndarray], values: Sequence[int]) -> list[Exchange]:
@@ -102,8 +103,6 @@ def in_words(found: Sequence[Exchange], names: Mapping[int, str]) -> list[str]:
     return sentences
 
 
-def _positions(labels: np.ndarray, values: Sequence[int]) -> np.ndarray:
-    """Flat int64: 1 + position in ``values``, 0 for any other label."""
-    table = np.zeros(max(*values, int(labels.max(initial=0))) + 1, dtype=np.int64)
-    table[list(values)] = np.arange(1, len(values) + 1)
-    return table[labels.ravel()]
+def _positions(labels: np.ndarray, values: Sequence[int]) -> Tensor:
+    """int64: 1 + position in ``values``, 0 for any other label."""
+    return torch.from_numpy(relabel(labels, {value: n for n, value in enumerate(values, start=1)}, np.int64))

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.errors import LabelError, read_error
+from CrossModalSegLib.label_translation import relabel
 from CrossModalSegLib.labels import LabelMap, Structure
 
 RARE = 2.0  # how much the logit of a new structure lies below the one that it begins as
@@ -95,10 +96,7 @@ class LabelMapping:
 
     def translate(self, predicted: np.ndarray) -> np.ndarray:
         """The parent's label values (uint16, any shape) as those of the new model."""
-        table = np.zeros(max(self.base.values) + 1, dtype=np.uint16)
-        for old, new in self.translation.items():
-            table[old] = new
-        return table[predicted]
+        return relabel(predicted, self.translation)
 
     def complete(self, corrected: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Training labels: what was corrected, and where that is background, the structures that the site does not

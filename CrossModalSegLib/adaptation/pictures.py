@@ -11,6 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from CrossModalSegLib.imaging.volume import Volume
+from CrossModalSegLib.label_translation import relabel
 from CrossModalSegLib.labels import LabelMap
 
 OPACITY = 0.45
@@ -110,6 +111,4 @@ def _size_mm(volume: Volume) -> tuple[float, float]:
 
 def _channels(labels: np.ndarray, label_map: LabelMap) -> np.ndarray:
     """Position in the label map of every label; 0 for others."""
-    table = np.zeros(max(int(labels.max()), *label_map.values) + 1, dtype=np.int32)
-    table[list(label_map.values)] = np.arange(1, len(label_map.values) + 1)
-    return table[labels]
+    return relabel(labels, {value: channel for channel, value in enumerate(label_map.channels)}, np.int32)

@@ -18,6 +18,7 @@ from CrossModalSegLib.atomic import output_errors, staged_folder
 from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, write_segmentation
 from CrossModalSegLib.inference.evaluation import StructureScore, evaluate
 from CrossModalSegLib.inference.inference import Segmenter
+from CrossModalSegLib.label_translation import relabel
 from CrossModalSegLib.labels import LabelMap
 
 SCORES_FILE = "scores.json"
@@ -30,10 +31,7 @@ class CaseScorer:
 
     def __init__(self, segmenter: Segmenter, translation: Mapping[int, int], label_map: LabelMap, folder: Path):
         self.segmenter, self.label_map, self.folder = segmenter, label_map, folder
-        channels = segmenter.bundle.label_map.channels
-        self._table = np.zeros(max(channels) + 1, dtype=np.uint16)
-        for old in channels[1:]:
-            self._table[old] = translation.get(old, old)
+        self._new_values = {value: translation.get(value, value) for value in segmenter.bundle.label_map.values}
 
     def score(self, case: DataCase) -> Scores:
         """The scores of a case, as they are read from its folder. Raises what segmenting it raises."""
@@ -44,7 +42,7 @@ class CaseScorer:
 
     def _segment(self, case: DataCase, target: Path) -> None:
         result = self.segmenter.segment(case.volumes())
-        predicted = {name: self._table[one.labels] for name, one in result.modalities.items()}
+        predicted = {name: relabel(one.labels, self._new_values) for name, one in result.modalities.items()}
         scores = {name: self._scores(case, predicted[name], labels) for name, labels in case.reference().items()}
         with staged_folder(target, overwrite=True, marker=SCORES_FILE) as staging:
             for name, one in result.modalities.items():

@@ -15,7 +15,7 @@ from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import Volume, read_grid, read_volume
 from CrossModalSegLib.inference.inference import intensity_rules, load_locator, modality_slot
-from CrossModalSegLib.label_translation import in_values_of
+from CrossModalSegLib.label_translation import in_values_of, relabel
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.plurals import counted, some_of
 from CrossModalSegLib.site.case_files import file_sha256
@@ -53,12 +53,7 @@ class DataCase:
         return {name: self._translated(*read_labels(path, self.label_map)) for name, path in self.labels.items()}
 
     def _translated(self, labels: np.ndarray, grid: Grid) -> Labels:
-        if not self.translation:
-            return labels, grid
-        table = np.zeros(max(int(labels.max()), *self.translation) + 1, dtype=np.uint16)
-        for old, new in self.translation.items():
-            table[old] = new
-        return table[labels], grid
+        return (relabel(labels, self.translation) if self.translation else labels), grid
 
 
 def read_labels(path: Path, label_map: LabelMap | None = None) -> Labels:

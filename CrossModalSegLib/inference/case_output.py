@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import platform
 import sys
 import time
@@ -17,6 +18,7 @@ import torch
 from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.bundles.bundle_metadata import SECTION
+from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.imaging.channels import whole_of
 from CrossModalSegLib.imaging.geometry import coverage
@@ -119,11 +121,9 @@ def agreement(result: SegmentationResult, label_map: LabelMap) -> dict[str, floa
         return None
     a, b = (item.probabilities.argmax(dim=0) for item in result.modalities.values())
     both = _covered_by_all(result)
-    scores: dict[str, float | None] = {}
-    for channel, structure in enumerate(label_map.structures, start=1):
-        in_a, in_b = (a == channel) & both, (b == channel) & both
-        total = int(in_a.sum() + in_b.sum())
-        scores[structure.name] = 2 * int((in_a & in_b).sum()) / total if total else None
+    found = dice(joint_counts(a[both], b[both], len(label_map.channels)))[1:].tolist()
+    names = (structure.name for structure in label_map.structures)
+    scores = {name: None if math.isnan(score) else score for name, score in zip(names, found, strict=True)}
     known = [score for score in scores.values() if score is not None]
     return {"mean": sum(known) / len(known) if known else None} | scores
 

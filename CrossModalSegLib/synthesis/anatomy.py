@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from CrossModalSegLib.synthesis.acquisition import blur
-from CrossModalSegLib.synthesis.deformation import chance, uniform
+from CrossModalSegLib.synthesis.deformation import chance, sample_linear, uniform
 from CrossModalSegLib.tables import FRACTION, Number, Whole, table, within, wrong
 
 CELL_MM = 3.0  # of the fields that move borders
@@ -65,11 +65,7 @@ class CoarseField:
 
     def at(self, coordinates: Tensor) -> Tensor:
         """(C, D, H, W) trilinear values at ``coordinates`` (3, D, H, W) in voxels of the map; 0 well outside of it."""
-        size = torch.tensor(self.values.shape[1:], device=coordinates.device).view(3, 1, 1, 1)
-        index = (coordinates + 0.5) / self.cell - 0.5
-        grid = (2 * index + 1) / size - 1  # -1 and 1 at the outer edges of the outer cells
-        sampled = F.grid_sample(self.values[None].float(), grid.flip(0).movedim(0, -1)[None], align_corners=False)
-        return sampled[0]
+        return sample_linear(self.values.float(), (coordinates + 0.5) / self.cell - 0.5)
 
 
 def growth_fields(labels: Tensor, spacing_mm: float, groups: Sequence[Sequence[int]]) -> Tensor:

@@ -65,6 +65,13 @@ def refine(coordinates: Tensor, factor: float) -> Tensor:
     return F.interpolate(coordinates[None], size=size, mode="trilinear", align_corners=False)[0]
 
 
+def sample_linear(values: Tensor, coordinates: Tensor) -> Tensor:
+    """(C, D, H, W) trilinear values of ``values`` (C, K, J, I) at ``coordinates`` (3, D, H, W); 0 well outside."""
+    size = torch.tensor(values.shape[1:], device=coordinates.device).view(3, 1, 1, 1)
+    place = (2 * coordinates + 1) / size - 1  # -1 and 1 at the outer edges of the outer voxels
+    return F.grid_sample(values[None], place.flip(0).movedim(0, -1)[None], align_corners=False)[0]
+
+
 def sample_nearest(array: Tensor, coordinates: Tensor) -> Tensor:
     """``array`` (K, J, I) at the nearest voxel of each coordinate; 0 outside the array."""
     index = coordinates.round().long()  # (3, D, H, W)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from CrossModalSegLib.preprocess import position_channels
 from CrossModalSegLib.synthesis import acquisition, deformation
@@ -40,7 +39,7 @@ class CasePatch:
         modality ``place``."""
         coordinates = self.coordinates[slot if place is None else place]
         covered = deformation.sample_nearest(self.case.covered[slot], coordinates).bool()
-        return sample_linear(self.case.images[slot], coordinates) * covered, covered
+        return deformation.sample_linear(self.case.images[slot][None], coordinates)[0] * covered, covered
 
     def labels(self, slot: int, covered: Tensor) -> Tensor:
         """Label channels (D, H, W) uint8 of one modality; background where it does not cover."""
@@ -122,10 +121,3 @@ def position_of(patch: CasePatch, config: TrainingConfig, generator: torch.Gener
     half = (torch.tensor(config.patch) - 1) / 2 * config.spacing
     wrong = config.synthesis.position_error * uniform(-1, 1, (3,), generator)
     return position_channels(wrong - half - towards_body, config.patch, torch.full((3,), config.spacing))
-
-
-def sample_linear(image: Tensor, coordinates: Tensor) -> Tensor:
-    """``image`` (K, J, I) at (3, D, H, W) voxel coordinates, trilinear; 0 outside."""
-    size = torch.tensor(image.shape).view(3, 1, 1, 1)
-    place = ((2 * coordinates + 1) / size - 1).flip(0).permute(1, 2, 3, 0)  # (D, H, W, 3) as (x, y, z)
-    return F.grid_sample(image[None, None], place[None], align_corners=False)[0, 0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.losses import ema_decay
 from CrossModalSegLib.network import CrossModalNetwork
@@ -62,7 +63,7 @@ def train(
     objective = processes.together(Objective(network, config, processes.share), device)
 
     started, first, saved = time.monotonic(), state.step, time.monotonic()
-    dice: list[float] = state.curve[-1]["dice"] if state.curve else []
+    scores: list[float] = state.curve[-1]["dice"] if state.curve else []
     if (early_stop and early_stop.ends(state.curve)) or (until and state.step >= until):
         return state.average
     for batch in batches(training, unlabelled, config, state.step, processes.share):
@@ -81,14 +82,14 @@ def train(
         due = state.step % options.validate_every == 0 or state.step == options.iterations
         if due and validation is not None:
             with averaged_weights(network, state.average):
-                dice = validate(network, validation, options.validation_samples, classes, device)
-            state.curve.append({"step": state.step, "loss": loss, "dice": dice})
+                scores = validate(network, validation, options.validation_samples, classes, device)
+            state.curve.append({"step": state.step, "loss": loss, "dice": scores})
         over = state.step in (options.iterations, until)
         if due and early_stop:
             over |= processes.any(early_stop.ends(state.curve), device)
         if processes.writes:
             left = (time.monotonic() - started) / (state.step - first) * (options.iterations - state.step)
-            progress = Progress(state.step, options.iterations, loss, rate, left, dice, parts)
+            progress = Progress(state.step, options.iterations, loss, rate, left, scores, parts)
             report(progress)
             if log:
                 log.step(progress, len(state.curve))
@@ -178,14 +179,12 @@ def validate(
 ) -> list[float]:
     """Dice per class without background over fixed validation samples and modalities; NaN for classes not met."""
     network.eval()
-    overlap, total = torch.zeros(classes), torch.zeros(classes)
+    counts = torch.zeros((classes, classes), dtype=torch.float64)
     for number in range(samples):
         sample = Sample.stack([source.sample(VALIDATION + number)]).to(device)
         with autocast(device):
             logits = network(sample.volumes, sample.position, sample.presence)
         for modality, output in enumerate(logits):
             if output is not None:
-                predicted, truth = output.argmax(1).flatten().cpu(), sample.labels[0, modality].flatten().cpu().long()
-                overlap += torch.bincount(predicted[predicted == truth], minlength=classes)
-                total += torch.bincount(predicted, minlength=classes) + torch.bincount(truth, minlength=classes)
-    return (2 * overlap / total)[1:].tolist()
+                counts += joint_counts(output[0].argmax(0).cpu(), sample.labels[0, modality].cpu(), classes)
+    return dice(counts)[1:].tolist()

@@ -17,6 +17,7 @@ from CrossModalSegLib.imaging.geometry import cut_grid, model_grid, resample_to
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.resampling import even_labels
 from CrossModalSegLib.imaging.volume import Volume
+from CrossModalSegLib.label_translation import relabel
 from CrossModalSegLib.preprocess import IntensityRule, normalise
 
 
@@ -77,10 +78,8 @@ def training_case(
 
 def _to_channels(labels: np.ndarray, channels: Sequence[int]) -> np.ndarray:
     """Position in ``channels`` of every label value, uint8; 0 for values that are not there."""
-    table = np.zeros(max(channels) + 1, dtype=np.uint8)
-    table[list(channels)] = np.arange(len(channels))
-    values = np.rint(labels).astype(np.int64)  # label maps may be stored as floats
-    return table[np.where((values >= 0) & (values < len(table)), values, 0)]
+    positions = {value: position for position, value in enumerate(channels)}
+    return relabel(np.rint(labels).astype(np.int64), positions, np.uint8)  # label maps may be stored as floats
 
 
 def save_case(path: Path, case: TrainingCase) -> None:

@@ -25,7 +25,7 @@ FOUNDATION = {
     "protocol",
     "staging",
 }
-MATHEMATICS = {"network", "losses", "preprocess", "tables"}  # torch and MONAI's losses; know no files
+MATHEMATICS = {"network", "losses", "preprocess", "tables", "dice"}  # torch and MONAI's losses; know no files
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
 WITHOUT_TORCH = ("imaging", "bundles", "datasets", "site")
 # Who may import whom: a package imports itself and these. All may import the foundation.

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from CrossModalSegLib.errors import LabelError
-from CrossModalSegLib.label_translation import by_names, in_values_of, joined
+from CrossModalSegLib.label_translation import by_names, in_values_of, joined, relabel
 from CrossModalSegLib.labels import LabelMap, Structure
 
 NAMES = ("left hippocampus", "right hippocampus", "brain stem", "Tumor", "tumor core", "CSF")
@@ -73,3 +73,11 @@ def test_all_structures_that_are_unknown_are_named():
     with pytest.raises(LabelError, match=r"unknown-label.*a\.seg\.nrrd.*'tumour', 'cyst'"):
         in_values_of(np.array([1, 2, 3]), own, label_map(liver=4), "a.seg.nrrd")
     assert in_values_of(np.array([1, 2, 3]), None, label_map(liver=4), "a.nii.gz").tolist() == [1, 2, 3]
+
+
+def test_relabelling_follows_the_table_and_leaves_nothing_that_it_does_not_have():
+    labels = np.array([0, 1, 300, 255, -4], np.int16)
+    assert relabel(labels, {1: 7, 300: 1, 2: 9}).tolist() == [0, 7, 1, 0, 0]
+    assert relabel(np.array([5, 255], np.uint8), {5: 2, 1000: 3}).tolist() == [2, 0]
+    assert relabel(labels, {}).tolist() == [0] * 5
+    assert relabel(labels, {1: 300}).dtype == np.uint16

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from CrossModalSegLib.preprocess import IntensityRule, normalise
-from CrossModalSegLib.training.case_patch import inner_centre, labelled_centre, sample_linear
+from CrossModalSegLib.synthesis.deformation import sample_linear
+from CrossModalSegLib.training.case_patch import inner_centre, labelled_centre
 from CrossModalSegLib.training.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training.training_case import TrainingCase
 from Testing.ball_case import CONFIG, ball_case, equal, overlap, with_synthesis
@@ -201,13 +202,13 @@ def test_intensities_are_normalised_by_the_whole_scan_as_in_inference():
 def test_linear_sampling_by_hand():
     image = torch.arange(24.0).view(2, 3, 4)  # 12 k + 4 j + i
     at = torch.tensor([[0.5, 1.5, 2.25], [1, 0, 3], [0.75, 2, 0]]).T.reshape(3, 3, 1, 1)
-    assert sample_linear(image, at).flatten().tolist() == pytest.approx([6 + 6 + 2.25, 12 + 3, 9 + 8])
+    assert sample_linear(image[None], at).flatten().tolist() == pytest.approx([6 + 6 + 2.25, 12 + 3, 9 + 8])
 
 
 def test_linear_sampling_is_zero_outside():
     image = torch.ones(4, 4, 4)
     at = torch.tensor([[-1.5, 1, 1], [1, 5, 1], [1, 1, 1]]).T.reshape(3, 3, 1, 1)
-    assert sample_linear(image, at).flatten().tolist() == pytest.approx([0, 0, 1])
+    assert sample_linear(image[None], at).flatten().tolist() == pytest.approx([0, 0, 1])
 
 
 def corner_case(size: int) -> TrainingCase:
