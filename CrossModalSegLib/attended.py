@@ -2,7 +2,7 @@
 
 ``python -m CrossModalSegLib.attended MODULE ARGUMENTS`` is ``python -m MODULE ARGUMENTS``, but
 
-- its first line on stdout is ``{"event": "ready", "pid": N}``: what was started may have been a launcher, such as
+- its first line on stdout is the event ``ready`` of the `protocol`, with its process id: what was started may have been a launcher, such as
   PythonSlicer, whose child this is; whoever wants to end it needs to know this process, not the launcher;
 - it leads a process group of its own, so that it is ended together with all that it has started;
 - when its stdin closes, nobody attends it any more: it ends at once. So nothing goes on after the program that wanted it.
@@ -11,19 +11,21 @@
 """
 
 import contextlib
-import json
 import os
 import runpy
 import signal
 import sys
 import threading
 
+from CrossModalSegLib import __version__
+from CrossModalSegLib.protocol import Ready, encode
+
 
 def main() -> None:
     """The command line; see the top of this module."""
     attention = _take_stdin()
     lead_own_group()
-    sys.stdout.write(json.dumps({"event": "ready", "pid": os.getpid()}) + "\n")
+    sys.stdout.buffer.write(encode(Ready(__version__, os.getpid())))
     sys.stdout.flush()
     threading.Thread(target=_end_when_closed, args=(attention,), daemon=True).start()
     del sys.argv[0]

@@ -1,37 +1,36 @@
-"""How far a run is and how long it still takes, from "this stage, this fraction of it" and from earlier runs."""
+"""How far something is and how long it still takes, from "this stage, this part of it" and from earlier runs."""
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from CrossModalSegLib.protocol import Progress
 
-SECONDS_BETWEEN_EVENTS = 0.1
-_FRACTION_TO_GO_BY = 0.1  # of a stage; what is extrapolated from less is a guess
 _UNKNOWN_STAGE_SECONDS = 1.0
 
 
 class RunProgress:
-    """Follows one request through its stages.
+    """Follows something through its stages.
 
     ``expected``: seconds per stage, in their order. They are the weights of the stages in the overall fraction. Only
-    when they are ``measured`` on this computer do they serve as seconds; else nothing is said until a tenth of the
-    longest stage has shown how fast this computer is.
+    when they are ``measured`` on this computer do they serve as seconds; else nothing is said until ``shown_by`` of the
+    longest stage (a fraction; what is extrapolated from less is a guess) have shown how fast this computer is. Without
+    any stage that is expected, nothing is known of the whole.
     """
 
     def __init__(
         self,
-        request_id: str,
         expected: Mapping[str, float],
         measured: bool = False,
+        shown_by: float = 0.1,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._id = request_id
         self._expected = dict(expected)
         self._measured = measured
+        self._shown_by = shown_by
         self._clock = clock
         self._stage = ""
-        self._entered = 0.0  # when the stage began
-        self._sent = 0.0
+        self._entered, self._before = 0.0, 0.0  # when the stage began, and which part of it was done then
         self._overall = 0.0
         self._seconds: dict[str, float] = {}
 
@@ -41,20 +40,19 @@ class RunProgress:
         self._expected = so_far | {stage: seconds for stage, seconds in expected.items() if stage not in so_far}
         self._measured = measured
 
-    def update(self, stage: str, fraction: float) -> Progress | None:
-        """Note how far the run is; returns the event to send, or None when the last one is too fresh."""
+    def update(self, stage: str, fraction: float, words: str = "") -> Progress:
+        """Note how far it is, and say so; ``words`` say more."""
         now = self._clock()
         fraction = min(max(float(fraction), 0.0), 1.0)
-        is_new = stage != self._stage
-        if is_new:
+        if stage != self._stage:
             self._seconds = self.seconds()
-            self._stage, self._entered = stage, now
-            self._expected.setdefault(stage, _UNKNOWN_STAGE_SECONDS)
-        elif now - self._sent < SECONDS_BETWEEN_EVENTS:
-            return None
-        self._sent = now
-        self._overall = max(self._overall, self._share_done(fraction))
-        return Progress(self._id, stage, fraction, self._overall, self._seconds_left(fraction, now - self._entered))
+            self._stage, self._entered, self._before = stage, now, fraction
+        if not self._expected:
+            return Progress("", stage, fraction, 0.0, None, words)
+        self._expected.setdefault(stage, _UNKNOWN_STAGE_SECONDS)
+        self._overall = max(self._overall, self._part_done(fraction))
+        left = self._seconds_left(fraction, now - self._entered)
+        return Progress("", stage, fraction, self._overall, left, words)
 
     def seconds(self) -> dict[str, float]:
         """What each stage has taken so far; a stage that was begun twice (after a fallback) counts both times."""
@@ -63,7 +61,7 @@ class RunProgress:
         spent = self._seconds.get(self._stage, 0.0) + self._clock() - self._entered
         return self._seconds | {self._stage: spent}
 
-    def _share_done(self, fraction: float) -> float:
+    def _part_done(self, fraction: float) -> float:
         total = sum(self._expected.values())
         left = (1 - fraction) * self._expected[self._stage] + sum(self._later().values())
         return 1 - left / total if total > 0 else 0.0
@@ -77,13 +75,39 @@ class RunProgress:
         if pace is None:
             return None
         here = self._expected[self._stage] * pace * (1 - fraction)
-        if fraction >= _FRACTION_TO_GO_BY:
-            here = elapsed / fraction * (1 - fraction)
+        if self._has_shown(fraction):
+            here = elapsed / (fraction - self._before) * (1 - fraction)
         return round(here + pace * sum(self._later().values()), 1)
 
     def _pace(self, fraction: float, elapsed: float) -> float | None:
         """Seconds that go by here for an expected one, by the longest stage; None where that has not shown it yet."""
         longest = max(self._expected, key=self._expected.__getitem__)
-        if self._stage == longest:
-            return elapsed / fraction / self._expected[longest] if fraction >= _FRACTION_TO_GO_BY else None
-        return self._seconds[longest] / self._expected[longest] if longest in self._seconds else None
+        if self._stage != longest:
+            return self._seconds[longest] / self._expected[longest] if longest in self._seconds else None
+        done = fraction - self._before
+        return elapsed / done / self._expected[longest] if self._has_shown(fraction) else None
+
+    def _has_shown(self, fraction: float) -> bool:
+        return fraction - self._before >= max(self._shown_by, 1e-9)
+
+
+class Throttle:
+    """Lets through one of those that come within ``seconds`` of each other, and each that is of another kind."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic):
+        self._gap, self._clock = seconds, clock
+        self._kind, self._last = "", 0.0
+
+    def lets_through(self, kind: str) -> bool:
+        """Whether one of this kind is to be told now."""
+        now = self._clock()
+        if kind == self._kind and now - self._last < self._gap:
+            return False
+        self._kind, self._last = kind, now
+        return True
+
+
+def in_words(progress: Progress) -> str:
+    """``network: window 3 of 8, 0:00:09 left``."""
+    left = None if progress.seconds_left is None else timedelta(seconds=round(progress.seconds_left))
+    return f"{progress.stage}{': ' if progress.words else ''}{progress.words}{'' if left is None else f', {left} left'}"

@@ -8,7 +8,8 @@ The worker writes events to its stdout. ``ready`` comes once, at the start. Then
 in which they came; each gets any number of ``progress`` and exactly one ``done`` or ``error``, under its ``id``::
 
     {"event": "ready", "version": "0.1.0", "pid": 4711}
-    {"event": "progress", "id": "7f3a", "stage": "network", "fraction": 0.4, "overall": 0.5, "seconds_left": 9.0}
+    {"event": "progress", "id": "7f3a", "stage": "network", "fraction": 0.4, "overall": 0.5, "seconds_left": 9.0,
+     "words": ""}                                                            (in one line, as all of them)
     {"event": "done", "id": "7f3a", "result": {...}}
     {"event": "error", "id": "7f3a", "code": "not-found", "message": "no such file ...", "hint": "check the path"}
 
@@ -29,6 +30,10 @@ ping      none                                                                  
 nothing to go by. The codes of errors are those of the library (see ``errors``), and the worker's own: ``bad-request``,
 ``out-of-memory``, ``packages-missing``, ``gpu-fault``, ``internal``. A line that is no request is answered by an error
 whose id is empty. Closing stdin ends the worker at once, whatever it is doing.
+
+Commands that others start (``crossmodalseg finetune --events``) write the same events to their stdout, with an empty id:
+besides ``progress`` (with ``words``, such as ``"step 3 of 80"``) and the end, sentences as ``{"event": "message", "id": "",
+"text": "..."}``. What their ``done`` holds, the command says.
 """
 
 import json
@@ -57,13 +62,22 @@ class Ready:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request is: fractions from 0 to 1, seconds None while they cannot be told."""
+    """How far a request is: fractions from 0 to 1, seconds None while they cannot be told; ``words`` say more."""
 
     id: str
     stage: str
     fraction: float
     overall: float
     seconds_left: float | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence about what was found, or will be done."""
+
+    id: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -84,9 +98,15 @@ class Failed:
     hint: str
 
 
-Event = Ready | Progress | Done | Failed
+Event = Ready | Progress | Message | Done | Failed
 
-_EVENTS: dict[str, type[Event]] = {"ready": Ready, "progress": Progress, "done": Done, "error": Failed}
+_EVENTS: dict[str, type[Event]] = {
+    "ready": Ready,
+    "progress": Progress,
+    "message": Message,
+    "done": Done,
+    "error": Failed,
+}
 _NAMES = {kind: name for name, kind in _EVENTS.items()}
 _NUMBER = (int, float)
 _TYPES: dict[str, tuple[type, ...]] = {

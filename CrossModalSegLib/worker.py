@@ -23,6 +23,7 @@ from CrossModalSegLib.atomic import remove_staging
 from CrossModalSegLib.attended import lead_own_group
 from CrossModalSegLib.errors import CrossModalSegError, ProtocolError, read_error
 from CrossModalSegLib.own_process import prepare_process
+from CrossModalSegLib.progress import in_words
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Ready, Request, decode_request, encode
 from CrossModalSegLib.worker_requests import RequestHandler
 
@@ -154,8 +155,7 @@ def _read_request(file: Path) -> Request:
 
 
 def _show(progress: Progress) -> None:
-    left = "" if progress.seconds_left is None else f", about {progress.seconds_left:.0f} s left"
-    _say(f"{progress.stage} {progress.fraction:.0%} ({progress.overall:.0%} of all{left})")
+    _say(f"{progress.overall:4.0%} {in_words(progress)}")
 
 
 def _say(text: str) -> None:

@@ -5,11 +5,12 @@ import importlib
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from CrossModalSegLib.errors import CrossModalSegError, ProtocolError, internal_error, typed_error
-from CrossModalSegLib.progress import RunProgress
+from CrossModalSegLib.progress import RunProgress, Throttle
 from CrossModalSegLib.protocol import Done, Event, Failed, Request, encode
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from CrossModalSegLib.inference.inference import Segmenter
 
 DEVICES = ("auto", "cpu", "cuda")
+SECONDS_BETWEEN_EVENTS = 0.1
 # After these the process is of no use any more: a new one finds the packages, or a GPU that works again.
 FATAL = ("packages-missing", "gpu-fault")
 
@@ -75,7 +77,7 @@ class RequestHandler:
         from CrossModalSegLib.imaging.registration import rigid_refine
         from CrossModalSegLib.imaging.volume import read_volume
 
-        report = self._reporter(RunProgress(request.id, _REGISTERING, clock=self._clock))
+        report = self._reporter(request.id, RunProgress(_REGISTERING, clock=self._clock))
         report("reading", 0.0)
         fixed, moving = (read_volume(path, path.stem) for path in paths)
         return rigid_refine(fixed, moving, report).to_json()
@@ -87,7 +89,7 @@ class RequestHandler:
         from CrossModalSegLib.imaging.content_findings import Contents, displacement
         from CrossModalSegLib.imaging.volume import read_volume
 
-        report = self._reporter(RunProgress(request.id, _LOOKING, clock=self._clock))
+        report = self._reporter(request.id, RunProgress(_LOOKING, clock=self._clock))
         report("reading", 0.0)
         volumes = {name: read_volume(path, name) for name, path in inputs.items()}
         try:
@@ -101,8 +103,8 @@ class RequestHandler:
         _only(request.arguments, "bundle", "inputs", "output", "device")
         bundle, device = _text(request.arguments, "bundle"), _device(request.arguments)
         inputs, output = _inputs(request.arguments), Path(_text(request.arguments, "output"))
-        progress = RunProgress(request.id, _expected(self._segmenter), clock=self._clock)
-        report = self._reporter(progress)
+        progress = RunProgress(_expected(self._segmenter), clock=self._clock)
+        report = self._reporter(request.id, progress)
         self._segmenter = segmenter = self._load(bundle, device, report)
         key = (segmenter.bundle.sha256, segmenter.device.type)
         measured = self._measured.get(key)
@@ -137,11 +139,12 @@ class RequestHandler:
         del warm  # two networks at once may be too many for the memory
         return Segmenter(bundle, device_name)
 
-    def _reporter(self, progress: RunProgress) -> Report:
+    def _reporter(self, request_id: str, progress: RunProgress) -> Report:
+        throttle = Throttle(SECONDS_BETWEEN_EVENTS, self._clock)
+
         def report(stage: str, fraction: float) -> None:
-            event = None if stage == "done" else progress.update(stage, fraction)  # Done says it
-            if event is not None:
-                self._send(event)
+            if stage != "done" and throttle.lets_through(stage):  # Done says that
+                self._send(replace(progress.update(stage, fraction), id=request_id))
 
         return report
 

@@ -1,5 +1,6 @@
 """Where a fine-tuning stands: its folder below the site, what it works with, and how far it is."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,32 +14,24 @@ from CrossModalSegLib.adaptation.label_mapping import LabelMapping
 from CrossModalSegLib.adaptation.plan import Plan
 from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
 from CrossModalSegLib.bundles.bundle import Bundle
+from CrossModalSegLib.progress import RunProgress
+from CrossModalSegLib.protocol import Progress
 from CrossModalSegLib.training.processes import ALONE, Processes
 
-
-@dataclass(frozen=True)
-class Status:
-    """What is done now, which part of everything is done, and the seconds that are left (None: not known yet)."""
-
-    stage: str
-    fraction: float
-    seconds_left: float | None
-    words: str = ""
-
-
-Tell = Callable[[Status], None]
+Tell = Callable[[Progress], None]
 
 
 class Pace:
-    """Turns "this stage, this part of it" into how far the whole run is, which ``began`` (monotonic clock) or begins now."""
+    """Tells how far a run is that ``began`` (on the monotonic clock) or begins now. The seconds that its plan gives each
+    stage are what is gone by."""
 
     def __init__(self, tell: Tell, began: float | None = None):
-        self._tell, self._seconds = tell, dict[str, float]()
+        self._tell, self._progress = tell, RunProgress({}, measured=True, shown_by=math.inf)
         self._started = time.monotonic() if began is None else began
 
     def expect(self, seconds: Mapping[str, float]) -> None:
         """The stages that are still to come."""
-        self._seconds = dict(seconds)
+        self._progress.expect(seconds, measured=True)
 
     @property
     def elapsed(self) -> float:
@@ -47,13 +40,7 @@ class Pace:
 
     def update(self, stage: str, fraction: float, words: str = "") -> None:
         """Tell how far it is."""
-        if stage not in self._seconds:
-            self._tell(Status(stage, 0.0, None, words))
-            return
-        stages = list(self._seconds)
-        later = sum(self._seconds[name] for name in stages[stages.index(stage) + 1 :])
-        left = self._seconds[stage] * (1 - fraction) + later
-        self._tell(Status(stage, self.elapsed / max(1e-6, self.elapsed + left), left, words))
+        self._tell(self._progress.update(stage, fraction, words))
 
 
 @dataclass

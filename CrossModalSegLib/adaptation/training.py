@@ -1,7 +1,6 @@
 """One training of a fine-tuning: from the base's weights, on some of the site's cases, to the weights that it ends with."""
 
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from CrossModalSegLib.training.forgetting import Anchor
 from CrossModalSegLib.training.sources import CaseSource, UnlabelledSource
 from CrossModalSegLib.training.training import train
 from CrossModalSegLib.training.training_case import TrainingCase, load_case, save_case
-from CrossModalSegLib.training.training_log import Progress, TrainingLog
+from CrossModalSegLib.training.training_log import StepReport, TrainingLog
 
 PREPARED = "prepared"  # folder of the run, removed at its end
 START_FILE = "start.safetensors"  # of a training with new structures
@@ -70,10 +69,8 @@ def train_one(
     if start is not None:
         network.load_state_dict(dict(start))
 
-    def report(progress: Progress) -> None:
-        words = f"step {progress.step} of {progress.iterations}, loss {progress.loss:.3f}"
-        words += "" if math.isnan(progress.mean_dice) else f", Dice {progress.mean_dice:.3f}"
-        run.pace.update(f"training {training.name}", progress.step / progress.iterations, words)
+    def report(progress: StepReport) -> None:
+        run.pace.update(f"training {training.name}", progress.step / progress.iterations, progress.words)
 
     names = [structure.name for structure in run.mapping.label_map.structures]
     with TrainingLog(folder, names) as log:

@@ -1,10 +1,11 @@
 """``crossmodalseg bundle list | show NAME | verify NAME``: which models there are, what they say, whether they are whole."""
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
 from CrossModalSegLib.bundles.bundle_metadata import MODEL_CARD_FILE, SECTION
+from CrossModalSegLib.commands.text_table import text_table
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,12 +48,12 @@ def _list(_: argparse.Namespace) -> Iterable[str]:
     if not bundles:
         return ["no bundles in", *(f"  {place}" for place in bundle_search_path())]
     rows = [(b.name, b.version, " + ".join(b.modalities), str(len(b.label_map.structures))) for b in bundles]
-    return _table([("NAME", "VERSION", "MODALITIES", "STRUCTURES"), *rows])
+    return text_table([("NAME", "VERSION", "MODALITIES", "STRUCTURES"), *rows])
 
 
 def _show(args: argparse.Namespace) -> Iterable[str]:
     bundle = load_bundle(args.bundle)
-    return [*_table(_facts(bundle)), "", *_table([("VALUE", "NAME", "TYPE", "MODIFIER"), *_structures(bundle)])]
+    return [*text_table(_facts(bundle)), "", *text_table([("VALUE", "NAME", "TYPE", "MODIFIER"), *_structures(bundle)])]
 
 
 def _verify(args: argparse.Namespace) -> Iterable[str]:
@@ -84,8 +85,3 @@ def _structures(bundle: Bundle) -> Iterable[tuple[str, str, str, str]]:
         code = f"{terminology.type.scheme} {terminology.type.value} {terminology.type.meaning}" if terminology else ""
         modifier = terminology.modifier.meaning if terminology and terminology.modifier else ""
         yield str(structure.value), structure.name, code, modifier
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -7,7 +7,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from CrossModalSegLib.commands.orientation_option import add_orientation_option
+from CrossModalSegLib.commands.options import add_orientation_option
 
 EXAMPLES = """\
 examples:

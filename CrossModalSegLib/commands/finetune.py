@@ -4,14 +4,14 @@ import argparse
 import dataclasses
 import json
 import math
-import sys
 import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
-from CrossModalSegLib.errors import ConfigError, CrossModalSegError, InputError, OutputError
+from CrossModalSegLib.commands.display import Display
+from CrossModalSegLib.errors import ConfigError, InputError, OutputError
 from CrossModalSegLib.plurals import counted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from CrossModalSegLib.adaptation.config import FinetuneConfig
     from CrossModalSegLib.adaptation.label_mapping import LabelMapping
     from CrossModalSegLib.adaptation.plan import Plan
-    from CrossModalSegLib.adaptation.run import Finetuning, Outcome, Status
+    from CrossModalSegLib.adaptation.run import Finetuning, Outcome
     from CrossModalSegLib.adaptation.site_data import SiteData
     from CrossModalSegLib.bundles.bundle import Bundle
     from CrossModalSegLib.training.processes import Processes
@@ -81,16 +81,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Fine-tune; returns 0 whatever the verdict. Raises CrossModalSegError for bad input."""
-    try:
-        return _run(args)
-    except CrossModalSegError as error:
-        if args.events:
-            facts = {"code": error.code, "message": error.message, "hint": error.hint}
-            print(json.dumps({"event": "failed", **facts}), flush=True)
-        raise
+    with Display(args.events) as show:
+        outcome = _run(args, show)
+        if outcome is not None and args.events:
+            _send_outcome(outcome, show)
+    if outcome is not None and not args.events:
+        _print_outcome(args, outcome)
+    return 0
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, show: Display) -> "Outcome | None":
+    """What came of it, if anything, in this process."""
     from CrossModalSegLib.adaptation.finetune import carry_out
     from CrossModalSegLib.adaptation.run_lock import only_process
     from CrossModalSegLib.inference.inference import choose_device
@@ -98,19 +99,16 @@ def _run(args: argparse.Namespace) -> int:
 
     _refuse_contradicting(args)
     if args.propose_mapping:
-        return _propose_mapping(args)
-    with (
-        processes_of_torchrun(choose_device(args.device)) as (processes, device),
-        _Display(args, processes.writes) as show,
-    ):
+        _propose_mapping(args)
+        return None
+    with processes_of_torchrun(choose_device(args.device)) as (processes, device):
+        show.is_shown = processes.writes
         if args.dry_run:
-            return _dry_run(args, device, show)
+            _dry_run(args, device, show)
+            return None
         prepared = _prepare(args, device, show, processes)
         with only_process(prepared.folder) if processes.writes else nullcontext():
-            outcome = carry_out(prepared)
-    if outcome is not None:
-        _tell_outcome(args, outcome)
-    return 0
+            return carry_out(prepared)
 
 
 def _refuse_contradicting(args: argparse.Namespace) -> None:
@@ -123,9 +121,7 @@ def _refuse_contradicting(args: argparse.Namespace) -> None:
         raise ConfigError("config", f"--budget {args.budget:g}", "give minutes above 0, such as 30")
 
 
-def _prepare(
-    args: argparse.Namespace, device: "torch.device", show: "_Display", processes: "Processes"
-) -> "Finetuning":
+def _prepare(args: argparse.Namespace, device: "torch.device", show: Display, processes: "Processes") -> "Finetuning":
     """What is needed to carry out a plan that is made now, or was made by the run that is resumed."""
     from CrossModalSegLib.adaptation.cases import planned_data
     from CrossModalSegLib.adaptation.finetune import new_finetuning
@@ -148,8 +144,8 @@ def _prepare(
         base = base_of_plan(args.site, plan.base, args.base)
         mapping = mapping_of_plan(args.site, base, plan)
         data = planned_data(args.site, base, mapping, plan)
-    run = new_finetuning(args.site, folder, base, mapping, plan, data, device, show.status, processes, began)
-    show.plan(run)
+    run = new_finetuning(args.site, folder, base, mapping, plan, data, device, show.progress, processes, began)
+    _tell_plan(run, show)
     return run
 
 
@@ -194,7 +190,7 @@ def mapping_of_plan(site: Path, base: "Bundle", plan: "Plan") -> "LabelMapping":
     return mapping_from_json(plan.mapping, base.label_map, CaseStore(site).site().label_map)
 
 
-def _propose_mapping(args: argparse.Namespace) -> int:
+def _propose_mapping(args: argparse.Namespace) -> None:
     from CrossModalSegLib.adaptation.label_mapping import propose_mapping
     from CrossModalSegLib.atomic import write_atomically
     from CrossModalSegLib.site.case_store import CaseStore
@@ -207,41 +203,52 @@ def _propose_mapping(args: argparse.Namespace) -> int:
     print(f"wrote {args.propose_mapping}, from {base.name}: read it, correct it, and give it with --mapping")
     for words in proposed.in_words():
         print(f"  {words}")
-    return 0
 
 
-def _dry_run(args: argparse.Namespace, device: "torch.device", show: "_Display") -> int:
+def _dry_run(args: argparse.Namespace, device: "torch.device", show: Display) -> None:
     """All of it up to the training, with a few of the cases, in a folder that is removed again."""
     from CrossModalSegLib.adaptation.finetune import new_finetuning
     from CrossModalSegLib.adaptation.timing import estimate_schedule
 
     base, mapping, plan, data = _new_plan(args)
     with tempfile.TemporaryDirectory() as place:
-        run = new_finetuning(args.site, Path(place), base, mapping, plan, data, device, show.status)
-        show.plan(run)
+        run = new_finetuning(args.site, Path(place), base, mapping, plan, data, device, show.progress)
+        _tell_plan(run, show)
         schedule, taken = estimate_schedule(run)
     if taken:
-        show.line(f"there will be time to learn from about {taken}")
+        show.message(f"there will be time to learn from about {taken}")
     folds = len(run.plan.folds)
     trainings = [f"{counted(folds, 'training')} of {schedule.fold_steps} steps"] if folds else []
     trainings.append(f"one of {schedule.final_steps}")
-    show.line(
+    show.message(
         f"{' and '.join(trainings)} at {schedule.step_seconds:.2f} s per step, {run.plan.case_seconds:.1f} s per scored "
         f"case: {plan.budget_minutes:g} minutes in all"
     )
-    return 0
 
 
-def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
+def _tell_plan(run: "Finetuning", show: Display) -> None:
+    """What was found and will be done, before it begins."""
+    from CrossModalSegLib.adaptation.plan import in_words
+
+    names = [one.name for one in run.mapping.label_map.structures]
+    for words in [*in_words(run.plan, run.data, names, run.frozen), *run.data.notes, *run.mapping.in_words()]:
+        show.message(words)
+
+
+def _send_outcome(outcome: "Outcome", show: Display) -> None:
+    for words in outcome.notes:
+        show.message(words)
+    show.done(
+        decision=outcome.verdict.decision,
+        reasons=outcome.verdict.reasons,
+        summary=outcome.summary,
+        report=str(outcome.report),
+        bundle=str((outcome.promoted or outcome.candidate).path),
+    )
+
+
+def _print_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
     verdict = outcome.verdict
-    if args.events:
-        facts = {"decision": verdict.decision, "reasons": verdict.reasons, "summary": outcome.summary}
-        place = outcome.promoted or outcome.candidate
-        for words in outcome.notes:
-            print(json.dumps({"event": "message", "text": words}), flush=True)
-        paths = {"report": str(outcome.report), "bundle": str(place.path)}
-        print(json.dumps({"event": "done", **facts, **paths}), flush=True)
-        return
     print("\n".join([f"{verdict.decision}: {'; '.join(verdict.reasons)}", *verdict.means, *outcome.summary]))
     for words in outcome.notes:
         print(words)
@@ -252,54 +259,3 @@ def _tell_outcome(args: argparse.Namespace, outcome: "Outcome") -> None:
         print(f"the parent stays; the candidate is kept in {outcome.candidate.path}")
     if verdict.decision == "insufficient-evidence":
         print(f"look at the report; to use the candidate all the same: crossmodalseg site adopt {args.site}")
-
-
-class _Display:
-    """What a person, or with --events a program, sees of the run. The bar appears with the first progress, so that an
-    error before it is one line alone."""
-
-    def __init__(self, args: argparse.Namespace, shown: bool):
-        self.events, self.shown = args.events and shown, shown
-        self.bar: Any = None  # tqdm's
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def plan(self, run: "Finetuning") -> None:
-        """What was found and will be done, before it begins."""
-        from CrossModalSegLib.adaptation.plan import in_words
-
-        names = [one.name for one in run.mapping.label_map.structures]
-        for words in [*in_words(run.plan, run.data, names, run.frozen), *run.data.notes, *run.mapping.in_words()]:
-            self.line(words)
-
-    def line(self, words: str) -> None:
-        """One line above the progress bar, or an event."""
-        if self.events:
-            print(json.dumps({"event": "message", "text": words}), flush=True)
-        elif self.shown and self.bar is not None:
-            self.bar.write(words, file=sys.stderr)
-        elif self.shown:
-            print(words, file=sys.stderr)
-
-    def status(self, status: "Status") -> None:
-        """Progress of the whole run."""
-        if self.events:
-            print(json.dumps({"event": "progress", **dataclasses.asdict(status)}), flush=True)
-        elif self.shown:
-            self._draw(status)
-
-    def _draw(self, status: "Status") -> None:
-        if self.bar is None:
-            from tqdm import tqdm
-
-            layout = "{percentage:3.0f}%|{bar}| {desc}"
-            self.bar = tqdm(total=100, file=sys.stderr, bar_format=layout, mininterval=0.5)
-        left = "" if status.seconds_left is None else f", {self.bar.format_interval(status.seconds_left)} left"
-        words = f"{status.stage}{': ' if status.words else ''}{status.words}{left}"
-        self.bar.set_description_str(words, refresh=False)
-        self.bar.update(max(0.0, 100 * status.fraction - self.bar.n))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from CrossModalSegLib.atomic import output_errors
 from CrossModalSegLib.commands.case_table import read_case_table
-from CrossModalSegLib.commands.orientation_option import add_orientation_option
+from CrossModalSegLib.commands.display import Display
+from CrossModalSegLib.commands.options import add_orientation_option, paths_by_modality
 from CrossModalSegLib.errors import InputError, internal_error, typed_error
+from CrossModalSegLib.protocol import Progress
 from CrossModalSegLib.staging import clear_left_behind
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if bool(args.input) == bool(args.cases):
         raise InputError("usage", "give either --input or --cases", "see crossmodalseg segment --help")
     cases = read_case_table(args.cases) if args.cases else {}
-    inputs = _parse_inputs(args.input)
+    inputs = paths_by_modality(args.input)
 
     from CrossModalSegLib.bundles.bundle import load_bundle
     from CrossModalSegLib.inference.case_output import OutputOptions
@@ -85,37 +87,18 @@ def run(args: argparse.Namespace) -> int:
     return _run_table(segmenter, cases, args.output, options)
 
 
-def _parse_inputs(entries: list[str]) -> dict[str, Path]:
-    inputs: dict[str, Path] = {}
-    for entry in entries:
-        name, separator, path = entry.partition("=")
-        if not (name and separator and path):
-            raise InputError("usage", f'--input "{entry}"', "write MODALITY=PATH, such as T1w=scan.nii.gz")
-        if name in inputs:
-            raise InputError("same-modality", f"--input {name} is given twice", "give each modality once")
-        inputs[name] = Path(path)
-    return inputs
-
-
 def _segment(segmenter: "Segmenter", inputs: dict[str, Path], output: Path, options: "OutputOptions") -> dict[str, Any]:
-    """Segment one case with a progress bar on stderr, where that is a terminal: elsewhere it would smear log files."""
-    from tqdm import tqdm
-
+    """Segment one case with a progress bar on stderr, where that is a terminal."""
     from CrossModalSegLib.inference.case_output import segment_case
 
-    layout = "{desc:<12}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-    with tqdm(total=100, bar_format=layout, file=sys.stderr, leave=False, disable=None) as bar:
-
-        def show(stage: str, fraction: float) -> None:
-            if bar.disable:
-                return
-            if bar.desc != stage:
-                bar.reset()
-                bar.set_description_str(stage, refresh=False)
-            bar.n = round(100 * fraction)
-            bar.refresh()
-
-        return segment_case(segmenter, inputs, output, options, show)
+    with Display(lines=False) as show:
+        return segment_case(
+            segmenter,
+            inputs,
+            output,
+            options,
+            lambda stage, fraction: show.progress(Progress("", stage, fraction, fraction)),
+        )
 
 
 def _run_table(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CrossModalSegLib.commands.orientation_option import add_orientation_option
+from CrossModalSegLib.commands.options import add_orientation_option, paths_by_modality
 from CrossModalSegLib.commands.site_listing import (
     export_cases,
     list_cases,
@@ -62,8 +62,8 @@ def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     create.add_argument("--modality", action="append", default=[], metavar="NAME", help="once for each kind of scan")
 
     add = _add_action(actions, "add", _add, "add cases with or without labels from files")
-    add.add_argument("--input", action="append", default=[], metavar="MODALITY=PATH", help="a scan of one case")
-    add.add_argument("--labels", action="append", default=[], metavar="MODALITY=FILE", help="its labels, if any")
+    for option, text in (("--input", "a scan of one case"), ("--labels", "its labels, if any")):
+        add.add_argument(option, action="append", default=[], metavar="MODALITY=PATH", help=text)
     add.add_argument("--patient", default="", metavar="KEY", help="tells patients apart; only a salted hash is kept")
     source = (
         "many cases: a datalist, a dataset folder, files CASE_MODALITY in a folder, DICOM; or a zip file with these"
@@ -167,7 +167,7 @@ def _add(args: argparse.Namespace) -> int:
         raise InputError("usage", "give either --input or --from", "see crossmodalseg site add --help")
     modalities = store_of(args).site().modalities
     if args.input:
-        scans, labels = _named(args.input, modalities), _named(args.labels, modalities)
+        scans, labels = (_known_modalities(paths_by_modality(one), modalities) for one in (args.input, args.labels))
         found = FoundCase(scans, labels, args.patient, assumed_orientation=args.assume_orientation)
         saved = _add_one(args, found)
         _say_saved(saved)
@@ -227,16 +227,11 @@ def _say_same_scans(args: argparse.Namespace, added: Collection[str]) -> None:
             print(Finding("warning", "same-scan", what, remedy), file=sys.stderr)
 
 
-def _named(entries: Sequence[str], modalities: Sequence[str]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for entry in entries:
-        name, separator, path = entry.partition("=")
-        if not (name and separator and path) or name in named:
-            raise InputError("usage", f'"{entry}"', "write MODALITY=PATH, once for each modality")
+def _known_modalities(paths: dict[str, Path], modalities: Sequence[str]) -> dict[str, Path]:
+    for name in paths:
         if name not in modalities:
             raise DataError("unknown-modality", f'the site has no "{name}"', f"it has {', '.join(modalities)}")
-        named[name] = Path(path)
-    return named
+    return paths
 
 
 def _pattern(text: str) -> str:

@@ -3,10 +3,12 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from CrossModalSegLib.commands.display import Display
+from CrossModalSegLib.commands.text_table import text_table
 from CrossModalSegLib.plurals import counted, some_of
+from CrossModalSegLib.progress import RunProgress
 
 if TYPE_CHECKING:
     from CrossModalSegLib.errors import DataError
@@ -21,7 +23,7 @@ def list_cases(args: argparse.Namespace) -> int:
     cases, damaged = store_of(args).readable_cases()
     shown = [case for case in cases if args.status in (None, case.status)]
     rows = [(case.id, case.status, "+".join(case.modalities), _trust(case), case.split, _note(case)) for case in shown]
-    print("\n".join(_table([("CASE", "STATUS", "SCANS", "REVISION", "SPLIT", "NOTE"), *rows])))
+    print("\n".join(text_table([("CASE", "STATUS", "SCANS", "REVISION", "SPLIT", "NOTE"), *rows])))
     counts = Counter(case.status for case in cases)
     print(f"{counted(len(cases), 'case')}: {', '.join(f'{counts[status]} {status}' for status in STATUSES)}")
     return _say_damages(damaged)
@@ -34,7 +36,7 @@ def show_case(args: argparse.Namespace) -> int:
     case = next((one for one in store.readable_cases()[0] if one.id == found.id), found)
     facts = [("case", case.id), ("status", case.status), ("scans", " + ".join(case.modalities)), ("split", case.split)]
     facts += [("patient", case.patient[:12] or "unknown"), ("trusted revision", _trust(case)), ("note", _note(case))]
-    print("\n".join(_table([fact for fact in facts if fact[1]])))
+    print("\n".join(text_table([fact for fact in facts if fact[1]])))
     rows = [
         (
             str(one.number),
@@ -49,7 +51,7 @@ def show_case(args: argparse.Namespace) -> int:
     ]
     if rows:
         head = ("REVISION", "KIND", "BASED ON", "LABELS", "AUTHOR", "MODEL", "APPROVAL")
-        print("\n".join(["", *_table([head, *rows])]))
+        print("\n".join(["", *text_table([head, *rows])]))
     return 0
 
 
@@ -64,7 +66,7 @@ def next_cases(args: argparse.Namespace) -> int:
         (str(place), item.case.id, item.case.status, "-" if item.gain is None else f"{item.gain:.2f}", item.reason)
         for place, item in enumerate(items, start=1)
     ]
-    print("\n".join(_table([("PLACE", "CASE", "STATUS", "GAIN", "WHY"), *rows])))
+    print("\n".join(text_table([("PLACE", "CASE", "STATUS", "GAIN", "WHY"), *rows])))
     waiting = [case for case in cases if case.trusted is None and not case.is_excluded]
     scored = sum(case.id in ranking.scores for case in waiting)
     by = f" by {ranking.model}" if ranking.model else ""
@@ -90,16 +92,11 @@ def export_cases(args: argparse.Namespace) -> int:
 
 def verify(args: argparse.Namespace) -> int:
     """Check every file; returns 1 where anything is damaged."""
-    from tqdm import tqdm
-
     from CrossModalSegLib.site.check import verify_site
 
-    with tqdm(total=1.0, file=sys.stderr, leave=False, disable=None, bar_format="{percentage:3.0f}%|{bar}|") as bar:
-
-        def show(fraction: float) -> None:
-            bar.update(fraction - bar.n)
-
-        report = verify_site(args.site, show)
+    progress = RunProgress({"checking": 1.0}, shown_by=0.0)
+    with Display(lines=False) as show:
+        report = verify_site(args.site, lambda fraction: show.progress(progress.update("checking", fraction)))
     for damage in report.damages:
         print(f"damaged: {damage}")
     for path in report.leftovers:
@@ -130,8 +127,3 @@ def _note(case: "SiteCase") -> str:
     if case.status == "approved" and newest is not None and newest.approved_by is None:
         return f"revision {newest.number} is not approved"
     return f"the same scan as {some_of(case.same_scan_as)}" if case.same_scan_as else ""
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -6,12 +6,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from CrossModalSegLib.atomic import entries_of
-from CrossModalSegLib.commands.orientation_option import add_orientation_option
+from CrossModalSegLib.commands.display import Display
+from CrossModalSegLib.commands.options import add_orientation_option
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.plurals import counted
+from CrossModalSegLib.protocol import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from CrossModalSegLib.training.config import TrainingConfig
     from CrossModalSegLib.training.processes import Processes
     from CrossModalSegLib.training.sources import SampleSource, UnlabelledSource
-    from CrossModalSegLib.training.training_log import Progress
+    from CrossModalSegLib.training.training_log import StepReport
 
 EXAMPLES = """examples:
   crossmodalseg train --data cases.json --output run --config my-model.toml
@@ -147,7 +149,13 @@ def _train(
 
     classes = len(data.label_map.channels)
     network = begin_from(start, config, classes) if start else None
-    with _ProgressBar(config.training.iterations, processes.writes) as bar, ExitStack() as opened:
+    with Display() as show, ExitStack() as opened:
+        show.is_shown = processes.writes
+
+        def report(step: "StepReport") -> None:
+            done = step.step / step.iterations
+            show.progress(Progress("", "training", done, done, step.seconds_left, step.words))
+
         log = None
         if processes.writes:
             log = opened.enter_context(TrainingLog(folder, [structure.name for structure in data.label_map.structures]))
@@ -160,7 +168,7 @@ def _train(
             data.validation,
             folder,
             device,
-            bar.show,
+            report,
             data.unlabelled,
             network,
             log=log,
@@ -200,24 +208,3 @@ def _make_folder(folder: Path) -> None:
     with output_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     require_writable(folder)
-
-
-class _ProgressBar:
-    """One line on stderr: steps, loss, validation Dice, time left."""
-
-    def __init__(self, iterations: int, shown: bool):
-        from tqdm import tqdm
-
-        layout = "{l_bar}{bar}| {n_fmt}/{total_fmt}{postfix}"
-        self.bar = tqdm(total=iterations, file=sys.stderr, bar_format=layout, mininterval=1.0, disable=not shown)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def show(self, progress: "Progress") -> None:
-        left = self.bar.format_interval(progress.seconds_left)
-        self.bar.set_postfix_str(f"loss {progress.loss:.3f}, Dice {progress.mean_dice:.3f}, {left} left", refresh=False)
-        self.bar.update(progress.step - self.bar.n)

@@ -15,6 +15,7 @@ from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.losses import ema_decay
 from CrossModalSegLib.network import CrossModalNetwork
+from CrossModalSegLib.progress import RunProgress
 from CrossModalSegLib.synthesis.samples import Sample
 from CrossModalSegLib.training.batches import StepBatch, UnlabelledSampleSource, batches
 from CrossModalSegLib.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
@@ -27,7 +28,7 @@ from CrossModalSegLib.training.seeds import VALIDATION
 from CrossModalSegLib.training.sources import SampleSource
 from CrossModalSegLib.training.teacher import Teacher, autocast, update_average
 from CrossModalSegLib.training.thinning import Thinning
-from CrossModalSegLib.training.training_log import Progress, TrainingLog
+from CrossModalSegLib.training.training_log import StepReport, TrainingLog
 
 
 def train(
@@ -37,7 +38,7 @@ def train(
     validation: SampleSource | None,
     folder: Path,
     device: torch.device,
-    report: Callable[[Progress], None],
+    report: Callable[[StepReport], None],
     unlabelled: UnlabelledSampleSource | None = None,
     network: CrossModalNetwork | None = None,
     log: TrainingLog | None = None,
@@ -62,7 +63,8 @@ def train(
     load_checkpoint(folder, config, state)
     objective = processes.together(Objective(network, config, processes.share), device)
 
-    started, first, saved = time.monotonic(), state.step, time.monotonic()
+    pace, saved = RunProgress({"training": 1.0}, shown_by=0.0), time.monotonic()
+    pace.update("training", state.step / options.iterations)
     scores: list[float] = state.curve[-1]["dice"] if state.curve else []
     if (early_stop and early_stop.ends(state.curve)) or (until and state.step >= until):
         return state.average
@@ -88,8 +90,8 @@ def train(
         if due and early_stop:
             over |= processes.any(early_stop.ends(state.curve), device)
         if processes.writes:
-            left = (time.monotonic() - started) / (state.step - first) * (options.iterations - state.step)
-            progress = Progress(state.step, options.iterations, loss, rate, left, scores, parts)
+            left = pace.update("training", state.step / options.iterations).seconds_left or 0.0
+            progress = StepReport(state.step, options.iterations, loss, rate, left, scores, parts)
             report(progress)
             if log:
                 log.step(progress, len(state.curve))

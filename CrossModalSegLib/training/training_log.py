@@ -28,7 +28,7 @@ NAMES = {
 
 
 @dataclass
-class Progress:
+class StepReport:
     """What is reported after each step; ``dice`` is the latest validation Dice per class, background left out, and
     ``parts`` the parts of the loss by name, before weighting."""
 
@@ -39,6 +39,12 @@ class Progress:
     seconds_left: float
     dice: list[float] = field(default_factory=list)
     parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """``step 3 of 80, loss 0.412, Dice 0.803``."""
+        dice = "" if math.isnan(self.mean_dice) else f", Dice {self.mean_dice:.3f}"
+        return f"step {self.step} of {self.iterations}, loss {self.loss:.3f}{dice}"
 
     @property
     def mean_dice(self) -> float:
@@ -60,7 +66,7 @@ class TrainingLog:
         self._writer: SummaryWriter | None = None
         self._validated = -1
 
-    def step(self, progress: Progress, validated: int) -> None:
+    def step(self, progress: StepReport, validated: int) -> None:
         """After each step; ``validated`` is the number of validations so far."""
         if self.missing:
             return
@@ -82,7 +88,7 @@ class TrainingLog:
         with output_errors(self.folder):
             return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
 
-    def _write_dice(self, writer: "SummaryWriter", progress: Progress) -> None:
+    def _write_dice(self, writer: "SummaryWriter", progress: StepReport) -> None:
         writer.add_scalar("validation Dice/mean", progress.mean_dice, progress.step)
         for name, value in zip(self.structures, progress.dice, strict=False):
             if not math.isnan(value):  # the structure was not met

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from CrossModalSegLib import __version__
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAM = "import sys; print(__name__, sys.argv[1:], sys.stdin.read() == '', flush=True)\n"
 posix = pytest.mark.skipif(os.name != "posix", reason="process groups of POSIX")
@@ -22,7 +24,7 @@ def start(folder: Path, program: str, *arguments: str) -> "subprocess.Popen[byte
 
 def test_it_says_its_id_and_then_is_the_program_with_its_arguments_and_no_input(tmp_path):
     with start(tmp_path, PROGRAM, "a", "--b") as process:
-        assert json.loads(process.stdout.readline()) == {"event": "ready", "pid": process.pid}
+        assert json.loads(process.stdout.readline()) == {"event": "ready", "version": __version__, "pid": process.pid}
         assert process.stdout.read() == b"__main__ ['a', '--b'] True\n"
     assert process.returncode == 0
 

@@ -10,6 +10,7 @@ from CrossModalSegLib.errors import ProtocolError
 from CrossModalSegLib.protocol import (
     Done,
     Failed,
+    Message,
     Progress,
     Ready,
     Request,
@@ -22,6 +23,7 @@ EVENTS = [
     Ready("0.1.0", 4711),
     Progress("a", "network", 0.5, 0.25, 12.5),
     Progress("a", "loading model", 0, 0, None),
+    Message("", "3 corrected cases"),
     Done("a", {"structures": [{"name": "left hippocampus", "volume_ml": {"T1w": 3.5, "T2w": None}}]}),
     Failed("a", "not-found", "no such file: /data/Größe\n小脑.nrrd", "check the path"),
 ]
@@ -49,7 +51,7 @@ def test_any_request_is_one_line_of_ascii_and_comes_out_as_it_went_in(request_id
 
 def test_events_are_named_on_the_wire_as_documented():
     names = [json.loads(encode(event))["event"] for event in EVENTS]
-    assert names == ["ready", "progress", "progress", "done", "error"]
+    assert names == ["ready", "progress", "progress", "message", "done", "error"]
 
 
 def test_a_request_may_be_spread_over_lines_in_a_file_to_replay():
@@ -87,7 +89,10 @@ def test_what_is_no_request_is_refused(line, what):
         (b'{"id": "a"}', "None is not known"),
         (b'{"event": "done", "id": "a", "result": null}', "result is None"),
         (b'{"event": "ready", "version": "1", "pid": true}', "pid is True"),
-        (b'{"event": "progress", "id": "a", "stage": "x", "fraction": "1", "overall": 0, "seconds_left": null}', "fr"),
+        (
+            b'{"event": "progress", "id": "a", "stage": "x", "fraction": "1", "overall": 0, "seconds_left": null, "words": ""}',
+            "fr",
+        ),
     ],
 )
 def test_what_is_no_event_is_refused(line, what):

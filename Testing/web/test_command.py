@@ -25,7 +25,7 @@ def the_error_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["--upload-limit", "nan"], "'nan' is no size in GB above 0"),
         (["--upload-limit", "-1"], "'-1' is no size in GB above 0"),
         (["--upload-limit", "much"], "'much' is no size in GB"),
-        (["--input", "scan.nii.gz"], "'scan.nii.gz' is not NAME=FILE"),
+        (["--input", "scan.nii.gz"], "'scan.nii.gz' is not MODALITY=PATH"),
     ],
 )
 def test_arguments_that_cannot_be_are_one_line(arguments, said, capsys):

@@ -83,7 +83,7 @@ def test_ctrl_c_ends_the_server_and_its_worker_and_removes_its_files(browser, bu
     [
         (["--input", "T1w=/no/such/file.nrrd"], "not-found"),
         (["--input", "CT={scan}"], "unknown-modality"),
-        (["--input", "just-a-name"], "NAME=FILE"),
+        (["--input", "just-a-name"], "MODALITY=PATH"),
         (["--host", "0.0.0.0"], "unrecognized arguments"),
     ],
 )

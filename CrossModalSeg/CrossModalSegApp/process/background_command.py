@@ -3,7 +3,6 @@
 It may be ended at any moment: what it has done is kept, and starting it again goes on from there.
 """
 
-import json
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,7 +11,8 @@ from typing import Any, Protocol
 
 from CrossModalSegApp.process.child_process import ChildProcess, ending_words
 from CrossModalSegApp.process.run_state import Outcome
-from CrossModalSegLib.errors import CrossModalSegError, InputError, WorkerError
+from CrossModalSegLib.errors import CrossModalSegError, InputError, ProtocolError, WorkerError
+from CrossModalSegLib.protocol import Done, Event, Failed, Message, Progress, Ready, decode_event
 
 _MODULE = "CrossModalSegLib.cli"
 _KEPT_ERROR_LINES = 5
@@ -102,33 +102,32 @@ class BackgroundCommand:
         self._process = self._launch(_MODULE, command, self._take_line, self._take_error_line, self._note_end)
         self._set(CommandStatus(is_running=True, stage="starting"))
 
-    def result_of(self, _event: dict[str, Any]) -> Any:
-        """What the last event says that came of it. Raises KeyError or TypeError where it is not of this command."""
+    def result_of(self, _result: dict[str, Any]) -> Any:
+        """What the command says that came of it. Raises KeyError or TypeError where it is not of this command."""
         return None
 
     # --- what the process says
 
     def _take_line(self, line: bytes) -> None:
         try:
-            event = json.loads(line)
-            self._take_event(str(event["event"]), event)
-        except (ValueError, KeyError, TypeError) as error:
+            self._take_event(decode_event(line))
+        except (ProtocolError, KeyError, TypeError) as error:
             _log.warning("the %s says something else than events: %r (%s)", self._name, line[:200], error)
 
-    def _take_event(self, kind: str, event: dict[str, Any]) -> None:
+    def _take_event(self, event: Event) -> None:
         status = self.status
-        if kind == "ready" and self._process is not None:
-            self._process.note_pid(int(event["pid"]))
-        elif kind == "message":
-            self._set(replace(status, plan=(*status.plan, event["text"])))
-        elif kind == "progress" and not status.is_stopping:
-            stage, words, left = event["stage"], event["words"], event["seconds_left"]
-            self._set(replace(status, stage=stage, words=words, fraction=event["fraction"], seconds_left=left))
-        elif kind == "failed":
-            error = WorkerError(event["code"], event["message"], event["hint"])
+        if isinstance(event, Ready) and self._process is not None:
+            self._process.note_pid(event.pid)
+        elif isinstance(event, Message):
+            self._set(replace(status, plan=(*status.plan, event.text)))
+        elif isinstance(event, Progress) and not status.is_stopping:
+            told = {"stage": event.stage, "words": event.words, "seconds_left": event.seconds_left}
+            self._set(replace(status, fraction=event.overall, **told))
+        elif isinstance(event, Failed):
+            error = WorkerError(event.code, event.message, event.hint)
             self._answer = CommandStatus(outcome=Outcome.FAILED, error=error, plan=status.plan)
-        elif kind == "done":
-            result = self.result_of(event)
+        elif isinstance(event, Done):
+            result = self.result_of(event.result)
             self._answer = CommandStatus(outcome=Outcome.DONE, result=result, plan=status.plan)
 
     def _take_error_line(self, line: str) -> None:

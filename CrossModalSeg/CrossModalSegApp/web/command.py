@@ -18,7 +18,7 @@ from typing import Any
 from CrossModalSegApp.process.temporary import temporary_folder
 from CrossModalSegApp.web.access import HOST, Access
 from CrossModalSegLib.cli import BAD_INPUT, OneLineErrorParser, in_one_line
-from CrossModalSegLib.commands.orientation_option import add_orientation_option
+from CrossModalSegLib.commands.options import add_orientation_option, paths_by_modality
 from CrossModalSegLib.errors import InputError, typed_error
 from CrossModalSegLib.own_process import prepare_process
 
@@ -32,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prepare_process()
     options = _parser().parse_args(arguments)
     try:
+        scans = paths_by_modality(options.input)
         _require_free(options.port)
         with temporary_folder() as folder:
-            _serve(options, folder)
+            _serve(options, scans, folder)
     except KeyboardInterrupt:
         pass
     except Exception as error:
@@ -56,8 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--input",
         action="append",
         default=[],
-        type=_named_path,
-        metavar="NAME=FILE",
+        metavar="MODALITY=PATH",
         help="a scan and its modality, a file or a folder with one DICOM series",
     )
     add_orientation_option(parser)
@@ -72,13 +72,6 @@ def _parser() -> argparse.ArgumentParser:
         help=f"most that can be opened from the browser at once (default: {_LIMIT_GB:g})",
     )
     return parser
-
-
-def _named_path(text: str) -> tuple[str, Path]:
-    name, separator, path = text.partition("=")
-    if not (separator and name and path):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, such as T1w=t1.nii.gz")
-    return name, Path(path)
 
 
 def _port(text: str) -> int:
@@ -111,7 +104,7 @@ def _require_free(port: int) -> None:
             raise InputError(code, f"port {port} on {HOST}: {error.strerror}", hint) from error
 
 
-def _serve(options: argparse.Namespace, folder: Path) -> None:
+def _serve(options: argparse.Namespace, scans: dict[str, Path], folder: Path) -> None:
     os.environ["WSLINK_READY_MSG"] = ""  # it would be printed before the address
     from trame.app import get_server
 
@@ -123,7 +116,7 @@ def _serve(options: argparse.Namespace, folder: Path) -> None:
     os.environ.pop("TRAME_ARGS", None)
     server = get_server("crossmodalseg", client_type="vue3")
     uploads = Uploads(folder, int(options.upload_limit * 1e9))
-    workstation = Workstation(server, uploads, Start(dict(options.input), options.site, options.assume_orientation))
+    workstation = Workstation(server, uploads, Start(scans, options.site, options.assume_orientation))
     downloads = Downloads(folder, workstation.result.write)
     access = Access()
 

@@ -12,7 +12,7 @@ from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.sources import CaseSource, SampleSource, UnlabelledSource
 from CrossModalSegLib.training.training import build_network, train
 from CrossModalSegLib.training.training_case import TrainingCase
-from CrossModalSegLib.training.training_log import Progress, TrainingLog
+from CrossModalSegLib.training.training_log import StepReport, TrainingLog
 from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
 from Testing.Benchmarks.method.rows import Row
 from Testing.Benchmarks.method.scoring import CPU
@@ -54,7 +54,7 @@ def fit(
     validation: SampleSource | None,
     network: Any,
     folder: Path,
-    report: Callable[[Progress], None],
+    report: Callable[[StepReport], None],
 ) -> None:
     """Train ``network``, or go on from the checkpoint in ``folder``, and leave the averaged weights in it.
 

@@ -26,7 +26,7 @@ from CrossModalSegLib.training.checkpoint import read_curve
 from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.sources import SampleSource
 from CrossModalSegLib.training.training import train
-from CrossModalSegLib.training.training_log import Progress
+from CrossModalSegLib.training.training_log import StepReport
 from Testing.Benchmarks.method.early_fusion import count
 from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
 from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, fingerprint, split_of
@@ -201,7 +201,7 @@ def mean_dice(*scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
 def tell(name: str) -> Any:
     """A line on stdout every hundred steps."""
 
-    def report(progress: Progress) -> None:
+    def report(progress: StepReport) -> None:
         if progress.step % 100 == 0 or progress.step == progress.iterations:
             left = time.strftime("%H:%M:%S", time.gmtime(progress.seconds_left))
             parts = ", ".join(f"{name} {value:.3f}" for name, value in progress.parts.items())

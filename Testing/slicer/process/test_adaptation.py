@@ -27,10 +27,11 @@ import json, sys, time
 from pathlib import Path
 
 def say(event, **facts):
-    print(json.dumps({"event": event, **facts}), flush=True)
+    facts = {"result": facts} if event == "done" else facts
+    print(json.dumps({"event": event, "id": "", **facts}), flush=True)
 
 def step(fraction, left):
-    say("progress", stage="training final", fraction=fraction, seconds_left=left, words="step 1 of 2")
+    say("progress", stage="training final", fraction=0.0, overall=fraction, seconds_left=left, words="step 1 of 2")
 
 say("message", text=" ".join(sys.argv[1:]))
 """
@@ -45,8 +46,8 @@ def library_with(folder: Path, command: str) -> Path:
     """A library in ``folder`` whose command line is the program ``command``; it is attended as the real one is."""
     package = folder / "CrossModalSegLib"
     package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    shutil.copy(attended.__file__, package)
+    for module in ("__init__", "attended", "errors", "protocol"):
+        shutil.copy(Path(attended.__file__).with_name(f"{module}.py"), package)
     (package / "cli.py").write_text(command)
     return folder
 
@@ -108,7 +109,7 @@ def test_the_command_is_started_with_model_and_minutes_and_tells_plan_progress_a
 
 
 def test_an_error_that_the_command_tells_is_the_outcome(make_logic, bundle, tmp_path):
-    logic = make_logic('say("failed", code="site-data", message="no labels", hint="add some"); sys.exit(2)')
+    logic = make_logic('say("error", code="site-data", message="no labels", hint="add some"); sys.exit(2)')
     logic.adapt(tmp_path / "site", bundle, 15)
     status = wait_for_end(logic)
     assert status.outcome is Outcome.FAILED

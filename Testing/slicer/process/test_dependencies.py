@@ -24,7 +24,6 @@ COMPLETE = SLICER | {
     "pydantic": "2.14.4",
     "rich": "14.0",
     "safetensors": "0.5.0",
-    "tqdm": "4.67.1",
 }
 
 
@@ -73,10 +72,10 @@ def test_nothing_is_missing_where_these_tests_run():
 
 def test_absent_and_outdated_packages_are_missing():
     packages = COMPLETE | {"monai": "1.5.0", "torch": "2.7.1"}
-    del packages["tqdm"]
+    del packages["rich"]
     missing = missing_packages(versions_of(packages))
     found = [(requirement.name, requirement.installed) for requirement in missing]
-    assert found == [("torch", "2.7.1"), ("monai", "1.5.0"), ("tqdm", None)]
+    assert found == [("torch", "2.7.1"), ("monai", "1.5.0"), ("rich", None)]
 
 
 def test_prereleases_of_slicer_s_builds_will_do():
@@ -97,7 +96,10 @@ def test_torch_comes_first_and_what_slicer_brings_is_pinned(fresh_slicer):
     assert installer.install(missing_packages(versions_of(packages)))
     own = "numpy==2.1.0\npydicom==3.0.1\nscipy==1.15.0\nsimpleitk==2.5.0\n"
     others = ("filelock>=3.13", "matplotlib>=3.9", "monai>=1.6.1,<1.7", "psutil>=6.0", "pydantic>=2.10")
-    others += ("rich>=13.7", "safetensors>=0.5", "tqdm>=4.66")
+    others += (
+        "rich>=13.7",
+        "safetensors>=0.5",
+    )
     assert source.calls == [("torch>=2.8,!=2.9.*", own), (others, own + "torch==2.13.0+cu129\n")]
     assert len(questions) == 1
     assert "monai>=1.6.1,<1.7" in questions[0]
@@ -178,9 +180,9 @@ def test_newer_slicers_install_with_their_own_progress(monkeypatch, tmp_path):
     packaging = types.ModuleType("slicer.packaging")
     packaging.pip_ensure = lambda *arguments, **options: calls.append((arguments, options))
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
-    SlicerPackages().install(["tqdm>=4.66"], tmp_path)
+    SlicerPackages().install(["rich>=13.7"], tmp_path)
     options = {"constraints": tmp_path, "prompt_install": False, "requester": "CrossModalSeg"}
-    assert calls == [((["tqdm>=4.66"],), options)]
+    assert calls == [((["rich>=13.7"],), options)]
 
 
 @pytest.mark.usefixtures("desktop")
@@ -189,8 +191,8 @@ def test_older_slicers_install_with_pip_install(monkeypatch, tmp_path):
 
     calls = []
     monkeypatch.setattr(slicer.util, "pip_install", calls.append)
-    SlicerPackages().install(["tqdm>=4.66"], tmp_path)
-    assert calls == [["--constraint", str(tmp_path), "tqdm>=4.66"]]
+    SlicerPackages().install(["rich>=13.7"], tmp_path)
+    assert calls == [["--constraint", str(tmp_path), "rich>=13.7"]]
 
 
 def wheel(folder, name, requires=""):

@@ -110,7 +110,7 @@ def test_what_was_gained_and_what_it_costs_is_told_in_two_sentences(panel, site)
 
 
 def test_an_error_is_shown_with_its_hint(panel, tmp_path):
-    use_stub(panel, tmp_path, 'say("failed", code="site-data", message="no <labels>", hint="add some"); sys.exit(2)')
+    use_stub(panel, tmp_path, 'say("error", code="site-data", message="no <labels>", hint="add some"); sys.exit(2)')
     panel.ui.adaptButton.click()
     panel.wait(lambda: "✖" in panel.ui.adaptLabel.text)
     assert "no &lt;labels&gt;" in panel.ui.adaptLabel.text
@@ -153,7 +153,7 @@ def test_closing_the_panel_kills_the_process(desktop, panel, tmp_path):
 # ordering the work list
 
 SCORING = """
-say("progress", stage="scoring the cases", fraction=0.25, seconds_left=240, words="case 2 of 5")
+say("progress", stage="scoring the cases", fraction=0.25, overall=0.25, seconds_left=240, words="case 2 of 5")
 time.sleep(600)
 """
 
@@ -187,7 +187,7 @@ def test_ordering_says_how_far_it_is_and_can_be_cancelled(panel, tmp_path):
 
 
 def test_an_error_of_ordering_is_shown_with_its_hint(panel, tmp_path):
-    use_stub(panel, tmp_path, 'say("failed", code="damaged-cases", message="no <case>", hint="repair"); sys.exit(2)')
+    use_stub(panel, tmp_path, 'say("error", code="damaged-cases", message="no <case>", hint="repair"); sys.exit(2)')
     panel.ui.rankButton.click()
     panel.wait(lambda: "✖" in panel.ui.rankLabel.text)
     assert "no &lt;case&gt;" in panel.ui.rankLabel.text

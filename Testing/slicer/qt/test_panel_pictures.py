@@ -104,8 +104,8 @@ import json, time
 for text in ("2 corrected cases of 2 patients, 4 cases without labels, 32 structures",
              "few corrected cases: 2 trainings each leave out a part, the last one learns from all",
              "against forgetting: 1 frozen case"):
-    print(json.dumps({"event": "message", "text": text}), flush=True)
-print(json.dumps({"event": "progress", "stage": "training final", "fraction": 0.55, "seconds_left": 400.0,
+    print(json.dumps({"event": "message", "id": "", "text": text}), flush=True)
+print(json.dumps({"event": "progress", "id": "", "stage": "training final", "fraction": 0.2, "overall": 0.55, "seconds_left": 400.0,
                   "words": "step 96 of 240, loss 0.412"}), flush=True)
 time.sleep(600)
 """

@@ -76,14 +76,14 @@ def test_a_program_is_told_by_events(tmp_path, capsys):
     asked = ["site", "rank", str(store.folder), "--bundle", str(tmp_path / "tiny"), "--device", "cpu", "--events"]
     assert main(asked) == 1
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [event["event"] for event in events] == ["progress", "message", "progress", "done"]
+    assert [event["event"] for event in events] == ["progress", "message", "progress", "message", "done"]
     assert f"case {first.id} is left out: " in events[1]["text"]
     assert {"stage", "fraction", "seconds_left", "words"} <= set(events[2])
-    assert (events[-1]["scored"], events[-1]["left_out"]) == (1, 1)
+    assert events[-1]["result"] == {"scored": 1, "left_out": 1}
     (store.folder / "site.json").unlink()
     assert main(asked) == 2
     (event,) = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (event["event"], event["code"]) == ("failed", "not-a-site")
+    assert (event["event"], event["code"]) == ("error", "not-a-site")
 
 
 def test_the_command_ranks_with_the_bundle_that_is_named(tmp_path, capsys):

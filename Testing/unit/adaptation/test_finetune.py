@@ -88,20 +88,23 @@ def test_progress_as_events_is_one_line_of_json_each_and_ends_with_the_outcome(t
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     progress = [event for event in events if event["event"] == "progress"]
     assert progress
-    assert all(set(event) == {"event", "stage", "fraction", "seconds_left", "words"} for event in progress)
-    assert all(0 <= event["fraction"] <= 1 for event in progress)
+    assert all(
+        set(event) == {"event", "id", "stage", "fraction", "overall", "seconds_left", "words"} for event in progress
+    )
+    assert all(0 <= event["overall"] <= 1 for event in progress)
     assert "1 corrected case of 1 patient" in next(event["text"] for event in events if event["event"] == "message")
     assert events[-1]["event"] == "done"
-    assert events[-1]["decision"] == "insufficient-evidence"
-    assert len(events[-1]["reasons"]) == 1
-    assert Path(events[-1]["report"]).is_file()
-    assert Path(events[-1]["bundle"]).is_dir()
+    result = events[-1]["result"]
+    assert result["decision"] == "insufficient-evidence"
+    assert len(result["reasons"]) == 1
+    assert Path(result["report"]).is_file()
+    assert Path(result["bundle"]).is_dir()
 
 
 def test_an_error_is_an_event_too(tmp_path, capsys):
     folder = prepare(tmp_path, 0, 1)
     assert run(folder, "--events") == 2
     (event,) = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (event["event"], event["code"]) == ("failed", "site-data")
+    assert (event["event"], event["code"]) == ("error", "site-data")
     assert "1 case, and none has" in event["message"]
     assert event["hint"]

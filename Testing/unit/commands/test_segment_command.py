@@ -137,9 +137,9 @@ def test_on_a_terminal_the_error_stands_on_a_line_of_its_own(bundle, scans, tmp_
     monkeypatch.setattr(case_output, "write_overview", fail)
     assert run("--input", f"T1w={scans / 'a.nii.gz'}", "--output", tmp_path / "out", "--bundle", bundle) == 2
     shown = terminal.getvalue()
-    assert "network" in shown  # the bar
-    assert shown.split("\r")[-1] == "error[late]: something (do something)\n"
-    assert not shown.split("\r")[-2].strip()  # the bar was wiped
+    bar, error = shown.rsplit("\x1b[2K", 1)  # the bar was wiped
+    assert "network" in bar
+    assert error == "error[late]: something (do something)\n"
 
 
 # --- bad input

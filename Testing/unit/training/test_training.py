@@ -26,7 +26,7 @@ from CrossModalSegLib.training.training import (
     train_step,
     validate,
 )
-from CrossModalSegLib.training.training_log import Progress
+from CrossModalSegLib.training.training_log import StepReport
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def with_options(**changes) -> TrainingConfig:
 
 
 def test_the_loss_falls_on_a_trivial_task(tmp_path):
-    seen: list[Progress] = []
+    seen: list[StepReport] = []
     config = with_options(iterations=30, learning_rate=0.02, checkpoint_minutes=60)
     run(tmp_path, config, validation=LabelledHalves(), report=seen.append)
     assert [progress.step for progress in seen] == list(range(1, 31))
@@ -70,7 +70,7 @@ def test_the_loss_falls_on_a_trivial_task(tmp_path):
 
 def test_validation_comes_every_so_many_steps_and_at_the_end(tmp_path):
     validation = LabelledHalves()
-    seen: list[Progress] = []
+    seen: list[StepReport] = []
     run(tmp_path, with_options(iterations=5, validate_every=2, validation_samples=2), None, validation, 3, seen.append)
     curve = read_curve(tmp_path)
     assert [point["step"] for point in curve] == [2, 4, 5]
@@ -90,7 +90,7 @@ def test_every_step_draws_samples_of_its_own_seeds(tmp_path):
 
 
 def test_progress_carries_the_time_left_and_the_learning_rate(tmp_path):
-    seen: list[Progress] = []
+    seen: list[StepReport] = []
     run(tmp_path, report=seen.append)
     assert [progress.learning_rate for progress in seen] == [learning_rate(OPTIONS, step) for step in range(6)]
     assert all(progress.seconds_left > 0 for progress in seen[:-1])
@@ -98,14 +98,14 @@ def test_progress_carries_the_time_left_and_the_learning_rate(tmp_path):
 
 
 def test_the_mean_dice_leaves_out_classes_that_do_not_occur():
-    assert Progress(1, 1, 0.0, 0.0, 0.0, [0.5, math.nan, 1.0]).mean_dice == 0.75
+    assert StepReport(1, 1, 0.0, 0.0, 0.0, [0.5, math.nan, 1.0]).mean_dice == 0.75
 
 
 # learning without labels
 
 
 def test_unlabelled_samples_are_learnt_from_beside_labelled_ones(tmp_path):
-    seen: list[Progress] = []
+    seen: list[StepReport] = []
     unlabelled = UnlabelledHalves()
     config = with_options(iterations=40, learning_rate=0.02, checkpoint_minutes=60)
     run(tmp_path, config, validation=LabelledHalves(), report=seen.append, unlabelled=unlabelled)
@@ -281,7 +281,7 @@ class Interrupted(Exception):
 
 
 def interrupt_at(step: int):
-    def report(progress: Progress) -> None:
+    def report(progress: StepReport) -> None:
         if progress.step == step:
             raise Interrupted
 

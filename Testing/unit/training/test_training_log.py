@@ -8,11 +8,11 @@ import pytest
 
 from CrossModalSegLib.training import training_log
 from CrossModalSegLib.training.checkpoint import TrainingState
-from CrossModalSegLib.training.training_log import Progress, TrainingLog, draw_curves
+from CrossModalSegLib.training.training_log import StepReport, TrainingLog, draw_curves
 
 
-def progress(step: int, dice: list[float] | None = None) -> Progress:
-    return Progress(step, 10, 1 / step, 0.01 * step, 0.0, dice or [], {"supervised": 2 / step, "cac": 0.5})
+def progress(step: int, dice: list[float] | None = None) -> StepReport:
+    return StepReport(step, 10, 1 / step, 0.01 * step, 0.0, dice or [], {"supervised": 2 / step, "cac": 0.5})
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:

@@ -73,7 +73,7 @@ def event(name, **fields):
     return json.dumps({"event": name, **fields}, ensure_ascii=False).encode() + b"\\n"
 
 def progress(stage):
-    return event("progress", id=request["id"], stage=stage, fraction=0.0, overall=0.0, seconds_left=None)
+    return event("progress", id=request["id"], stage=stage, fraction=0.0, overall=0.0, seconds_left=None, words='')
 
 def done(**result):
     return event("done", id=request["id"], result=result)

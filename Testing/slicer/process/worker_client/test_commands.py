@@ -28,7 +28,7 @@ from pathlib import Path
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 with open(sys.argv[1], "a") as stream:
     stream.write(f"{os.getpid()} {child.pid}\\n")
-print(json.dumps({"event": "message", "text": "computing"}), flush=True)
+print(json.dumps({"event": "message", "id": "", "text": "computing"}), flush=True)
 time.sleep(600)
 """
 
