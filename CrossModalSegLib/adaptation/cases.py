@@ -1,19 +1,17 @@
 """Which cases a fine-tuning takes: those of the site now, or those that an earlier plan names."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
-from CrossModalSegLib.adaptation import plan as finetune_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, training_config
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
-from CrossModalSegLib.adaptation.plan import HELD_OUT, KNOWN, LEARNABLE, SPARED, UNLABELLED, Plan
+from CrossModalSegLib.adaptation.plan import Counts, Parent, Plan, PlannedCase, choose_trainings
 from CrossModalSegLib.adaptation.site_data import SiteData, site_data
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.folder import read_splits
 from CrossModalSegLib.site.learnt_cases import known_patients
-from CrossModalSegLib.tables import read_table
 
 RESTART = "start anew, without --resume"
 
@@ -33,20 +31,20 @@ def make_plan(
     data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site), config.finetune.absent)
     known = known_patients(base, (*data.labelled, *data.unlabelled))
     free = tuple(case for case in data.unlabelled if not case.held_out)
-    counts = {HELD_OUT: len(data.unlabelled) - len(free), KNOWN: len(known & set(data.patients))}
+    held_out, spared = len(data.unlabelled) - len(free), 0
     if len(data.patients) >= config.finetune.unlabelled_below and not config.asks_for_unlabelled:
-        config, counts[SPARED], free = config.without_unlabelled(), len(free), ()
+        config, spared, free = config.without_unlabelled(), len(free), ()
     data = replace(data, unlabelled=free)
-    trainings = finetune_plan.choose_trainings(data, config.finetune, known)
-    counts |= {LEARNABLE: len(trainings[-1].learnt), UNLABELLED: len(free)}
+    trainings = choose_trainings(data, config.finetune, known)
+    counts = Counts(len(trainings[-1].learnt), len(free), held_out, spared, len(known & set(data.patients)))
     plan = Plan(
         name=name,
         version=version,
-        base={"name": base.name, "version": base.version, "sha256": base.sha256},
+        parent=Parent(base.name, base.version, base.sha256),
         trainings=trainings,
-        cases={case.id: {"revision": case.revision, "sha256": dict(case.sha256 or {})} for case in data.labelled},
+        cases={case.id: PlannedCase(case.revision, dict(case.sha256 or {})) for case in data.labelled},
         unlabelled=tuple(case.id for case in data.unlabelled),
-        config=asdict(config),
+        config=config,
         mapping=mapping.to_json(),
         budget_minutes=minutes,
         counts=counts,
@@ -64,15 +62,15 @@ def planned_data(site: Path, base: Bundle, mapping: LabelMapping, plan: Plan) ->
     if missing:
         raise DataError("data-changed", f"cases {', '.join(missing)} are gone", RESTART)
     chosen = []
-    for case_id, facts in plan.cases.items():
+    for case_id, planned in plan.cases.items():
         case = store[case_id]
-        revision = next((one for one in case.revisions if one.number == facts["revision"]), None)
+        revision = next((one for one in case.revisions if one.number == planned.revision), None)
         if revision is None:
-            what = f"revision {facts['revision']} of case {case_id} is gone"
+            what = f"revision {planned.revision} of case {case_id} is gone"
             raise DataError("data-changed", what, RESTART)
         chosen.append(replace(case, trusted=revision, is_excluded=False))
-    changed = [case.id for case in chosen if case.sha256 != plan.cases[case.id]["sha256"]]
+    changed = [case.id for case in chosen if case.sha256 != plan.cases[case.id].sha256]
     if changed:
         raise DataError("data-changed", f"the files of {', '.join(changed)} are not those of the plan", RESTART)
     rest = [replace(store[case_id], trusted=None, is_excluded=False) for case_id in plan.unlabelled]
-    return site_data([*chosen, *rest], base, mapping, absent=read_table(FinetuneConfig, plan.config).finetune.absent)
+    return site_data([*chosen, *rest], base, mapping, absent=plan.config.finetune.absent)

@@ -10,13 +10,10 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from CrossModalSegLib.adaptation import plan as finetune_plan
 from CrossModalSegLib.adaptation.candidate import (
     PARENT,
     allowed_share,
@@ -27,13 +24,10 @@ from CrossModalSegLib.adaptation.candidate import (
     weigh_shares,
     weights_at,
 )
-from CrossModalSegLib.adaptation.config import FinetuneConfig
-from CrossModalSegLib.adaptation.frozen_cases import frozen_cases
 from CrossModalSegLib.adaptation.gate import Aim, PairedCase, compare, falls_grossly, judge
 from CrossModalSegLib.adaptation.label_contradictions import confusion, exchanges, in_words, mutual, odd_cases
-from CrossModalSegLib.adaptation.label_mapping import LabelMapping
 from CrossModalSegLib.adaptation.plain_words import in_two_sentences
-from CrossModalSegLib.adaptation.plan import KNOWN, Plan, Schedule, known_in_words, taken_in_words
+from CrossModalSegLib.adaptation.plan import Schedule, describe_known, describe_limit, read_schedule
 from CrossModalSegLib.adaptation.protocol_difference import (
     ProtocolDifference,
     StructureShift,
@@ -42,42 +36,33 @@ from CrossModalSegLib.adaptation.protocol_difference import (
 )
 from CrossModalSegLib.adaptation.publish import publish_candidate
 from CrossModalSegLib.adaptation.report import Findings, write_report
-from CrossModalSegLib.adaptation.run import Finetuning, Outcome, Pace, Tell
+from CrossModalSegLib.adaptation.run import Finetuning, Outcome
 from CrossModalSegLib.adaptation.scoring import Scores, paired, read_prediction
-from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
-from CrossModalSegLib.adaptation.timing import limit_plan, make_schedule, stages, take_up
+from CrossModalSegLib.adaptation.site_data import DataCase
+from CrossModalSegLib.adaptation.timing import limit_plan, make_schedule, stages
 from CrossModalSegLib.adaptation.training import PREPARED, configuration, final_steps, mean_weights, train_one
 from CrossModalSegLib.adaptation.undrawn import settle_undrawn
 from CrossModalSegLib.atomic import write_atomically
-from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.site.models import adopt
 from CrossModalSegLib.site.runs import METRICS_FILE, give_up
-from CrossModalSegLib.tables import read_table
-from CrossModalSegLib.training.processes import ALONE, Processes
 
 MOST_TOLD = 5  # costs that are told where the report is not open
 MOST_CHECKED = 4  # corrected cases whose labels are compared with the parent's where none are judged on
 
 
-def new_finetuning(site: Path, folder: Path, base: Bundle, mapping: LabelMapping, plan: Plan, data: SiteData,
-                   device: torch.device, tell: Tell, processes: Processes = ALONE,
-                   began: float | None = None) -> Finetuning:  # fmt: skip
-    """What ``carry_out`` needs, from a plan that was made or read; ``began``: on the monotonic clock, now if None."""
-    config = read_table(FinetuneConfig, plan.config)
-    frozen = frozen_cases(base, mapping.translation)
-    return Finetuning(site, folder, base, mapping, config, data, frozen, plan, device, Pace(tell, began), processes)
-
-
 def carry_out(run: Finetuning) -> Outcome | None:
     """Everything after the plan; of several processes the first one writes, and it alone knows what came of it."""
-    limit_plan(run)
-    settle_undrawn(run, parent_scorer(run, run.folder / PARENT), checked_cases(run))
-    parent = score_parent(run) if run.processes.writes else {}
-    schedule = finetune_plan.read_schedule(run.folder) or _scheduled(run)
-    run.processes.wait()
-    schedule = finetune_plan.read_schedule(run.folder) or schedule
-    take_up(run)
+    parent: dict[str, Scores] = {}
+    schedule = None
+    if run.processes.writes:
+        limit_plan(run)
+        settle_undrawn(run, parent_scorer(run, run.folder / PARENT), checked_cases(run))
+        parent = score_parent(run)
+        schedule = read_schedule(run.folder) or _scheduled(run)
+    plan, schedule = run.processes.from_first((run.plan, schedule))
+    assert schedule is not None
+    run.follow(plan)
     run.pace.expect(stages(run, schedule))
     trained = train_all(run, schedule)
     outcome = judge_all(run, schedule, parent, trained) if run.processes.writes else None
@@ -177,7 +162,7 @@ def doubts(run: Finetuning, judged: Sequence[PairedCase]) -> list[str]:
     """Why the evidence is thin, beyond what the scores show."""
     too_few = len({case.patient for case in judged}) < run.config.gate.fewest_patients
     agreement = {case.id: change.parent for case in judged if (change := compare([case]).mean)}
-    known = [known_in_words(run.plan)] if too_few and run.plan.counts.get(KNOWN) else []
+    known = [describe_known(run.plan)] if too_few and run.plan.counts.known_patients else []
     return [*known, *odd_cases(agreement)]
 
 
@@ -207,7 +192,7 @@ def conclude(
         "summary": summary,
         "protocol": [dataclasses.asdict(one) for one in findings.differences],
         "candidate": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
-        "parent": dict(run.plan.base),
+        "parent": dataclasses.asdict(run.plan.parent),
         "schedule": dataclasses.asdict(schedule),
         "share": run.share,
         "shares": {
@@ -223,7 +208,7 @@ def conclude(
     shutil.rmtree(run.folder / PREPARED, ignore_errors=True)  # only spares time: what cannot be removed does no harm
     told = [one.in_words() for one in findings.differences]
     notes = (
-        *((f"there was time to learn from {taken}",) if (taken := taken_in_words(run.plan)) else ()),
+        *((f"there was time to learn from {taken}",) if (taken := describe_limit(run.plan)) else ()),
         *run.mapping.undrawn_in_words(),
         *((f"your protocol differs in {'; '.join(told)}",) if told else ()),
         *((f"what it costs: {_few(verdict.costs)}",) if verdict.costs else ()),

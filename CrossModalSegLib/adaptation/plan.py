@@ -4,17 +4,18 @@ import dataclasses
 import json
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegLib.adaptation.config import FinetuneOptions
+from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
 from CrossModalSegLib.atomic import output_errors, write_atomically
 from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.site.runs import PLAN_FILE
+from CrossModalSegLib.tables import read_table
 
 FEWEST_STEPS = 10  # of the last training: less teaches nothing
 VALIDATION_COST = 0.4  # of a step, per validation patch
@@ -25,11 +26,6 @@ STEPS_BACK = (1.0, 0.7, 0.5, 0.35)  # of the share that was asked for, until the
 MARGIN = 0.95  # of the time that is left: other programs run too
 SCHEDULE_FILE = "schedule.json"
 START_ANEW = "start a new run, without --resume"
-LEARNABLE = "corrected cases to learn from"  # entries of ``Plan.counts``
-UNLABELLED = "cases without labels to learn from"
-HELD_OUT = "cases without labels of held-out patients"
-SPARED = "cases without labels that time is not spent on"
-KNOWN = "corrected patients whom the parent has learnt from"
 
 
 @dataclass(frozen=True)
@@ -42,25 +38,63 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """The bundle that a fine-tuning begins with."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class PlannedCase:
+    """The labels of a corrected case that are learnt from: its ``revision``, and the SHA-256 of each file of the case."""
+
+    revision: int | None
+    sha256: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many there are, whether there will be time for them or not: corrected cases and others to learn from, cases
+    without labels that are left out because they are of held-out patients or because many are corrected, and corrected
+    patients whom the parent has learnt from."""
+
+    corrected: int = 0
+    unlabelled: int = 0
+    held_out: int = 0
+    spared: int = 0
+    known_patients: int = 0
+
+
+_COUNTS = {  # how plan.json names them
+    "corrected": "corrected cases to learn from",
+    "unlabelled": "cases without labels to learn from",
+    "held_out": "cases without labels of held-out patients",
+    "spared": "cases without labels that time is not spent on",
+    "known_patients": "corrected patients whom the parent has learnt from",
+}
+
+
+@dataclass(frozen=True)
 class Plan:
     """What is decided before anything is computed; a run that is resumed goes by it.
 
-    ``cases`` holds revision and SHA-256 of each labelled case by id, ``unlabelled`` the ids of the others; ``base`` name,
-    version and SHA-256 of the parent; ``config`` and ``mapping`` what was asked for; ``case_seconds`` what segmenting and
-    scoring a case takes here, 0 before it was measured; ``counts`` what is said about cases that are not named.
+    ``cases`` are the labelled ones by id, ``unlabelled`` the ids of the others; ``mapping`` is what a `LabelMapping` is
+    made of; ``case_seconds`` what segmenting and scoring a case takes here, 0 before it was measured.
     """
 
     name: str
     version: str
-    base: Mapping[str, str]
+    parent: Parent
     trainings: tuple[Training, ...]
-    cases: Mapping[str, Any]
+    cases: Mapping[str, PlannedCase]
     unlabelled: tuple[str, ...]
-    config: Mapping[str, Any]
+    config: FinetuneConfig
     mapping: Mapping[str, Any]
     budget_minutes: float
     case_seconds: float = 0.0
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Counts = Counts()
 
     @property
     def folds(self) -> tuple[Training, ...]:
@@ -76,7 +110,10 @@ class Plan:
         """Write ``plan.json``; the folder is made with it. Raises OutputError ``cannot-write``."""
         with output_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / PLAN_FILE, json.dumps(dataclasses.asdict(self), indent=1))
+        content = dataclasses.asdict(self)
+        content["base"] = content.pop("parent")
+        content["counts"] = {_COUNTS[name]: number for name, number in content["counts"].items()}
+        write_atomically(folder / PLAN_FILE, json.dumps(content, indent=1))
 
 
 @dataclass(frozen=True)
@@ -98,12 +135,19 @@ def read_plan(folder: Path) -> Plan:
     content = read_json(folder / PLAN_FILE, "bad-run", START_ANEW)
     try:
         trainings = [Training(one["name"], tuple(one["learnt"]), tuple(one["judged"])) for one in content["trainings"]]
-        plan = Plan(**content | {"trainings": tuple(trainings), "unlabelled": tuple(content["unlabelled"])})
-        _ = [plan.base[key] for key in ("name", "version", "sha256")], plan.mapping["map"], dict(plan.config)
-        _ = [(facts["revision"], facts["sha256"]) for facts in plan.cases.values()]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        counts = content.pop("counts", {})
+        _ = content["mapping"]["map"]
+        return Plan(
+            parent=Parent(**content.pop("base")),
+            trainings=tuple(trainings),
+            cases={case_id: PlannedCase(**facts) for case_id, facts in content.pop("cases").items()},
+            unlabelled=tuple(content.pop("unlabelled")),
+            config=read_table(FinetuneConfig, content.pop("config")),
+            counts=Counts(**{name: counts.get(words, 0) for name, words in _COUNTS.items()}),
+            **{name: value for name, value in content.items() if name != "trainings"},
+        )
+    except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
         raise _bad_run(folder / PLAN_FILE, error) from error
-    return plan
 
 
 def read_schedule(folder: Path) -> Schedule | None:
@@ -174,7 +218,7 @@ def learning_order(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(one.learnt[0] for one in plan.trainings), *plan.final.learnt]))
 
 
-def with_taken_up(plan: Plan, learnt: Collection[str], unlabelled: Sequence[str]) -> Plan:
+def with_cases(plan: Plan, learnt: Collection[str], unlabelled: Sequence[str]) -> Plan:
     """The plan with these cases alone to learn from; what is judged stays."""
     trainings = tuple(
         dataclasses.replace(one, learnt=tuple(name for name in one.learnt if name in learnt)) for one in plan.trainings
@@ -182,16 +226,16 @@ def with_taken_up(plan: Plan, learnt: Collection[str], unlabelled: Sequence[str]
     return dataclasses.replace(plan, trainings=trainings, unlabelled=tuple(unlabelled))
 
 
-def taken_in_words(plan: Plan) -> str:
+def describe_limit(plan: Plan) -> str:
     """Of how many cases how many are learnt from; empty where time is enough for all."""
     there = [
-        (len(plan.final.learnt), plan.counts.get(LEARNABLE, 0), "corrected cases"),
-        (len(plan.unlabelled), plan.counts.get(UNLABELLED, 0), "cases without labels"),
+        (len(plan.final.learnt), plan.counts.corrected, "corrected cases"),
+        (len(plan.unlabelled), plan.counts.unlabelled, "cases without labels"),
     ]
     return " and ".join(f"{taken} of {found} {name}" for taken, found, name in there if taken < found)
 
 
-def scored(plan: Plan, options: FinetuneOptions, frozen: float) -> float:
+def count_scored(plan: Plan, options: FinetuneOptions, frozen: float) -> float:
     """How often a case is segmented after the trainings: several times each of those that choose how far to go. ``frozen``
     says how many cases the frozen ones are worth."""
     each_judged, each_frozen = _times_scored(options)
@@ -203,12 +247,12 @@ def _times_scored(options: FinetuneOptions) -> tuple[int, int]:
     return (1, len(STEPS_BACK)) if options.keep_general else (len(options.shares), 1)
 
 
-def schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: float) -> Schedule:
+def fit_schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seconds: float, frozen: float) -> Schedule:
     """The steps that fit into ``seconds``, after what judging the candidate on whole cases and the report take.
 
     Raises ConfigError ``budget-too-small``, which says what would do.
     """
-    rest = seconds * MARGIN - REPORT_SECONDS - plan.case_seconds * scored(plan, options, frozen)
+    rest = seconds * MARGIN - REPORT_SECONDS - plan.case_seconds * count_scored(plan, options, frozen)
     steps = rest / step_seconds
     share = options.fold_share if plan.folds else 0.0
     final = _after_validation((1 - share) * steps, options) if plan.final.judged else (1 - share) * steps
@@ -252,21 +296,19 @@ def validation_samples(cases: int) -> int:
     return min(MOST_SAMPLES, max(2, 2 * cases))
 
 
-def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequence[DataCase]) -> list[str]:
+def describe_plan(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequence[DataCase]) -> list[str]:
     """What was found and what will be done."""
     labelled = f"{counted(len(data.labelled), 'corrected case')} of {counted(len(data.patients), 'patient')}"
     without = f"{counted(len(data.unlabelled), 'case')} without labels"
     lines = [f"{labelled}, {without}, {counted(len(structures), 'structure')}"]
-    spared = plan.counts.get(SPARED, 0)
-    if spared:
+    if plan.counts.spared:
         lines.append(
-            f"{spared} more without labels left out: with so many corrected patients, the time is better spent on these"
+            f"{plan.counts.spared} more without labels left out: with so many corrected patients, the time is better spent on these"
         )
-    held_out = plan.counts.get(HELD_OUT, 0)
-    if held_out:
-        lines.append(f"{held_out} more without labels left out: of held-out patients, nothing is learnt")
+    if plan.counts.held_out:
+        lines.append(f"{plan.counts.held_out} more without labels left out: of held-out patients, nothing is learnt")
     lines.append(
-        f"base {plan.base['name']} {plan.base['version']} ({plan.base['sha256'][:12]}) → {plan.name} {plan.version}"
+        f"base {plan.parent.name} {plan.parent.version} ({plan.parent.sha256[:12]}) → {plan.name} {plan.version}"
     )
     if plan.folds:
         lines.append(
@@ -276,8 +318,8 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
         count = len(plan.final.judged)
         learnt = counted(len(plan.final.learnt), "case")
         lines.append(f"learnt from: {learnt}; judged on: {count} held-out")
-    elif plan.counts.get(KNOWN):
-        lines.append(f"{known_in_words(plan)}: nothing can be held out, so the evidence will be insufficient")
+    elif plan.counts.known_patients:
+        lines.append(f"{describe_known(plan)}: nothing can be held out, so the evidence will be insufficient")
     else:
         lines.append("one patient alone: nothing can be held out, so the evidence will be insufficient")
     lines.append(
@@ -288,8 +330,6 @@ def in_words(plan: Plan, data: SiteData, structures: Sequence[str], frozen: Sequ
     return lines
 
 
-def known_in_words(plan: Plan) -> str:
+def describe_known(plan: Plan) -> str:
     """Why patients are not judged on, though they have corrected cases."""
-    return (
-        f"the parent has learnt from cases of {plan.counts[KNOWN]} of the corrected patients, who cannot be judged on"
-    )
+    return f"the parent has learnt from cases of {plan.counts.known_patients} of the corrected patients, who cannot be judged on"

@@ -52,17 +52,17 @@ def training_facts(run: Finetuning, config: TrainingConfig) -> dict[str, Any]:
     unlabelled = [case.id for case in unlabelled_cases(run, final)] if config.semi_supervised.batch else []
     judged = {name for training in run.plan.trainings for name in training.judged}
     return {
-        "fine-tuned from": dict(run.plan.base),
+        "fine-tuned from": dataclasses.asdict(run.plan.parent),
         "corrected cases": len(final.learnt),
         "unlabelled cases": len(unlabelled),
         "iterations": config.training.iterations,
         "share": run.share,
         "device": run.device.type,
-        "cases": {case: run.plan.cases[case]["sha256"] for case in final.learnt},
-        "judged cases": {case: run.plan.cases[case]["sha256"] for case in sorted(judged)},
+        "cases": {case: dict(run.plan.cases[case].sha256) for case in final.learnt},
+        "judged cases": {case: dict(run.plan.cases[case].sha256) for case in sorted(judged)},
         **learnt_by_child(run.base, final.learnt, unlabelled),
         "label mapping": dict(run.plan.mapping),
-        "fine-tuning": dict(run.plan.config),
+        "fine-tuning": dataclasses.asdict(run.plan.config),
     }
 
 

@@ -5,7 +5,7 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from CrossModalSegLib.adaptation.candidate import PARENT, Evidence, held_out_name, share_name
 from CrossModalSegLib.adaptation.gate import Aim, Change, GroupChanges, Verdict
 from CrossModalSegLib.adaptation.pictures import BeforeAfter, bars, draw, draw_pair
-from CrossModalSegLib.adaptation.plan import LEARNABLE, UNLABELLED, Schedule
+from CrossModalSegLib.adaptation.plan import Schedule
 from CrossModalSegLib.adaptation.protocol_difference import ProtocolDifference
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import Scores, read_prediction
@@ -165,8 +165,8 @@ def _data(run: Finetuning) -> str:
     rows = [
         ("corrected cases", str(len(run.data.labelled))),
         ("patients with corrected cases", str(len(run.data.patients))),
-        ("corrected cases learnt from", _of(len(run.plan.final.learnt), run.plan.counts.get(LEARNABLE))),
-        ("cases without labels learnt from", _of(len(run.data.unlabelled), run.plan.counts.get(UNLABELLED))),
+        ("corrected cases learnt from", _of(len(run.plan.final.learnt), run.plan.counts.corrected)),
+        ("cases without labels learnt from", _of(len(run.data.unlabelled), run.plan.counts.unlabelled)),
         ("structures", str(len(run.mapping.label_map.structures))),
         ("frozen cases", str(len(run.frozen))),
     ]
@@ -181,8 +181,8 @@ def _data(run: Finetuning) -> str:
     )
 
 
-def _of(count: int, found: int | None) -> str:
-    return str(count) if found in (None, count) else f"{count} of {found}, for which there was time"
+def _of(count: int, found: int) -> str:
+    return str(count) if found in (0, count) else f"{count} of {found}, for which there was time"
 
 
 def _labelled_volumes(run: Finetuning) -> list[tuple[str, ...]]:
@@ -266,14 +266,14 @@ def _curves(run: Finetuning) -> str:
 
 def _reproducibility(run: Finetuning, schedule: Schedule, bundle: Bundle) -> str:
     content = {
-        "parent": dict(run.plan.base),
+        "parent": asdict(run.plan.parent),
         "candidate": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
-        "corrected cases": run.plan.cases,
+        "corrected cases": {case_id: asdict(case) for case_id, case in run.plan.cases.items()},
         "trainings": [{"name": t.name, "learnt": t.learnt, "judged": t.judged} for t in run.plan.trainings],
         "steps": {"fold": schedule.fold_steps, "final": schedule.final_steps},
         "share of the way from the parent's to the trained weights": run.share,
         "measured seconds": {"step": schedule.step_seconds, "case": run.plan.case_seconds},
-        "configuration": run.plan.config,
+        "configuration": asdict(run.plan.config),
         "software": {name: version(name) for name in ("torch", "monai", "numpy", "SimpleITK")},
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {run.device.type}, {torch.get_num_threads()} threads",

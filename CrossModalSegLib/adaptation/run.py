@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from CrossModalSegLib.adaptation.config import FinetuneConfig
+from CrossModalSegLib.adaptation.frozen_cases import frozen_cases
 from CrossModalSegLib.adaptation.gate import Verdict
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
 from CrossModalSegLib.adaptation.plan import Plan
@@ -51,9 +53,7 @@ class Finetuning:
     folder: Path
     base: Bundle
     mapping: LabelMapping
-    config: FinetuneConfig
     data: SiteData
-    frozen: list[DataCase]
     plan: Plan
     device: torch.device
     pace: Pace
@@ -62,6 +62,28 @@ class Finetuning:
     judged_at: Mapping[str, float] = field(
         default_factory=dict
     )  # the share at which each held-out case is judged, by id
+
+    @property
+    def config(self) -> FinetuneConfig:
+        """What was asked for."""
+        return self.plan.config
+
+    @cached_property
+    def frozen(self) -> list[DataCase]:
+        """The cases of the base that show what is forgotten."""
+        return frozen_cases(self.base, self.mapping.translation)
+
+    def follow(self, plan: Plan) -> None:
+        """Go by this plan from here on, with the data that it names."""
+        self.plan = plan
+        self.mapping = replace(self.mapping, undrawn=frozenset(plan.mapping.get("undrawn", ())))
+        kept = tuple(case for case in self.data.unlabelled if case.id in set(plan.unlabelled))
+        self.data = replace(self.data, unlabelled=kept)
+
+    def decide(self, plan: Plan) -> None:
+        """Follow this plan, and write it down for whoever goes on with the run."""
+        self.follow(plan)
+        plan.save(self.folder)
 
     @property
     def cases(self) -> dict[str, DataCase]:

@@ -29,17 +29,13 @@ FEWEST_TAKEN = 8  # of each that are taken up in any case
 
 def limit_plan(run: Finetuning) -> None:
     """Note in the plan the seconds that a case takes here, and judge no more cases than there is time for."""
-    if run.processes.writes and not run.plan.case_seconds:
+    if not run.plan.case_seconds:
         seconds = max(time_case(run), 1e-3)
-        finetune_plan.within_budget(run.plan, run.config.finetune, seconds, frozen_weight(run)).save(run.folder)
-    run.processes.wait()
-    take_up(run)
+        run.decide(finetune_plan.within_budget(run.plan, run.config.finetune, seconds, frozen_weight(run)))
 
 
 def make_schedule(run: Finetuning) -> Schedule:
     """Prepare the cases, measure a step here and now, and fill what is left of the budget."""
-    if not run.processes.writes:
-        return Schedule(1, 1, 0.0)
     prepare_all(run)
     step_seconds, probe_seconds = time_steps(run), time_probe(run)
     made = _fill(run, run.plan.budget_minutes * 60 - run.pace.elapsed, step_seconds, probe_seconds)
@@ -57,8 +53,8 @@ def estimate_schedule(run: Finetuning) -> tuple[Schedule, str]:
     scoring = run.plan.case_seconds * (sum(len(one.judged) for one in run.plan.trainings) + frozen_weight(run))
     seconds = run.plan.budget_minutes * 60 - run.pace.elapsed - scoring - of_learnt - of_unlabelled
     schedule = _fill(run, seconds, step_seconds, probe_seconds)
-    plan = finetune_plan.with_taken_up(run.plan, run.plan.final.learnt[:learnt], run.plan.unlabelled[:unlabelled])
-    return schedule, finetune_plan.taken_in_words(plan)
+    plan = finetune_plan.with_cases(run.plan, run.plan.final.learnt[:learnt], run.plan.unlabelled[:unlabelled])
+    return schedule, finetune_plan.describe_limit(plan)
 
 
 def _estimate(run: Finetuning, names: Sequence[str], labelled: bool) -> tuple[int, float]:
@@ -81,15 +77,14 @@ def _fill(run: Finetuning, seconds: float, step_seconds: float, probe_seconds: f
     except ConfigError:
         if not run.plan.folds:
             raise
-        replace(run.plan, trainings=(run.plan.final,)).save(run.folder)
-        take_up(run)
+        run.decide(replace(run.plan, trainings=(run.plan.final,)))
         return _schedule(run, seconds, step_seconds, probe_seconds)
 
 
 def _schedule(run: Finetuning, seconds: float, step_seconds: float, probe_seconds: float) -> Schedule:
     """Each training begins with a probe."""
     rest = seconds - probe_seconds * len(run.plan.trainings)
-    return finetune_plan.schedule(run.plan, run.config.finetune, rest, step_seconds, frozen_weight(run))
+    return finetune_plan.fit_schedule(run.plan, run.config.finetune, rest, step_seconds, frozen_weight(run))
 
 
 def prepare_all(run: Finetuning) -> None:
@@ -97,8 +92,7 @@ def prepare_all(run: Finetuning) -> None:
     others, as there is time for. Ids are random, so the first ones do; the plan is left with these."""
     learnt = _prepare(run, finetune_plan.learning_order(run.plan), True)
     unlabelled = _prepare(run, run.plan.unlabelled, False)
-    finetune_plan.with_taken_up(run.plan, learnt, unlabelled).save(run.folder)
-    take_up(run)
+    run.decide(finetune_plan.with_cases(run.plan, learnt, unlabelled))
     for name in dict.fromkeys(name for training in run.plan.trainings for name in validated(training)):
         prepared_case(run, run.cases[name], True)
 
@@ -122,14 +116,6 @@ def _prepare(run: Finetuning, names: Sequence[str], labelled: bool) -> list[str]
             prepared_case(run, cases[name], False)
         taken.append(name)
     return taken
-
-
-def take_up(run: Finetuning) -> None:
-    """The plan as the first process has left it, and the data that it names."""
-    run.plan = finetune_plan.read_plan(run.folder)
-    run.mapping = replace(run.mapping, undrawn=frozenset(run.plan.mapping.get("undrawn", ())))
-    taken = set(run.plan.unlabelled)
-    run.data = replace(run.data, unlabelled=tuple(case for case in run.data.unlabelled if case.id in taken))
 
 
 def time_case(run: Finetuning) -> float:
@@ -190,6 +176,6 @@ def stages(run: Finetuning, schedule: Schedule) -> dict[str, float]:
     """The expected seconds of each stage that is still to come, in their order."""
     steps = {fold.name: schedule.fold_steps for fold in run.plan.folds} | {run.plan.final.name: schedule.final_steps}
     expected = {f"training {name}": count * schedule.step_seconds for name, count in steps.items()}
-    scored = finetune_plan.scored(run.plan, run.config.finetune, frozen_weight(run))
+    scored = finetune_plan.count_scored(run.plan, run.config.finetune, frozen_weight(run))
     expected["scoring the candidate"] = scored * run.plan.case_seconds
     return expected | {"report": finetune_plan.REPORT_SECONDS}

@@ -16,7 +16,7 @@ def settle_undrawn(run: Finetuning, scorer: CaseScorer, cases: Sequence[DataCase
     """Note in the plan which structures that no correction shows the parent finds in these corrected ``cases`` all the
     same: in at least half of their scans. Nothing where that is noted, or where the corrections show everything."""
     missing = [value for value in run.data.unshown if value not in run.mapping.undrawn]
-    if not missing or not run.processes.writes:
+    if not missing:
         return
     for number, case in enumerate(cases):
         run.pace.update("scoring the base", number / len(cases), f"case {number + 1} of {len(cases)}")
@@ -27,9 +27,8 @@ def settle_undrawn(run: Finetuning, scorer: CaseScorer, cases: Sequence[DataCase
         for name, labels in read_prediction(scorer.folder, case).items()
         if name in case.labels
     ]
-    run.mapping = dataclasses.replace(run.mapping, undrawn=found_all_the_same(volumes, missing))
-    run.plan = dataclasses.replace(run.plan, mapping=run.mapping.to_json())
-    run.plan.save(run.folder)
+    mapping = dataclasses.replace(run.mapping, undrawn=found_all_the_same(volumes, missing))
+    run.decide(dataclasses.replace(run.plan, mapping=mapping.to_json()))
 
 
 def found_all_the_same(volumes: Sequence[Mapping[int, float]], values: Sequence[int]) -> frozenset[int]:

@@ -124,27 +124,31 @@ def _refuse_contradicting(args: argparse.Namespace) -> None:
 def _prepare(args: argparse.Namespace, device: "torch.device", show: Display, processes: "Processes") -> "Finetuning":
     """What is needed to carry out a plan that is made now, or was made by the run that is resumed."""
     from CrossModalSegLib.adaptation.cases import planned_data
-    from CrossModalSegLib.adaptation.finetune import new_finetuning
     from CrossModalSegLib.adaptation.plan import read_plan
+    from CrossModalSegLib.adaptation.run import Finetuning, Pace
     from CrossModalSegLib.adaptation.run_lock import remove_from_idle_runs
     from CrossModalSegLib.adaptation.training import PREPARED
     from CrossModalSegLib.site.finetune_base import base_of_plan
     from CrossModalSegLib.site.runs import new_run, unfinished_run
 
     began = time.monotonic()  # checking the data is a part of the budget
+    planned: tuple[Path, Plan] | None = None
     if processes.writes and not args.resume:
         base, mapping, plan, data = _new_plan(args)
         remove_from_idle_runs(args.site, PREPARED)  # of runs that were stopped: it only spares them time
-        folder = new_run(args.site)
-        plan.save(folder)
-    processes.wait()
+        planned = (new_run(args.site), plan)
+        plan.save(planned[0])
+    elif processes.writes:
+        planned = (folder := unfinished_run(args.site), read_plan(folder))
+    planned = processes.from_first(planned)
+    assert planned is not None  # the first process has one
+    folder, plan = planned
     if args.resume or not processes.writes:
-        folder = unfinished_run(args.site)
-        plan = read_plan(folder)
-        base = base_of_plan(args.site, plan.base, args.base)
+        base = base_of_plan(args.site, plan.parent.name, plan.parent.sha256, args.base)
         mapping = mapping_of_plan(args.site, base, plan)
         data = planned_data(args.site, base, mapping, plan)
-    run = new_finetuning(args.site, folder, base, mapping, plan, data, device, show.progress, processes, began)
+    pace = Pace(show.progress, began)
+    run = Finetuning(args.site, folder, base, mapping, data, plan, device, pace, processes)
     _tell_plan(run, show)
     return run
 
@@ -207,12 +211,12 @@ def _propose_mapping(args: argparse.Namespace) -> None:
 
 def _dry_run(args: argparse.Namespace, device: "torch.device", show: Display) -> None:
     """All of it up to the training, with a few of the cases, in a folder that is removed again."""
-    from CrossModalSegLib.adaptation.finetune import new_finetuning
+    from CrossModalSegLib.adaptation.run import Finetuning, Pace
     from CrossModalSegLib.adaptation.timing import estimate_schedule
 
     base, mapping, plan, data = _new_plan(args)
     with tempfile.TemporaryDirectory() as place:
-        run = new_finetuning(args.site, Path(place), base, mapping, plan, data, device, show.progress)
+        run = Finetuning(args.site, Path(place), base, mapping, data, plan, device, Pace(show.progress))
         _tell_plan(run, show)
         schedule, taken = estimate_schedule(run)
     if taken:
@@ -228,10 +232,10 @@ def _dry_run(args: argparse.Namespace, device: "torch.device", show: Display) ->
 
 def _tell_plan(run: "Finetuning", show: Display) -> None:
     """What was found and will be done, before it begins."""
-    from CrossModalSegLib.adaptation.plan import in_words
+    from CrossModalSegLib.adaptation.plan import describe_plan
 
     names = [one.name for one in run.mapping.label_map.structures]
-    for words in [*in_words(run.plan, run.data, names, run.frozen), *run.data.notes, *run.mapping.in_words()]:
+    for words in [*describe_plan(run.plan, run.data, names, run.frozen), *run.data.notes, *run.mapping.in_words()]:
         show.message(words)
 
 

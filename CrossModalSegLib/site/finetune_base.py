@@ -1,7 +1,7 @@
 """Which bundle a fine-tuning begins with, and what its child is called."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
@@ -45,13 +45,14 @@ def newest(models: Sequence[Bundle]) -> Bundle:
     )
 
 
-def base_of_plan(site: Path, base: Mapping[str, str], name: str | None) -> Bundle:
-    """The parent of a run that is resumed. Raises BundleError ``base-differs`` where it cannot be found."""
+def base_of_plan(site: Path, planned: str, sha256: str, name: str | None = None) -> Bundle:
+    """The parent of a run that is resumed, by the name and the hash that it was ``planned`` with; another ``name`` may be
+    given. Raises BundleError ``base-differs`` where it cannot be found."""
     places = (site / MODELS, *bundle_search_path())
-    same = [one for one in list_bundles(places) if one.sha256 == base["sha256"] and not name]
-    bundle = load_bundle(same[0].path if same else name or base["name"], places)
-    if bundle.sha256 != base["sha256"]:
-        what = f"bundle {bundle.name} is {bundle.sha256[:12]}, the run began with {base['sha256'][:12]}"
+    same = [one for one in list_bundles(places) if one.sha256 == sha256 and not name]
+    bundle = load_bundle(same[0].path if same else name or planned, places)
+    if bundle.sha256 != sha256:
+        what = f"bundle {bundle.name} is {bundle.sha256[:12]}, the run began with {sha256[:12]}"
         raise BundleError("base-differs", what, "give --base with the folder of the bundle that the run began with")
     return bundle
 

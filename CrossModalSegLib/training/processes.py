@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import distributed, nn
@@ -17,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from CrossModalSegLib.errors import ConfigError
 from CrossModalSegLib.training.batches import Share
 
+Value = TypeVar("Value")
 PATIENCE = timedelta(hours=2)  # the others wait while the first validates and writes
 
 
@@ -55,6 +57,13 @@ class Processes:
     def any(self, value: bool, device: torch.device) -> bool:
         """Whether it is true for at least one process, so that all end together."""
         return value if self.world == 1 else self.mean(float(value), device) > 0
+
+    def from_first(self, value: Value) -> Value:
+        """What the first process gives here; the others wait for it."""
+        box = [value]
+        if self.world > 1:
+            distributed.broadcast_object_list(box, src=0)
+        return box[0]
 
     def wait(self) -> None:
         """Go on when all have come to this line."""

@@ -21,9 +21,9 @@ import torch
 from CrossModalSegLib.adaptation.candidate import score_candidate, weights_at
 from CrossModalSegLib.adaptation.cases import make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, read_finetune_config
-from CrossModalSegLib.adaptation.finetune import new_finetuning
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.plan import Training
+from CrossModalSegLib.adaptation.run import Finetuning, Pace
 from CrossModalSegLib.adaptation.scoring import CaseScorer, Scores
 from CrossModalSegLib.adaptation.site_data import DataCase
 from CrossModalSegLib.adaptation.training import train_one
@@ -179,9 +179,8 @@ def carry_out(
     plan, data = make_plan(site.folder, base, mapping, config, name, "1", 1e6)
     learnt = tuple(case.id for case in data.labelled)
     plan = replace(plan, trainings=(Training("final", learnt, ()),))
-    run = new_finetuning(
-        site.folder, args.output / f"runs-of-{args.rows}" / name, base, mapping, plan, data, CPU, _silent
-    )
+    folder = args.output / f"runs-of-{args.rows}" / name
+    run = Finetuning(site.folder, folder, base, mapping, data, plan, CPU, Pace(_silent))
     started = time.monotonic()
     trained = train_one(run, plan.final, args.steps)
     seconds = time.monotonic() - started

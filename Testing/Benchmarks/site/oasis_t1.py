@@ -25,10 +25,9 @@ from torch import Tensor
 from CrossModalSegLib.adaptation.candidate import weights_at
 from CrossModalSegLib.adaptation.cases import make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions, read_finetune_config
-from CrossModalSegLib.adaptation.finetune import new_finetuning
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.plan import Training
-from CrossModalSegLib.adaptation.run import Finetuning
+from CrossModalSegLib.adaptation.run import Finetuning, Pace
 from CrossModalSegLib.adaptation.timing import time_steps
 from CrossModalSegLib.adaptation.training import configuration, grown_network, sources
 from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
@@ -157,7 +156,7 @@ def yardstick(site: Path, base: Bundle, judged: Adult, drawn: LabelMap, args: ar
     plan, data = make_plan(site, base, mapping, config, args.method, "1", args.budget)
     plan = replace(plan, trainings=(Training("final", tuple(case.id for case in data.labelled), ()),))
     folder = site / "yardstick"
-    run = new_finetuning(site, folder, base, mapping, plan, data, torch.device("cpu"), lambda _status: None)
+    run = Finetuning(site, folder, base, mapping, data, plan, torch.device("cpu"), Pace(lambda _progress: None))
     step_seconds = time_steps(run)
     steps = max(1, int((args.budget * 60 - (time.monotonic() - began)) / step_seconds))
     weights = trained(run, args.method, steps)

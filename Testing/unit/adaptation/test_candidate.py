@@ -9,7 +9,7 @@ from CrossModalSegLib.adaptation import candidate as finetune_candidate
 from CrossModalSegLib.adaptation.candidate import allowed_share, weigh_shares
 from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.adaptation.gate import Aim, GateRules, falls_grossly
-from CrossModalSegLib.adaptation.plan import Plan, Training, scored
+from CrossModalSegLib.adaptation.plan import Parent, Plan, Training, count_scored
 from CrossModalSegLib.adaptation.site_data import DataCase, SiteData
 
 FROZEN = DataCase("f", "f", {}, {}, (1,))
@@ -48,7 +48,8 @@ def test_frozen_cases_are_scored_as_often_as_there_is_time_for_in_the_budget(all
     monkeypatch.setattr(finetune_candidate, "share_name", tried.append)
     allowed(0.2, other=0.0, general=general)
     options = FinetuneOptions(keep_general=general)
-    assert len(tried) == scored(Plan("", "", {}, (), {}, (), {}, {}, 1.0), options, frozen=1)
+    plan = Plan("", "", Parent("", "", ""), (), {}, (), FinetuneConfig(), {}, 1.0)
+    assert len(tried) == count_scored(plan, options, frozen=1)
 
 
 def test_to_keep_what_is_general_all_of_the_share_is_gone_where_nothing_is_forgotten(allowed):

@@ -26,7 +26,7 @@ def run_with(folder, site_map: LabelMap = LABEL_MAP) -> Finetuning:
     CaseStore(folder / "site").save_correction(CaseFiles(scans, {"T1w": (known, site_grid(0))}, site_map, {}, "p"))
     mapping, config = same_structures(LABEL_MAP, site_map), FinetuneConfig()
     plan, data = make_plan(folder / "site", base, mapping, config, "new", "1", 10.0)
-    return Finetuning(folder / "site", folder / "run", base, mapping, config, data, [], plan, CPU, Pace(lambda _: None))
+    return Finetuning(folder / "site", folder / "run", base, mapping, data, plan, CPU, Pace(lambda _: None))
 
 
 def test_of_a_pair_with_one_labelled_scan_this_one_is_learnt_from_and_the_pair_without_labels(tmp_path):

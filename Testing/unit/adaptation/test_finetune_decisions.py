@@ -15,7 +15,7 @@ from CrossModalSegLib.adaptation import timing as finetune_timing
 from CrossModalSegLib.adaptation.cases import make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.adaptation.label_mapping import same_structures
-from CrossModalSegLib.adaptation.plan import Schedule, in_words
+from CrossModalSegLib.adaptation.plan import Schedule, describe_plan
 from CrossModalSegLib.adaptation.site_data import SiteData
 from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.cli import main
@@ -189,8 +189,8 @@ def test_with_many_corrected_patients_cases_without_labels_are_left_out_unless_t
     assert (len(plan.unlabelled), len(data.unlabelled)) == (2, 2)
     plan, data = planned(3, pseudo_label=0.5)
     assert (len(plan.unlabelled), len(data.unlabelled)) == (0, 0)
-    assert plan.config["semi_supervised"] == {"pseudo_label": 0.5, "batch": 0}
-    assert "2 more without labels left out" in " ".join(in_words(plan, data, [], []))
+    assert plan.config.semi_supervised == {"pseudo_label": 0.5, "batch": 0}
+    assert "2 more without labels left out" in " ".join(describe_plan(plan, data, [], []))
     plan, data = planned(3, batch=1)
     assert (len(plan.unlabelled), len(data.unlabelled)) == (2, 2)
 

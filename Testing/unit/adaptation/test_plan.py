@@ -13,22 +13,22 @@ from CrossModalSegLib.adaptation.cases import make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping, same_structures
 from CrossModalSegLib.adaptation.plan import (
-    LEARNABLE,
     MARGIN,
     REPORT_SECONDS,
-    UNLABELLED,
     VALIDATION_COST,
+    Counts,
+    Parent,
     Plan,
     Training,
     choose_trainings,
-    in_words,
+    describe_limit,
+    describe_plan,
+    fit_schedule,
     learning_order,
     read_plan,
     read_schedule,
-    schedule,
-    taken_in_words,
     validations,
-    with_taken_up,
+    with_cases,
     within_budget,
 )
 from CrossModalSegLib.adaptation.run import Finetuning, Pace
@@ -57,8 +57,10 @@ def data(*patients: str, held_out: str = "", set_apart: str = "") -> SiteData:
 
 
 def plan(*trainings: Training, minutes: float = 10.0, case_seconds: float = 5.0) -> Plan:
-    base = {"name": "old", "version": "1", "sha256": "0"}
-    return Plan("new", "1", base, trainings, {}, (), {}, {"map": {}, "start": {}}, minutes, case_seconds)
+    parent = Parent("old", "1", "0")
+    return Plan(
+        "new", "1", parent, trainings, {}, (), FinetuneConfig(), {"map": {}, "start": {}}, minutes, case_seconds
+    )
 
 
 def test_with_few_patients_every_one_is_judged_by_a_fold_that_did_not_learn_from_any_of_their_cases():
@@ -125,7 +127,9 @@ def test_cases_without_labels_of_held_out_patients_are_left_out(tmp_path):
     made, known = make_plan(store.folder, base, mapping, FinetuneConfig(), "new", "1", 10.0)
     assert made.unlabelled == (first, third)
     assert [case.id for case in known.unlabelled] == [first, third]
-    assert "1 more without labels left out: of held-out patients, nothing is learnt" in in_words(made, known, [], [])
+    assert "1 more without labels left out: of held-out patients, nothing is learnt" in describe_plan(
+        made, known, [], []
+    )
 
 
 def test_a_base_that_mirrors_refuses_names_without_sides_before_anything_is_computed(tmp_path):
@@ -144,16 +148,16 @@ def test_one_patient_is_learnt_from_and_nothing_is_judged():
 
 def test_the_steps_fill_what_scoring_and_report_leave_of_the_time():
     one = plan(Training("final", ("a",), ()))
-    made = schedule(one, OPTIONS, seconds=500.0, step_seconds=2.0, frozen=3)
+    made = fit_schedule(one, OPTIONS, seconds=500.0, step_seconds=2.0, frozen=3)
     assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - 3 * 5) / 2)  # each frozen case once
     general = replace(OPTIONS, keep_general=True)
-    made = schedule(one, general, seconds=500.0, step_seconds=2.0, frozen=3)
+    made = fit_schedule(one, general, seconds=500.0, step_seconds=2.0, frozen=3)
     assert made.final_steps == int((500 * MARGIN - REPORT_SECONDS - 4 * 3 * 5) / 2)  # each frozen case at four shares
 
 
 def test_folds_share_their_part_and_validation_is_paid_for():
     folds = (Training("fold-1", ("a",), ("b",)), Training("fold-2", ("b",), ("a",)))
-    made = schedule(plan(*folds, Training("final", ("a", "b"), ())), OPTIONS, 500.0, 1.0, frozen=0)
+    made = fit_schedule(plan(*folds, Training("final", ("a", "b"), ())), OPTIONS, 500.0, 1.0, frozen=0)
     steps = 500 * MARGIN - REPORT_SECONDS - 2 * 4 * 5  # each held-out case at four shares
     assert made.final_steps == int(steps / 2)
     assert made.fold_steps == int(steps / 4 - 2 * 6 * VALIDATION_COST)  # 2 validations of 6 patches
@@ -163,21 +167,21 @@ def test_short_trainings_are_validated_less_often():
     options = FinetuneOptions(validations=10)
     assert [validations(steps, options) for steps in (4, 37, 1000)] == [1, 3, 10]  # 2.4 steps each, a fifth of the time
     one = plan(Training("final", ("a",), ("b",)), case_seconds=0.0)
-    made = schedule(one, options, seconds=(60 + REPORT_SECONDS) / MARGIN, step_seconds=1.0, frozen=0)
+    made = fit_schedule(one, options, seconds=(60 + REPORT_SECONDS) / MARGIN, step_seconds=1.0, frozen=0)
     assert made.final_steps == 50
 
 
 def test_never_more_steps_than_asked_for():
-    made = schedule(plan(Training("final", ("a",), ())), FinetuneOptions(most_iterations=7), 1e6, 1.0, 0)
+    made = fit_schedule(plan(Training("final", ("a",), ())), FinetuneOptions(most_iterations=7), 1e6, 1.0, 0)
     assert made.final_steps == 7
 
 
 def test_the_budget_that_is_asked_for_is_enough():
     small = plan(Training("fold-1", ("a",), ("b",)), Training("final", ("a", "b"), ()), minutes=0.5)
     with pytest.raises(ConfigError, match="give --budget") as refused:
-        schedule(small, OPTIONS, 30.0, 3.0, frozen=1)
+        fit_schedule(small, OPTIONS, 30.0, 3.0, frozen=1)
     minutes = int(refused.value.hint.split()[2])
-    schedule(replace(small, budget_minutes=minutes), OPTIONS, minutes * 60, 3.0, frozen=1)
+    fit_schedule(replace(small, budget_minutes=minutes), OPTIONS, minutes * 60, 3.0, frozen=1)
 
 
 def test_no_more_cases_are_judged_than_there_is_time_for_and_no_training_goes_without():
@@ -191,17 +195,17 @@ def test_no_more_cases_are_judged_than_there_is_time_for_and_no_training_goes_wi
 
 def test_each_training_has_a_case_to_learn_from_however_few_are_taken_up():
     folds = (Training("fold-1", tuple("cd"), tuple("ab")), Training("fold-2", tuple("ab"), tuple("cd")))
-    made = replace(plan(*folds, Training("final", tuple("abcd"), ())), counts={LEARNABLE: 4, UNLABELLED: 3})
+    made = replace(plan(*folds, Training("final", tuple("abcd"), ())), counts=Counts(4, 3))
     order = learning_order(made)
     assert order == ("c", "a", "b", "d")
-    taken = with_taken_up(made, order[:2], ("x",))
+    taken = with_cases(made, order[:2], ("x",))
     assert [(one.learnt, one.judged) for one in taken.trainings] == [
         (("c",), ("a", "b")),
         (("a",), ("c", "d")),
         (("a", "c"), ()),
     ]
-    assert taken_in_words(taken) == "2 of 4 corrected cases and 1 of 3 cases without labels"
-    assert taken_in_words(with_taken_up(made, order, tuple("xyz"))) == ""
+    assert describe_limit(taken) == "2 of 4 corrected cases and 1 of 3 cases without labels"
+    assert describe_limit(with_cases(made, order, tuple("xyz"))) == ""
 
 
 def test_the_parent_completes_the_labels_of_those_cases_alone_that_are_taken_up(monkeypatch):
@@ -211,7 +215,7 @@ def test_the_parent_completes_the_labels_of_those_cases_alone_that_are_taken_up(
     monkeypatch.setattr(finetune_timing, "parent_scorer", lambda *_: SimpleNamespace(score=completed.append))
     monkeypatch.setattr(finetune_timing, "prepared_case", lambda _run, case, _labelled: ready.append(case.id))
     mapping = SimpleNamespace(needs_parent=True)
-    run = Finetuning(*[Path(), Path(), None, mapping, None, data(*"abcd"), [], plan(), CPU, Pace(lambda _: None)])
+    run = Finetuning(Path(), Path(), None, mapping, data(*"abcd"), plan(), CPU, Pace(lambda _: None))
     assert finetune_timing._prepare(run, ["a0", "b1", "c2", "d3"], True) == ["a0", "b1"]
     assert [case.id for case in completed] == ready == ["a0", "b1"]
     mapping.needs_parent = False
@@ -262,7 +266,8 @@ def test_frozen_crops_are_worth_the_time_that_their_size_takes(tmp_path):
 
     site = SiteData((case("a", 1000),), ())
     frozen = [case("half", 500), case("tiny", 1)]
-    run = Finetuning(*[Path(), Path(), *[None] * 3, site, frozen, plan(Training("final", ("a",), ())), CPU, None])
+    run = Finetuning(Path(), Path(), None, None, site, plan(Training("final", ("a",), ())), CPU, None)
+    run.frozen = frozen
     assert finetune_timing.frozen_weight(run) == 0.5 + 0.2
     run.frozen = [case("largest", 4000)]
     assert finetune_timing.frozen_weight(run) == 1.0
