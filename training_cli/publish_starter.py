@@ -29,6 +29,7 @@ from CrossModalSegLib.datasets.datalist import read_datalist
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, read_label_map
 from CrossModalSegLib.training.calibration import calibrate
 from CrossModalSegLib.training.config import TrainingConfig, read_config
+from CrossModalSegLib.training.templates import render_text
 from CrossModalSegLib.training.trained_bundle import publish_trained
 from CrossModalSegLib.training.training import build_network
 from CrossModalSegLib.training.training_data import build_source
@@ -116,16 +117,14 @@ def frozen_files(folder: Path = FROZEN) -> dict[str, bytes]:
 
 def model_card(config: TrainingConfig, label_map: LabelMap, steps: int, scores: Mapping[str, Any]) -> str:
     """The card's text with the tables filled in."""
-    text = CARD.read_text(encoding="utf-8")
-    values = {
-        "version": config.version,
-        "steps": str(steps),
-        "structures": str(len(label_map.structures)),
-        "oasis_looks": OASIS_LOOKS,
-    }
-    for name, value in values.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text.replace("{tables}", score_tables(label_map, scores))
+    return render_text(
+        CARD.read_text(encoding="utf-8"),
+        version=config.version,
+        steps=steps,
+        structures=len(label_map.structures),
+        oasis_looks=OASIS_LOOKS,
+        tables=score_tables(label_map, scores),
+    )
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from CrossModalSegLib.adaptation.candidate import (
     weigh_shares,
     weights_at,
 )
+from CrossModalSegLib.adaptation.conclusion import Conclusion, Findings
 from CrossModalSegLib.adaptation.gate import Aim, PairedCase, compare, falls_grossly, judge
 from CrossModalSegLib.adaptation.label_contradictions import confusion, exchanges, in_words, mutual, odd_cases
-from CrossModalSegLib.adaptation.plain_words import in_two_sentences
 from CrossModalSegLib.adaptation.plan import Schedule, describe_known, describe_limit, read_schedule
 from CrossModalSegLib.adaptation.protocol_difference import (
     ProtocolDifference,
@@ -35,7 +35,7 @@ from CrossModalSegLib.adaptation.protocol_difference import (
     structure_shifts,
 )
 from CrossModalSegLib.adaptation.publish import publish_candidate
-from CrossModalSegLib.adaptation.report import Findings, write_report
+from CrossModalSegLib.adaptation.report import write_report
 from CrossModalSegLib.adaptation.run import Finetuning, Outcome
 from CrossModalSegLib.adaptation.scoring import Scores, paired, read_prediction
 from CrossModalSegLib.adaptation.site_data import DataCase
@@ -184,12 +184,12 @@ def conclude(
     new = [one.name for one in run.mapping.new]
     exchanged, doubtful = contradictions(run, parent)
     verdict = judge(site, frozen, run.config.gate, exchanged, [*doubtful, *doubts(run, site)], new, findings.aim)
-    summary = in_two_sentences(verdict, findings.aim)
+    conclusion = Conclusion(schedule, verdict, parent, candidate, findings)
     steps = final_steps(run, schedule)
-    bundle = publish_candidate(run, configuration(run, steps), weights, verdict, summary)
+    bundle = publish_candidate(run, configuration(run, steps), weights, conclusion)
     metrics = {
         "verdict": dataclasses.asdict(verdict),
-        "summary": summary,
+        "summary": conclusion.summary,
         "protocol": [dataclasses.asdict(one) for one in findings.differences],
         "candidate": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
         "parent": dataclasses.asdict(run.plan.parent),
@@ -202,7 +202,7 @@ def conclude(
         "seconds": round(run.pace.elapsed),
         "scores": {"parent": parent, "candidate": candidate},
     }
-    report = write_report(run, schedule, verdict, parent, candidate, bundle, findings, summary)
+    report = write_report(run, conclusion, bundle)
     promoted = adopt(run.site, bundle.path) if verdict.decision == "promote" else None
     write_atomically(run.folder / METRICS_FILE, json.dumps(_without_infinity(metrics), indent=1, allow_nan=False))
     shutil.rmtree(run.folder / PREPARED, ignore_errors=True)  # only spares time: what cannot be removed does no harm
@@ -213,7 +213,7 @@ def conclude(
         *((f"your protocol differs in {'; '.join(told)}",) if told else ()),
         *((f"what it costs: {_few(verdict.costs)}",) if verdict.costs else ()),
     )
-    return Outcome(verdict, bundle, promoted, report, summary, notes)
+    return Outcome(verdict, bundle, promoted, report, conclusion.summary, notes)
 
 
 def _few(costs: Sequence[str]) -> str:

@@ -2,23 +2,26 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
+from CrossModalSegLib.adaptation.conclusion import Conclusion
 from CrossModalSegLib.adaptation.frozen_cases import frozen_files, translated_files
 from CrossModalSegLib.adaptation.gate import Change, Verdict
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.training import unlabelled_cases
 from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
+from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE
 from CrossModalSegLib.site.learnt_cases import learnt_by_child
 from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.templates import render
 from CrossModalSegLib.training.trained_bundle import publish_trained
 
 
 def publish_candidate(
-    run: Finetuning, config: TrainingConfig, weights: Mapping[str, Tensor], verdict: Verdict, summary: Sequence[str]
+    run: Finetuning, config: TrainingConfig, weights: Mapping[str, Tensor], conclusion: Conclusion
 ) -> Bundle:
     """``RUN/<name>``: written now, unless this run had come so far before it was stopped."""
     target = run.folder / run.plan.name
@@ -27,6 +30,7 @@ def publish_candidate(
     description = config.description.split(" Fine-tuned ")[0]
     config = dataclasses.replace(config, description=f"{description} Fine-tuned to a site's cases.")
     facts = training_facts(run, config)
+    verdict = conclusion.verdict
     scores = {"gate": {"decision": verdict.decision, "reasons": list(verdict.reasons), **_numbers(verdict)}}
     return publish_trained(
         target,
@@ -35,7 +39,7 @@ def publish_candidate(
         weights,
         facts,
         [],
-        card=model_card(run, config, verdict, facts, summary),
+        card=model_card(run, config, conclusion),
         parent=run.base.sha256,
         scores=scores,
         requires_both=run.base.requires_both,
@@ -49,7 +53,7 @@ def publish_candidate(
 def training_facts(run: Finetuning, config: TrainingConfig) -> dict[str, Any]:
     """What the candidate was made from; cases that were judged on, and not learnt from, stand apart."""
     final = run.plan.final
-    unlabelled = [case.id for case in unlabelled_cases(run, final)] if config.semi_supervised.batch else []
+    unlabelled = _unlabelled(run, config)
     judged = {name for training in run.plan.trainings for name in training.judged}
     return {
         "fine-tuned from": dataclasses.asdict(run.plan.parent),
@@ -66,41 +70,29 @@ def training_facts(run: Finetuning, config: TrainingConfig) -> dict[str, Any]:
     }
 
 
-def model_card(
-    run: Finetuning, config: TrainingConfig, verdict: Verdict, facts: Mapping[str, Any], summary: Sequence[str]
-) -> str:
-    """Markdown: what it was made from and with, for whom, and what the gate found; ``summary`` in two sentences."""
-    lines = [
-        f"# {config.name} {config.version}",
-        "",
-        config.description,
-        "",
-        "**Research and education. Not for clinical use.**",
-        "",
-        f"- Parent: {run.base.name} {run.base.version} (SHA-256 {run.base.sha256}); its card holds for this model too.",
-        f"- Cases: {facts['corrected cases']} corrected, {facts['unlabelled cases']} without labels, of one site.",
-        f"- Structures: {', '.join(one.name for one in run.mapping.label_map.structures)}.",
-        *[f"- {words}." for words in run.mapping.in_words()],
-        f"- Steps: {config.training.iterations} on {run.device.type}; {run.share:.0%} of the way from the parent's weights to the trained.",
-        f"- Licence: {config.licence}; whether the site's cases allow passing it on is the site's to judge.",
-        "",
-        "## Comparison with the parent",
-        "",
-        " ".join(summary),
-        "",
-        f"**{verdict.decision}**: {'; '.join(verdict.reasons)}.",
-        *(["", f"What it costs: {'; '.join(verdict.costs)}."] if verdict.costs else []),
-        "",
-        "| structure | patients | parent, Dice | this model, Dice | difference |",
-        "|---|---|---|---|---|",
-        *[_row(change) for change in (verdict.site.mean, *verdict.site.structures) if change],
-        "",
-    ]
-    return "\n".join(lines)
+def model_card(run: Finetuning, config: TrainingConfig, conclusion: Conclusion) -> str:
+    """Markdown: what it was made from and with, for whom, and what the gate found."""
+    site = conclusion.verdict.site
+    return render(
+        "fine-tuned-card.md",
+        config=config,
+        intended_use=INTENDED_USE,
+        parent=run.base,
+        corrected=len(run.plan.final.learnt),
+        unlabelled=len(_unlabelled(run, config)),
+        structures=[one.name for one in run.mapping.label_map.structures],
+        mapping=run.mapping.in_words(),
+        device=run.device.type,
+        share=run.share,
+        summary=conclusion.summary,
+        verdict=conclusion.verdict,
+        changes=[change for change in (site.mean, *site.structures) if change],
+    )
 
 
-def _row(change: Change) -> str:
-    return f"| {change.name} | {change.patients} | {change.parent:.3f} | {change.candidate:.3f} | {change.difference:+.3f} |"
+def _unlabelled(run: Finetuning, config: TrainingConfig) -> list[str]:
+    """The ids of the cases that the last training has learnt from without labels."""
+    return [case.id for case in unlabelled_cases(run, run.plan.final)] if config.semi_supervised.batch else []
 
 
 def _numbers(verdict: Verdict) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, LOCATOR_FILE,
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.templates import render
 
 
 def publish_trained(
@@ -77,32 +78,9 @@ def model_card(
     config: TrainingConfig, label_map: LabelMap, facts: Mapping[str, Any], scores: Mapping[str, float]
 ) -> str:
     """Markdown: what the model does, what it was trained on, how it scored, what it is not for."""
-    mean = sum(scores.values()) / len(scores) if scores else None
-    lines = [
-        f"# {config.name} {config.version}",
-        "",
-        config.description or "A model trained with `crossmodalseg train`.",
-        "",
-        f"**{INTENDED_USE}**",
-        "",
-        f"- Modalities: {' and '.join(config.modalities)}; either one alone works too, with less information.",
-        f"- Structures: {', '.join(structure.name for structure in label_map.structures)}.",
-        f"- Working resolution: {config.spacing:g} mm; results are on each volume's own grid.",
-        f"- Licence: {config.licence}.",
-        "",
-        "## Training",
-        "",
-        *[f"- {name}: {value}" for name, value in facts.items()],
-        "",
-        "## Validation",
-        "",
-        f"Mean Dice {mean:.3f} on validation patches." if mean is not None else "No validation cases were given.",
-        "",
-        *(["| structure | Dice |", "|---|---|"] if scores else []),
-        *[f"| {name} | {value:.3f} |" for name, value in scores.items()],
-        "",
-    ]
-    return "\n".join(lines)
+    structures = [structure.name for structure in label_map.structures]
+    values = {"config": config, "structures": structures, "facts": facts, "scores": scores}
+    return render("trained-card.md", intended_use=INTENDED_USE, **values)
 
 
 def _plain(content: Any) -> Any:

@@ -35,7 +35,6 @@ NOT_IN_SLICER = {
     "pydantic",
     "jinja2",
     "rich",
-    "tqdm",
     "aiohttp",
     "trame",
     "trame_slicer",

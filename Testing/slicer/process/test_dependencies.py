@@ -19,6 +19,7 @@ COMPLETE = SLICER | {
     "torch": "2.13.0+cu129",
     "monai": "1.6.1",
     "filelock": "3.20",
+    "jinja2": "3.1.6",
     "matplotlib": "3.10.0",
     "psutil": "7.0",
     "pydantic": "2.14.4",
@@ -95,7 +96,7 @@ def test_torch_comes_first_and_what_slicer_brings_is_pinned(fresh_slicer):
     installer = Installer(source, lambda text: questions.append(text) or True, versions_of(packages))
     assert installer.install(missing_packages(versions_of(packages)))
     own = "numpy==2.1.0\npydicom==3.0.1\nscipy==1.15.0\nsimpleitk==2.5.0\n"
-    others = ("filelock>=3.13", "matplotlib>=3.9", "monai>=1.6.1,<1.7", "psutil>=6.0", "pydantic>=2.10")
+    others = ("filelock>=3.13", "jinja2>=3.1", "matplotlib>=3.9", "monai>=1.6.1,<1.7", "psutil>=6.0", "pydantic>=2.10")
     others += (
         "rich>=13.7",
         "safetensors>=0.5",

@@ -1,7 +1,7 @@
 """The two sentences: what was gained, for whom, how sure that is, and what it costs elsewhere."""
 
+from CrossModalSegLib.adaptation.conclusion import summarise
 from CrossModalSegLib.adaptation.gate import Aim, PairedCase, judge
-from CrossModalSegLib.adaptation.plain_words import in_two_sentences
 
 
 def cases(name: str, *pairs: tuple[float, float]) -> list[PairedCase]:
@@ -12,7 +12,7 @@ SITE = Aim(own=frozenset({"cortex"}))
 
 
 def said(site, frozen=(), aim: Aim = SITE) -> tuple[str, str]:
-    return in_two_sentences(judge(site, frozen, aim=aim), aim)
+    return summarise(judge(site, frozen, aim=aim), aim)
 
 
 def test_a_certain_gain_says_for_whom_and_that_nothing_is_lost_elsewhere():

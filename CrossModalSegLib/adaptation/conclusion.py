@@ -1,10 +1,43 @@
-"""What a fine-tuning came to, in two sentences that a radiologist reads: what was gained, for whom, and what it costs."""
+"""What a fine-tuning came to: all that was found, and the two sentences of it that a radiologist reads."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from CrossModalSegLib.adaptation.candidate import Evidence
 from CrossModalSegLib.adaptation.gate import Aim, Verdict
+from CrossModalSegLib.adaptation.plan import Schedule
+from CrossModalSegLib.adaptation.protocol_difference import ProtocolDifference
+from CrossModalSegLib.adaptation.scoring import Scores
 from CrossModalSegLib.plurals import counted
 
 
-def in_two_sentences(verdict: Verdict, aim: Aim) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Findings:
+    """What was found out beside the scores: how far to go by the ``evidence``, where the site's protocol differs, and whom
+    the model is for."""
+
+    evidence: Evidence
+    differences: Sequence[ProtocolDifference]
+    aim: Aim
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The verdict, and what it rests on: both models' scores by case, and the findings."""
+
+    schedule: Schedule
+    verdict: Verdict
+    parent: Mapping[str, Scores]
+    candidate: Mapping[str, Scores]
+    findings: Findings
+
+    @property
+    def summary(self) -> tuple[str, str]:
+        """In two sentences."""
+        return summarise(self.verdict, self.findings.aim)
+
+
+def summarise(verdict: Verdict, aim: Aim) -> tuple[str, str]:
     """What was gained for whom and how sure that is; then what it costs elsewhere, as far as that can be measured."""
     return _gain(verdict), _cost(verdict, aim)
 
