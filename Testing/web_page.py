@@ -203,6 +203,22 @@ class Page:
             actions.key_up(key)
         actions.perform()
 
+    def chosen_scans(self) -> list[str]:
+        """The names of the two scans that are chosen."""
+        script = "return ['first', 'second'].map((p) => document.getElementById(`scan-${p}`).selectedOptions[0].text)"
+        return self.browser.execute_script(script)
+
+    def view_title(self, view: str) -> str:
+        script = f"return document.querySelector('[data-view={view}] .view-title').innerText"
+        return self.browser.execute_script(script)
+
+    def drop(self, *paths: Path) -> None:
+        """Drag files or folders from elsewhere onto the page, and let go."""
+        data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            event = {"type": kind, "x": SIZE[0] // 2, "y": SIZE[1] // 2, "data": data}
+            self.browser.execute_cdp_cmd("Input.dispatchDragEvent", event)
+
     def current_place(self) -> int:
         """The number of the place in the review list that was gone to last; 0 where there is none."""
         script = "return document.querySelector('#review-list li.current .entry')?.innerText ?? '0.'"

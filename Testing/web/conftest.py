@@ -1,6 +1,6 @@
 """The page for tests: the real server and worker with small models, in real headless Chromium."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from CrossModalSegLib.imaging.volume import write_volume
 from Testing.tiny_bundle import intensity_bundle, two_balls
 from Testing.volumes import sampled
-from Testing.web_head import FIRST_GRID, SECOND_GRID, another_ball
+from Testing.web_head import FIRST_GRID, HERE, SECOND_GRID, THERE, another_ball
 from Testing.web_page import Page, start_chromium
 from Testing.web_server import WebServer
 
@@ -87,3 +87,33 @@ def result(page: Page) -> Page:
         page.select("case", "head_T1w + head_T2w")
         page.wait(lambda: page.is_enabled("segment"), "the scans of the result")
     return page
+
+
+@pytest.fixture
+def displaced(tmp_path: Path) -> dict[str, Path]:
+    """One head in two files; the second one says that it lies 12 mm higher."""
+    paths = {}
+    for name, grid, weight in (("mine_T1w", HERE, 1.0), ("mine_T2w", THERE, 0.8)):
+        paths[name] = tmp_path / f"{name}.nrrd"
+        write_volume(paths[name], sampled(two_balls, HERE).array * weight, grid)
+    return paths
+
+
+@pytest.fixture
+def alone(browser: Any, bundles: Path, tmp_path: Path) -> Iterator[Callable[[], tuple[Page, WebServer]]]:
+    """A tab of a server of its own that was started without scans, and the way to start the next one."""
+    started: list[WebServer] = []
+
+    def start() -> tuple[Page, WebServer]:
+        started.append(WebServer(tmp_path / "server", CROSSMODALSEG_BUNDLES=str(bundles)))
+        page = Page(browser, started[-1].address)
+        browser.get(page.address)
+        page.wait(lambda: page.has("model"), "the page")
+        return page, started[-1]
+
+    browser.switch_to.new_window("tab")
+    yield start
+    for server in started:
+        server.stop()
+    browser.close()
+    browser.switch_to.window(browser.window_handles[0])

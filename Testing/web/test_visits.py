@@ -8,24 +8,16 @@ import pytest
 from selenium.webdriver.common.by import By
 
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
-from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.site.case_store import CaseStore
-from Testing.tiny_bundle import BALLS, RIGHT, two_balls
-from Testing.volumes import grid_around, sampled
+from Testing.tiny_bundle import BALLS, RIGHT
 from Testing.web_hand import Hand, counts
-from Testing.web_head import FIRST_GRID, SECOND_GRID
-from Testing.web_page import Page
-from Testing.web_server import WebServer
+from Testing.web_head import FIRST_GRID, HERE, SECOND_GRID, THERE
 
 pytestmark = pytest.mark.timeout(900)  # on a computer that has much else to do
 VIEW = "CrossModalSeg1Axial"
 BALL = BALLS[RIGHT]
 DEPTH = 14.0
 BORDER = [(BALL[0] - 12, BALL[1], DEPTH), (BALL[0] - 16, BALL[1], DEPTH), (BALL[0] - 18, BALL[1], DEPTH)]
-HERE = grid_around((5.0, -10.0, 15.0), (52, 58, 54), (2.0, 2.0, 2.0))
-THERE = grid_around(
-    (5.0, -10.0, 27.0), (52, 58, 54), (2.0, 2.0, 2.0)
-)  # says of the same voxels that they lie 12 mm higher
 
 
 def downloaded(page, pattern):
@@ -77,42 +69,11 @@ def test_with_other_scans_the_result_its_tools_and_its_review_go_and_come_back_t
     assert not result.has("download-T1w")
     assert result.text("outcome") == "", "what was done is not of these scans"
     assert not result.is_enabled("save-correction")
-    title = "return document.querySelector('[data-view=CrossModalSeg1Axial] .view-title').innerText"
-    assert result.browser.execute_script(title).startswith("T1w: head_T2w")
+    assert result.view_title(VIEW).startswith("T1w: head_T2w")
     result.select("case", "head_T1w + head_T2w")
     result.wait(lambda: result.has("review-list"), "the review")
-    assert result.browser.execute_script(title).startswith("T1w: head_T1w")
+    assert result.view_title(VIEW).startswith("T1w: head_T1w")
     assert result.browser.execute_script(shown)
-
-
-@pytest.fixture
-def displaced(tmp_path):
-    """One head in two files; the second one says that it lies 12 mm higher."""
-    paths = {}
-    for name, grid, weight in (("mine_T1w", HERE, 1.0), ("mine_T2w", THERE, 0.8)):
-        paths[name] = tmp_path / f"{name}.nrrd"
-        write_volume(paths[name], sampled(two_balls, HERE).array * weight, grid)
-    return paths
-
-
-@pytest.fixture
-def alone(browser, bundles, tmp_path):
-    """A tab of a server of its own that was started without scans, and the way to start the next one."""
-    started = []
-
-    def start():
-        started.append(WebServer(tmp_path / "server", CROSSMODALSEG_BUNDLES=str(bundles)))
-        page = Page(browser, started[-1].address)
-        browser.get(page.address)
-        page.wait(lambda: page.has("model"), "the page")
-        return page, started[-1]
-
-    browser.switch_to.new_window("tab")
-    yield start
-    for server in started:
-        server.stop()
-    browser.close()
-    browser.switch_to.window(browser.window_handles[0])
 
 
 @pytest.mark.slow
@@ -122,11 +83,14 @@ def test_what_is_opened_after_the_phantom_is_segmented_and_strokes_outlive_a_kil
     assert not page.is_enabled("segment")
     page.click("open-sample")
     page.settle()
-    assert chosen(page) == ["HeadPhantom_T1w", "HeadPhantom_T2w"] or chosen(page) == ["phantom_T1w", "phantom_T2w"]
+    assert page.chosen_scans() == ["HeadPhantom_T1w", "HeadPhantom_T2w"] or page.chosen_scans() == [
+        "phantom_T1w",
+        "phantom_T2w",
+    ]
 
     page.element("open-files").send_keys("\n".join(map(str, displaced.values())))
-    page.wait(lambda: chosen(page) == ["mine_T1w", "mine_T2w"], "the own scans to be chosen")
-    page.wait(lambda: title(page, VIEW).startswith("T1w: mine_T1w"), "the own scans to be shown")
+    page.wait(lambda: page.chosen_scans() == ["mine_T1w", "mine_T2w"], "the own scans to be chosen")
+    page.wait(lambda: page.view_title(VIEW).startswith("T1w: mine_T1w"), "the own scans to be shown")
     page.wait(lambda: "displaced by about 12 mm" in page.text("preflight"), "the displacement, which no click asks for")
 
     page.choose_model("quick")
@@ -154,7 +118,7 @@ def test_what_is_opened_after_the_phantom_is_segmented_and_strokes_outlive_a_kil
     offer = page.wait(lambda: page.browser.find_element(By.CSS_SELECTOR, "[data-unsaved] button"), "the offer")
     offer.click()
     page.wait(lambda: page.has("download-T1w"), "the result")
-    page.wait(lambda: chosen(page) == ["mine_T1w", "mine_T2w"], "its scans")
+    page.wait(lambda: page.chosen_scans() == ["mine_T1w", "mine_T2w"], "its scans")
     hand = Hand(page, server, (HERE, THERE), tmp_path)
     np.testing.assert_array_equal(hand.labels("T1w"), after)
     assert page.has("review-list")
@@ -171,12 +135,3 @@ def is_kept(folder, labels):
     (path,) = folder.glob("*/labels_T1w.npz")
     with np.load(path) as stored:
         return np.array_equal(stored["labels"], labels)
-
-
-def chosen(page):
-    script = "return ['first', 'second'].map((p) => document.getElementById(`scan-${p}`).selectedOptions[0].text)"
-    return page.browser.execute_script(script)
-
-
-def title(page, view):
-    return page.browser.execute_script(f"return document.querySelector('[data-view={view}] .view-title').innerText")

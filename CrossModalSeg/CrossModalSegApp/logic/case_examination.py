@@ -49,7 +49,8 @@ class CaseExamination:
 
     @property
     def can_start(self) -> bool:
-        return self._choice.bundle is not None and self.check is not None and self.check.allows_run
+        is_chosen = self._choice.bundle is not None and self.check is not None and self.check.allows_run
+        return is_chosen and not self.is_previewing
 
     @property
     def is_outdated(self) -> bool:
@@ -93,6 +94,11 @@ class CaseExamination:
             self._on_error(error)
 
     # --- alignment
+
+    @property
+    def is_previewing(self) -> bool:
+        """Whether an alignment is shown that is neither kept nor undone."""
+        return self._preview is not None and self._shown is not None
 
     @property
     def preview_words(self) -> str:

@@ -150,7 +150,7 @@ class CaseSetup(VTKObservationMixin):
 
     def _on_finding(self) -> None:
         """A preflight has come, or an alignment is shown, kept or undone: then the scans lie elsewhere."""
-        is_previewing = bool(self._examination.preview_words)
+        is_previewing = self._examination.is_previewing
         if is_previewing != self.is_previewing:
             self.is_previewing = is_previewing
             self._on_preview(is_previewing)

@@ -139,6 +139,8 @@ class ScansSection:
         check = self._examination.check
         if check is None:
             return "The scans are being examined."
+        if self._examination.is_previewing:
+            return "Keep the alignment, or undo it."
         return next((note.message for note in check.notes if note.severity == "error"), "")
 
     def choose_model(self, name: str) -> None:

@@ -43,6 +43,7 @@ class SiteSection:
             server,
             "site",
             folder=str(folder.expanduser().absolute()) if folder else "",
+            refused=0,  # folders: each time the page shows again the one that is used
             annotator="",
             has_case=False,
             has_scans=False,
@@ -93,6 +94,7 @@ class SiteSection:
         if path is not None and not path.is_absolute():  # of which folder? the page cannot know
             what = f"{folder.strip()} does not say where it is"
             self._dialogs.show_error(InputError("relative-folder", what, "type the whole path, from / or ~"))
+            self._state.show(refused=self._state["refused"] + 1)
             return
         self._state.show(folder=str(path or ""), message="")
         self._use(path)

@@ -142,7 +142,23 @@
   }
   new MutationObserver(namePictures).observe(document.documentElement, { childList: true, subtree: true });
 
-  window.addEventListener("focus", () => document.querySelector(".views")?.classList.toggle("looked-at"));
+  const tellSizes = () => document.querySelector(".views")?.classList.toggle("looked-at");
+  window.addEventListener("focus", tellSizes);
+
+  // Of two windows side by side only one has the focus: pictures that another one has made larger or smaller are noticed
+  // when the mouse moves.
+  const pictureOf = new Map(); // by the size of the view
+  let lastLook = 0;
+  window.addEventListener("mousemove", (event) => {
+    const view = document.querySelector("[data-view]"), picture = view?.parentElement.querySelector("img");
+    if (!picture || event.timeStamp - lastLook < 500) return;
+    lastLook = event.timeStamp;
+    const size = `${view.clientWidth} ${view.clientHeight}`, shown = `${picture.naturalWidth} ${picture.naturalHeight}`;
+    if (!pictureOf.has(size)) pictureOf.set(size, shown);
+    if (pictureOf.get(size) === shown) return;
+    pictureOf.delete(size);
+    tellSizes();
+  });
 
   // --- a lost connection
 
