@@ -11,7 +11,7 @@ def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
     """The JSON object in ``file``. Raises DataError with ``code`` where there is none, ``cannot-read`` without the right."""
     try:
         with open(file, "rb") as stream:  # noqa: PTH123 - thousands of small files are read: a Path costs as much again
-            content = json.loads(stream.read())
+            content = json.loads(stream.read(), object_pairs_hook=_each_once)
     except PermissionError as error:
         raise read_error(str(file), error, DataError) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -19,4 +19,13 @@ def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
         raise DataError(code, f"{file} cannot be read: {reason}", hint) from error
     if not isinstance(content, dict):
         raise DataError(code, f"{file} holds no JSON object", hint)
+    return content
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a name that stands twice in an object, JSON readers keep the last value without a word."""
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
     return content

@@ -7,7 +7,7 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from CrossModalSegLib.commands.options import add_orientation_option
+from CrossModalSegLib.commands.options import add_orientation_option, given_path
 
 EXAMPLES = """\
 examples:
@@ -29,11 +29,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--prediction", required=True, type=Path, metavar="P", help="the segmentation to score")
-    parser.add_argument("--reference", required=True, type=Path, metavar="R", help="what it is scored against")
+    parser.add_argument("--prediction", required=True, type=given_path, metavar="P", help="the segmentation to score")
+    parser.add_argument("--reference", required=True, type=given_path, metavar="R", help="what it is scored against")
     parser.add_argument(
         "--labels",
-        type=Path,
+        type=given_path,
         metavar="MAP",
         help='JSON: a label map ({"structures": [...]}: score these), or a translation of reference values to prediction '
         'values ({"map": {"4": 14, ...}}: leave voxels of other reference values out of the comparison)',
@@ -49,7 +49,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="reference values, separated by commas, whose voxels are left out of the comparison",
     )
     add_orientation_option(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores here too; - for stdout, no table")
+    parser.add_argument(
+        "--json", type=given_path, metavar="FILE", help="write the scores here too; - for stdout, no table"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from CrossModalSegLib.commands.display import Display
+from CrossModalSegLib.commands.options import given_path
 from CrossModalSegLib.errors import ConfigError, InputError, OutputError
 from CrossModalSegLib.plurals import counted
 
@@ -50,17 +51,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own arguments."""
-    parser.add_argument("site", type=Path, metavar="SITE", help="folder of the site's cases")
+    parser.add_argument("site", type=given_path, metavar="SITE", help="folder of the site's cases")
     parser.add_argument("--base", metavar="BUNDLE", help="name or folder of the model to begin with")
     parser.add_argument("--output", metavar="NAME", help="name of the new model")
     parser.add_argument(
         "--budget", type=float, metavar="MINUTES", help=f"time for everything (default {DEFAULT_MINUTES:g})"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--config", type=Path, metavar="CONFIG.toml")
-    parser.add_argument("--mapping", type=Path, metavar="MAPPING.json", help="where structures are new or renamed")
+    parser.add_argument("--config", type=given_path, metavar="CONFIG.toml")
     parser.add_argument(
-        "--propose-mapping", type=Path, metavar="FILE", help="write a mapping to correct, and do no more"
+        "--mapping", type=given_path, metavar="MAPPING.json", help="where structures are new or renamed"
+    )
+    parser.add_argument(
+        "--propose-mapping", type=given_path, metavar="FILE", help="write a mapping to correct, and do no more"
     )
     parser.add_argument(
         "--keep-general",

@@ -23,6 +23,13 @@ def paths_by_modality(entries: Iterable[str]) -> dict[str, Path]:
     return paths
 
 
+def given_path(text: str) -> Path:
+    """The path of an option or argument. Nothing at all, such as a variable of a shell that is not set, is no folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty: give one; . is the current folder")
+    return Path(text)
+
+
 def add_orientation_option(parser: argparse.ArgumentParser) -> None:
     """``assume_orientation`` of what is parsed: three letters, or None."""
     parser.add_argument(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from CrossModalSegLib.atomic import output_errors
 from CrossModalSegLib.commands.case_table import read_case_table
 from CrossModalSegLib.commands.display import Display
-from CrossModalSegLib.commands.options import add_orientation_option, paths_by_modality
+from CrossModalSegLib.commands.options import add_orientation_option, given_path, paths_by_modality
 from CrossModalSegLib.errors import InputError, internal_error, typed_error
 from CrossModalSegLib.protocol import Progress
 from CrossModalSegLib.staging import clear_left_behind
@@ -50,8 +50,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="MODALITY=PATH",
         help="a volume, a folder with one DICOM series, or FOLDER#UID for one of several",
     )
-    parser.add_argument("--cases", type=Path, metavar="TABLE.csv", help="many cases instead of --input")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="folder for the results")
+    parser.add_argument("--cases", type=given_path, metavar="TABLE.csv", help="many cases instead of --input")
+    parser.add_argument("--output", type=given_path, required=True, metavar="FOLDER", help="folder for the results")
     parser.add_argument("--bundle", default="brain-mr-pair", metavar="NAME_OR_FOLDER", help="default: brain-mr-pair")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the segmentations")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from CrossModalSegLib.commands.options import add_orientation_option, paths_by_modality
+from CrossModalSegLib.commands.options import add_orientation_option, given_path, paths_by_modality
 from CrossModalSegLib.commands.site_listing import (
     export_cases,
     list_cases,
@@ -58,7 +58,9 @@ def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     create = _add_action(actions, "create", _create, "found a site in an empty folder")
     what = create.add_mutually_exclusive_group(required=True)
     what.add_argument("--bundle", metavar="NAME_OR_FOLDER", help="for the structures and modalities of this model")
-    what.add_argument("--label-map", type=Path, metavar="FILE.json", help="for these structures; needs --modality")
+    what.add_argument(
+        "--label-map", type=given_path, metavar="FILE.json", help="for these structures; needs --modality"
+    )
     create.add_argument("--modality", action="append", default=[], metavar="NAME", help="once for each kind of scan")
 
     add = _add_action(actions, "add", _add, "add cases with or without labels from files")
@@ -68,7 +70,7 @@ def _add_writing_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     source = (
         "many cases: a datalist, a dataset folder, files CASE_MODALITY in a folder, DICOM; or a zip file with these"
     )
-    add.add_argument("--from", dest="source", type=Path, metavar="PATH", help=source)
+    add.add_argument("--from", dest="source", type=given_path, metavar="PATH", help=source)
     add.add_argument(
         "--patient-pattern",
         type=_pattern,
@@ -111,7 +113,7 @@ def _add_reading_actions(actions: "argparse._SubParsersAction[argparse.ArgumentP
     following.add_argument("--limit", type=int, default=10, metavar="N", help="default: 10")
     _add_action(actions, "models", list_models, "the site's own models, and what its fine-tunings came to")
     export = _add_action(actions, "export", export_cases, "write a datalist for other tools")
-    export.add_argument("output", type=Path, metavar="DATALIST.json")
+    export.add_argument("output", type=given_path, metavar="DATALIST.json")
     export.add_argument("--approved-only", action="store_true", help="count labels that nobody approved as missing")
     _add_action(actions, "verify", verify, "check every file of the site; nothing is changed")
 
@@ -120,7 +122,7 @@ def _add_action(
     actions: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, answer: _Answer, text: str
 ) -> argparse.ArgumentParser:
     action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    action.add_argument("site", type=Path, metavar="SITE", help="the site's folder")
+    action.add_argument("site", type=given_path, metavar="SITE", help="the site's folder")
     action.set_defaults(answer=answer)
     return action
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from CrossModalSegLib.atomic import entries_of
 from CrossModalSegLib.commands.display import Display
-from CrossModalSegLib.commands.options import add_orientation_option
+from CrossModalSegLib.commands.options import add_orientation_option, given_path
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.protocol import Progress
@@ -46,11 +46,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DATALIST_OR_FOLDER", help="known layouts: docs/training.md"
+        "--data", type=given_path, required=True, metavar="DATALIST_OR_FOLDER", help="known layouts: docs/training.md"
     )
-    parser.add_argument("--root", type=Path, metavar="FOLDER", help="what paths in the datalist are relative to")
-    parser.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder for checkpoint and bundle")
-    parser.add_argument("--config", type=Path, metavar="CONFIG.toml")
+    parser.add_argument("--root", type=given_path, metavar="FOLDER", help="what paths in the datalist are relative to")
+    parser.add_argument(
+        "--output", type=given_path, required=True, metavar="RUN", help="folder for checkpoint and bundle"
+    )
+    parser.add_argument("--config", type=given_path, metavar="CONFIG.toml")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     add_orientation_option(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the training in RUN")

@@ -147,3 +147,21 @@ def test_doctor_reports_a_torch_that_does_not_load(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert exit_code("doctor") == 0
     assert "torch does not load" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "--prediction", "", "--reference", "labels.nrrd"],
+        ["segment", "--input", "T1w=t1.nii.gz", "--output", ""],
+        ["finetune", " "],
+        ["train", "--data", "", "--output", "run"],
+        ["site", "list", ""],
+        ["site", "add", "site", "--from", ""],
+    ],
+)
+def test_a_path_that_is_empty_is_not_the_current_folder(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert exit_code(*arguments) == 2
+    assert "the path is empty" in assert_one_error_line(capsys, "usage")
+    assert list(tmp_path.iterdir()) == []

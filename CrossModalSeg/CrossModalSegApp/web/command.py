@@ -18,7 +18,7 @@ from typing import Any
 from CrossModalSegApp.process.temporary import temporary_folder
 from CrossModalSegApp.web.access import HOST, Access
 from CrossModalSegLib.cli import BAD_INPUT, OneLineErrorParser, in_one_line
-from CrossModalSegLib.commands.options import add_orientation_option, paths_by_modality
+from CrossModalSegLib.commands.options import add_orientation_option, given_path, paths_by_modality
 from CrossModalSegLib.errors import InputError, typed_error
 from CrossModalSegLib.own_process import prepare_process
 
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a scan and its modality, a file or a folder with one DICOM series",
     )
     add_orientation_option(parser)
-    parser.add_argument("--site", type=Path, metavar="SITE", help="the site folder that corrections are saved to")
+    parser.add_argument("--site", type=given_path, metavar="SITE", help="the site folder that corrections are saved to")
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="default: one that is free")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.add_argument(
