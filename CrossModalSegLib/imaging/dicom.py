@@ -122,8 +122,12 @@ def read_series(source: Path | Series) -> tuple[np.ndarray, Grid, tuple[Finding,
     images, copies = _each_once(series)
     findings += [*refuse_mixed_origin(images, path), *_file_findings(series, copies), *numbering_findings(images)]
     slices = stacked([one for image in images for one in image.slices], path)
-    if any(image.photometric == INVERTED for image in images):
-        message = f"{images[0].path.name} is stored to be shown inverted ({INVERTED}); its intensities were inverted."
+    inverted = [image.path.name for image in images if image.photometric == INVERTED]
+    if inverted:
+        which = inverted[0] if len(inverted) == 1 else f"{inverted[0]} and {len(inverted) - 1} more"
+        message = (
+            f"{which} of {len(images)} files: stored to be shown inverted ({INVERTED}); the intensities were inverted."
+        )
         findings.append(Finding("warning", "inverted", message, "check that bright tissue is bright"))
     return read_pixels(slices), grid_of(slices), tuple(findings)
 

@@ -613,6 +613,7 @@ def test_pixels_are_those_that_gdcm_finds(tmp_path):
         edit(file, **changed, PixelData=generator.integers(0, 4096, 42).astype("<u2").tobytes())
     array, _grid, findings = read_series(tmp_path)
     assert [finding.code for finding in findings] == ["inverted"]
+    assert f"{files[2].name} and 1 more of {len(files)} files" in findings[0].message  # those that are, not the first
     expected = [sitk.GetArrayFromImage(sitk.ReadImage(str(file), sitk.sitkFloat64))[0] for file in files]
     assert np.allclose(array, expected) or np.allclose(array, expected[::-1])
 
