@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from CrossModalSegLib.errors import OutputError, read_error
+from CrossModalSegLib.errors import OutputError, OutputExistsError, read_error
 from CrossModalSegLib.staging import (
     EARLIER,
     GONE,
@@ -175,7 +175,7 @@ def _check_replaceable(target: Path, overwrite: bool, marker: str) -> None:
     if not target.exists() or (target.is_dir() and not entries_of(target)):
         return
     if not overwrite:
-        raise OutputError("output-exists", f"{target} exists already", "choose another folder or pass --overwrite")
+        raise OutputExistsError(f"{target} exists already", "choose another folder or pass --overwrite")
     if not (target / marker).is_file():
         raise OutputError(
             "not-a-result",
@@ -235,7 +235,7 @@ def _rename_to_new(staging: Path, target: Path) -> None:
 
 
 def _appeared(target: Path) -> OutputError:
-    return OutputError("output-exists", f"{target} appeared meanwhile", "choose another folder")
+    return OutputExistsError(f"{target} appeared meanwhile", "choose another folder")
 
 
 def _nearest_existing_folder(folder: Path) -> Path:

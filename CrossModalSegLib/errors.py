@@ -28,8 +28,22 @@ class InputError(CrossModalSegError):
     """A volume or a file that cannot be used."""
 
 
+class ArchiveError(InputError):
+    """A zip file that is none, damaged, or locked by a password."""
+
+    def __init__(self, message: str, hint: str = "pack it again as zip"):
+        super().__init__("unreadable", message, hint)
+
+
 class GeometryError(CrossModalSegError):
     """Grids, affines or fields of view that cannot be brought together."""
+
+
+class NoMatchError(GeometryError):
+    """Two scans that cannot be brought onto each other by what they show."""
+
+    def __init__(self, message: str):
+        super().__init__("no-match", message, "check that both scans are of one patient, or align them by hand")
 
 
 class LabelError(CrossModalSegError):
@@ -52,8 +66,22 @@ class OutputError(CrossModalSegError):
     """Results that cannot be written where they were asked for."""
 
 
+class OutputExistsError(OutputError):
+    """There is something already where results were to be written."""
+
+    def __init__(self, message: str, hint: str):
+        super().__init__("output-exists", message, hint)
+
+
 class DeviceError(CrossModalSegError):
     """A compute device that is not there or has too little memory."""
+
+
+class GpuFaultError(DeviceError):
+    """A GPU that this process cannot use any more."""
+
+    def __init__(self, message: str):
+        super().__init__("gpu-fault", message, "try again; if it comes back, choose the CPU as device")
 
 
 class TrainingError(CrossModalSegError):
@@ -97,7 +125,7 @@ def typed_error(error: BaseException) -> CrossModalSegError | None:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
         return DeviceError("out-of-memory", what, "close other programs or crop the volumes")
     if isinstance(error, RuntimeError) and "CUDA error" in str(error):
-        return DeviceError("gpu-fault", what, "try again; if it comes back, choose the CPU as device")
+        return GpuFaultError(what)
     if isinstance(error, ImportError) and not (error.name or "").startswith("CrossModalSegLib"):
         package = (error.name or "a package").partition(".")[0]
         return InstallError("packages-missing", f"{package} cannot be loaded: {what}", "install the packages")

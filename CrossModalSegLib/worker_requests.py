@@ -9,7 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from CrossModalSegLib.errors import CrossModalSegError, ProtocolError, internal_error, typed_error
+from CrossModalSegLib.errors import (
+    CrossModalSegError,
+    GpuFaultError,
+    InstallError,
+    ProtocolError,
+    internal_error,
+    typed_error,
+)
 from CrossModalSegLib.progress import RunProgress, Throttle
 from CrossModalSegLib.protocol import Done, Event, Failed, Request, encode
 
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda")
 SECONDS_BETWEEN_EVENTS = 0.1
 # After these the process is of no use any more: a new one finds the packages, or a GPU that works again.
-FATAL = ("packages-missing", "gpu-fault")
+FATAL = (InstallError, GpuFaultError)
 
 # Seconds per stage where nothing has been measured yet; only their proportions count then.
 _LOADING = "loading model"
@@ -52,14 +59,15 @@ class RequestHandler:
 
     def answer(self, request: Request) -> bool:
         """Carry out ``request``; whatever goes wrong becomes its `Failed`. False: this process should not go on."""
-        answer: Event
         try:
             answer = Done(request.id, self._carry_out(request))
             encode(answer)  # here, where its fault is still this request's
         except Exception as error:  # noqa: BLE001 - the module waits for an answer; the traceback goes to stderr
-            answer = failure(request.id, error)
+            told = explain(error)
+            self._send(Failed(request.id, told.code, told.message, told.hint))
+            return not isinstance(told, FATAL)
         self._send(answer)
-        return not (isinstance(answer, Failed) and answer.code in FATAL)
+        return True
 
     def _carry_out(self, request: Request) -> dict[str, Any]:
         actions = {"segment": self._segment, "look": self._look, "register": self._register, "ping": self._ping}
@@ -149,12 +157,11 @@ class RequestHandler:
         return report
 
 
-def failure(request_id: str, error: Exception) -> Failed:
+def explain(error: Exception) -> CrossModalSegError:
     """What is told about ``error``; unless it was typed where it arose, its traceback goes to stderr as well."""
     if not isinstance(error, CrossModalSegError):
         traceback.print_exception(error)
-    told = typed_error(error) or internal_error(error)
-    return Failed(request_id, told.code, told.message, told.hint)
+    return typed_error(error) or internal_error(error)
 
 
 class _Looks:

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from CrossModalSegLib.adaptation.gate import GateRules
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import BundleError
 from CrossModalSegLib.tables import (
     AT_LEAST_0,
@@ -102,8 +101,7 @@ def training_config(bundle: Bundle, name: str, version: str, config: FinetuneCon
     if len(set(bundle.spacing_mm)) > 1:
         what = f"bundle {bundle.name} works at {bundle.spacing_mm} mm"
         raise BundleError("base-spacing", what, "fine-tune a bundle with one spacing for all axes")
-    section = bundle.metadata[SECTION]
-    recorded = section["training"].get("configuration", {})
+    recorded = bundle.training.get("configuration", {})
     synthesis = {key: value for key, value in recorded.get("synthesis", {}).items() if key in AUGMENTATION}
     average = max(0.9, 1 - 10 / iterations)
     training = DEFAULTS | {"average": average, "loss_stride": recorded.get("training", {}).get("loss_stride", 1)}
@@ -114,8 +112,8 @@ def training_config(bundle: Bundle, name: str, version: str, config: FinetuneCon
         {
             "name": name,
             "version": version,
-            "description": bundle.metadata["description"],
-            "licence": section["licence"],
+            "description": bundle.description,
+            "licence": bundle.licence,
             "mirror": bundle.mirror,
             "single_component": bundle.single_component,
             "modality_aliases": bundle.modality_aliases,

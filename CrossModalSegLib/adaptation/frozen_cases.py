@@ -12,7 +12,6 @@ from pathlib import Path
 
 from CrossModalSegLib.adaptation.site_data import DataCase, read_labels
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, read_segmentation, write_segmentation
 from CrossModalSegLib.labels import LabelMap
 
@@ -24,7 +23,7 @@ def frozen_cases(bundle: Bundle, translation: Mapping[int, int]) -> list[DataCas
     """The bundle's frozen cases, else the sample pair, else none; ``translation`` holds the new model's label value for
     each of the bundle's."""
     carried: dict[str, list[Path]] = {}
-    for name in sorted(bundle.metadata[SECTION]["sha256"]):
+    for name in sorted(bundle.files):
         path = Path(name)
         if path.parts[0] == FOLDER and len(path.parts) == 3:
             carried.setdefault(path.parts[1], []).append(bundle.path / path)
@@ -34,7 +33,7 @@ def frozen_cases(bundle: Bundle, translation: Mapping[int, int]) -> list[DataCas
 
 def frozen_files(bundle: Bundle) -> dict[str, bytes]:
     """The files of the frozen cases, to be handed on to a bundle with the same label map that descends from this one."""
-    names = [name for name in bundle.metadata[SECTION]["sha256"] if name.startswith(f"{FOLDER}/")]
+    names = [name for name in bundle.files if name.startswith(f"{FOLDER}/")]
     return {name: (bundle.path / name).read_bytes() for name in names}
 
 

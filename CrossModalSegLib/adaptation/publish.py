@@ -14,7 +14,7 @@ from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.training import unlabelled_cases
 from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
 from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE
-from CrossModalSegLib.site.learnt_cases import learnt_by_child
+from CrossModalSegLib.site.learnt_cases import LEARNT_FROM, learnt_by_child
 from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.templates import render
 from CrossModalSegLib.training.trained_bundle import publish_trained
@@ -64,7 +64,7 @@ def training_facts(run: Finetuning, config: TrainingConfig) -> dict[str, Any]:
         "device": run.device.type,
         "cases": {case: dict(run.plan.cases[case].sha256) for case in final.learnt},
         "judged cases": {case: dict(run.plan.cases[case].sha256) for case in sorted(judged)},
-        **learnt_by_child(run.base, final.learnt, unlabelled),
+        LEARNT_FROM: learnt_by_child(run.base, final.learnt, unlabelled).to_json(),
         "label mapping": dict(run.plan.mapping),
         "fine-tuning": dataclasses.asdict(run.plan.config),
     }

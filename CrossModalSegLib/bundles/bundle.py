@@ -82,6 +82,46 @@ class Bundle:
     sha256: str
     metadata: dict[str, Any]
 
+    @property
+    def parent(self) -> str | None:
+        """The SHA-256 of the bundle that it was fine-tuned from."""
+        return self._section.get("parent")
+
+    @property
+    def created(self) -> str:
+        """The day of its training (ISO 8601), or nothing."""
+        return self._section.get("created") or ""
+
+    @property
+    def description(self) -> str:
+        """What it does, in a sentence or two."""
+        return str(self.metadata["description"])
+
+    @property
+    def licence(self) -> str:
+        """Under which it may be used."""
+        return str(self._section["licence"])
+
+    @property
+    def intended_use(self) -> str:
+        """What it is for, and not for."""
+        return str(self._section["intended_use"])
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of each of its files but the metadata, by path."""
+        return dict(self._section["sha256"])
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What its training left: data, time, hardware, configuration; free in form."""
+        return dict(self._section.get("training", {}))
+
+    @property
+    def _section(self) -> dict[str, Any]:
+        section: dict[str, Any] = self.metadata[SECTION]
+        return section
+
     def modality_named(self, name: str) -> str:
         """The modality called ``name``, by its own name or an alias, in any case of letters.
 
@@ -107,7 +147,7 @@ class Bundle:
     def verify_files(self) -> None:
         """What `verify` checks, except for the weights' values: needs nothing but the standard library."""
         _refuse_pickles(self.path)
-        for name, expected in self.metadata[SECTION]["sha256"].items():
+        for name, expected in self.files.items():
             _check_hash(self, name, expected)
 
     def read_locator(self) -> tuple[LocatorSettings, bytes] | None:

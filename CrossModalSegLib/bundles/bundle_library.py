@@ -15,8 +15,7 @@ from pathlib import Path
 
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.bundles.bundle import METADATA_FILE, Bundle, list_bundles, read_bundle, user_bundle_folder
-from CrossModalSegLib.bundles.bundle_metadata import SECTION
-from CrossModalSegLib.errors import BundleError, InputError, OutputError
+from CrossModalSegLib.errors import ArchiveError, BundleError, InputError, OutputError
 from CrossModalSegLib.imaging.zip_files import leads_outside, unpack
 from CrossModalSegLib.plurals import some_of
 
@@ -97,9 +96,9 @@ def _as_folder(path: Path) -> Iterator[Path]:
 def _unpack(path: Path, folder: Path) -> None:
     try:
         unpack(path, folder, LARGEST_UNPACKED_BYTES)
+    except ArchiveError as error:
+        raise BundleError("not-a-bundle", error.message, _WHAT_TO_GIVE) from error
     except InputError as error:
-        if error.code == "unreadable":
-            raise BundleError("not-a-bundle", error.message, _WHAT_TO_GIVE) from error
         raise BundleError("bundle-unsafe", error.message, _WHAT_TO_DO) from error
 
 
@@ -121,7 +120,7 @@ def _trusted(root: Path) -> Bundle:
     if links:
         raise _unsafe(root, f"holds links: {some_of(links)}")
     bundle = read_bundle(root)
-    outside = [name for name in bundle.metadata[SECTION]["sha256"] if leads_outside(name)]
+    outside = [name for name in bundle.files if leads_outside(name)]
     if outside:
         raise _unsafe(root, f"lists names that lead out of it: {some_of(outside)}")
     _verify(bundle)
@@ -173,7 +172,7 @@ def copy_bundle(destination: Path, bundle: Bundle) -> Bundle:
     It appears whole or not at all. Raises OutputError ``cannot-write``, BundleError ``bundle-corrupt``.
     """
     with staged_folder(destination, overwrite=destination.exists(), marker=METADATA_FILE) as staging:
-        for name in (METADATA_FILE, *bundle.metadata[SECTION]["sha256"]):
+        for name in (METADATA_FILE, *bundle.files):
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             try:
                 shutil.copyfile(bundle.path / name, staging / name)

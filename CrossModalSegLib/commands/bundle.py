@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Iterable
 
 from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
-from CrossModalSegLib.bundles.bundle_metadata import MODEL_CARD_FILE, SECTION
+from CrossModalSegLib.bundles.bundle_metadata import MODEL_CARD_FILE
 from CrossModalSegLib.commands.text_table import text_table
 
 
@@ -58,12 +58,11 @@ def _show(args: argparse.Namespace) -> Iterable[str]:
 
 def _verify(args: argparse.Namespace) -> Iterable[str]:
     bundle = load_bundle(args.bundle)
-    files = len(bundle.metadata[SECTION]["sha256"])
+    files = len(bundle.files)
     return [f"{bundle.name} {bundle.version} is whole: {files} files match their hashes, all weights are finite"]
 
 
 def _facts(bundle: Bundle) -> list[tuple[str, str]]:
-    section = bundle.metadata[SECTION]
     return [
         ("name", bundle.name),
         ("version", bundle.version),
@@ -71,9 +70,9 @@ def _facts(bundle: Bundle) -> list[tuple[str, str]]:
         ("modalities", " + ".join(bundle.modalities)),
         ("spacing (i, j, k)", " x ".join(f"{length:g}" for length in bundle.spacing_mm) + " mm"),
         ("patch (k, j, i)", " x ".join(map(str, bundle.patch_size)) + " voxels"),
-        ("licence", section["licence"]),
-        ("intended use", section["intended_use"]),
-        ("parent", section.get("parent") or "none"),
+        ("licence", bundle.licence),
+        ("intended use", bundle.intended_use),
+        ("parent", bundle.parent or "none"),
         ("sha256", bundle.sha256),
         ("model card", str(bundle.path / MODEL_CARD_FILE)),
     ]

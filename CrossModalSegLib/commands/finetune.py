@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from CrossModalSegLib.commands.display import Display
 from CrossModalSegLib.commands.options import given_path
-from CrossModalSegLib.errors import ConfigError, InputError, OutputError
+from CrossModalSegLib.errors import ConfigError, InputError, OutputExistsError
 from CrossModalSegLib.plurals import counted
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, Si
     name = args.output or next_name(args.site, base.name)
     require_free_name(name)
     if (args.site / MODELS / name).exists():
-        raise OutputError("output-exists", f"the site has a model {name} already", "give another name with --output")
+        raise OutputExistsError(f"the site has a model {name} already", "give another name with --output")
     minutes = args.budget or DEFAULT_MINUTES
     plan, data = make_plan(args.site, base, mapping, config, name, next_version(name, base.version), minutes)
     return base, mapping, plan, data

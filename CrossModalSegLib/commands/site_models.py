@@ -3,7 +3,6 @@
 import argparse
 
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.site.folder import read_site
 from CrossModalSegLib.site.models import adopt, site_models
@@ -42,5 +41,5 @@ def adopt_candidate(args: argparse.Namespace) -> int:
 
 
 def _parent(model: Bundle, known: dict[str, str]) -> str:
-    parent = model.metadata[SECTION].get("parent") or ""
+    parent = model.parent or ""
     return known.get(parent) or parent[:12] or "no other model"

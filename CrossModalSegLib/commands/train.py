@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from CrossModalSegLib.atomic import entries_of
 from CrossModalSegLib.commands.display import Display
 from CrossModalSegLib.commands.options import add_orientation_option, given_path
-from CrossModalSegLib.errors import OutputError
+from CrossModalSegLib.errors import OutputExistsError
 from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.protocol import Progress
 
@@ -198,9 +198,9 @@ def _publish(
 
 def _refuse_other_content(folder: Path, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
-        raise OutputError("output-exists", f"{folder} is a file", "give a folder")
+        raise OutputExistsError(f"{folder} is a file", "give a folder")
     if folder.is_dir() and entries_of(folder) and not resume:
-        raise OutputError("output-exists", f"folder {folder} is not empty", "give --resume, or another folder")
+        raise OutputExistsError(f"folder {folder} is not empty", "give --resume, or another folder")
 
 
 def _make_folder(folder: Path) -> None:

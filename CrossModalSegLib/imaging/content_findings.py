@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from CrossModalSegLib.errors import GeometryError
+from CrossModalSegLib.errors import GeometryError, NoMatchError
 from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.modality_guess import Aliases, ScanDescription, contradicts, contrast_of, guess_modality
 from CrossModalSegLib.imaging.registration import Report, RigidRefinement, rigid_refine
@@ -72,10 +72,10 @@ def displacement(first: Volume, second: Volume, report: Report) -> Contents:
     """How far ``second`` lies from ``first``, by their contents; takes one to two seconds."""
     try:
         refinement = rigid_refine(first, second, report)
-    except GeometryError as error:
-        if error.code != "no-match":  # they do not even meet, which was told already
-            return Contents()
+    except NoMatchError as error:
         return Contents((Finding("warning", error.code, f"{error.message}.", error.hint),))
+    except GeometryError:  # they do not even meet, which was told already
+        return Contents()
     return Contents(tuple(displacement_findings(refinement, first.modality, second.modality)), refinement)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from CrossModalSegLib.errors import GeometryError
+from CrossModalSegLib.errors import GeometryError, NoMatchError
 from CrossModalSegLib.imaging.background import with_dark_background
 from CrossModalSegLib.imaging.geometry import body_box, model_grid, overlap_fraction, resample_to, world_grid_of
 from CrossModalSegLib.imaging.grid import LPS_TO_RAS, Grid
@@ -104,7 +104,7 @@ def rigid_refine(fixed: Volume, moving: Volume, report: Report = _silent) -> Rig
             f"the best match of {moving.modality} to {fixed.modality} is a motion of {result.displacement_mm:.0f} mm"
         )
         message += f" and {result.rotation_degrees:.0f} degrees"
-        raise GeometryError("no-match", message, "check that both scans are of one patient, or align them by hand")
+        raise NoMatchError(message)
     report(STAGE, 1.0)
     return result
 
@@ -186,8 +186,7 @@ def _search(levels: Sequence[_Level], starts: Sequence[sitk.Euler3DTransform], r
     ]
     best = max(found, key=coarse.mutual_information, default=None)
     if best is None or not fine.optimise(best, _ITERATIONS[1], _part(report, 0.5, 0.5)):
-        message = "the scans have too little in common to be compared"
-        raise GeometryError("no-match", message, "check that both are of one patient, or align them by hand")
+        raise NoMatchError("the scans have too little in common to be compared")
     return max((sitk.Euler3DTransform(), best), key=fine.mutual_information)
 
 

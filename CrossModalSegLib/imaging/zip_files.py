@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from CrossModalSegLib.errors import InputError, OutputError, read_error
+from CrossModalSegLib.errors import ArchiveError, InputError, OutputError, read_error
 from CrossModalSegLib.plurals import some_of
 
 
@@ -27,14 +27,12 @@ def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
                 archive.extract(entry, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         # NotImplementedError: packed in a way that Python does not know; RuntimeError: a password is needed
-        raise InputError("unreadable", f"{path.name} cannot be unpacked: {error}", "pack it again as zip") from error
+        raise ArchiveError(f"{path.name} cannot be unpacked: {error}") from error
     except FileNotFoundError as error:
-        raise InputError("unreadable", f"{path.name} does not exist", "give the path of a zip file") from error
+        raise ArchiveError(f"{path.name} does not exist", "give the path of a zip file") from error
     except OSError as error:
         if error.errno == errno.EINVAL and error.filename is None:  # it is said to begin before the file does
-            raise InputError(
-                "unreadable", f"{path.name} cannot be unpacked: it is damaged", "pack it again as zip"
-            ) from error
+            raise ArchiveError(f"{path.name} cannot be unpacked: it is damaged") from error
         if error.filename == str(path):
             raise read_error(str(path), error) from error
         message = f"unpacking {path.name}: {error.strerror or error}"

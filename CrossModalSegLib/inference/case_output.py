@@ -17,7 +17,6 @@ import torch
 
 from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import staged_folder
-from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.imaging.channels import whole_of
@@ -100,7 +99,7 @@ def case_report(
     return {
         "crossmodalseg": __version__,
         "bundle": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
-        "intended_use": bundle.metadata[SECTION]["intended_use"],
+        "intended_use": bundle.intended_use,
         "preflight": preflight.to_json(),
         "structures": _structures(result, bundle.label_map),
         "agreement": agreement(result, bundle.label_map),

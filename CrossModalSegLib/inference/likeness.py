@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.imaging.content_findings import TissueIntensities
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import Volume
@@ -99,7 +98,7 @@ def _tissue_channels(label_map: LabelMap) -> Mapping[str, list[int]] | None:
 
 def _slot_of_most_contrasts(bundle: Bundle) -> int | None:
     """Position of the modality with most typical contrasts in the model's synthetic training; None without any."""
-    configuration = bundle.metadata[SECTION].get("training", {}).get("configuration", {})
+    configuration = bundle.training.get("configuration", {})
     contrasts = configuration.get("synthesis", {}).get("contrast", [])
     counts = [
         sum(one["modality"] == name or one.get("elsewhere", 0) > 0 for one in contrasts) for name in bundle.modalities

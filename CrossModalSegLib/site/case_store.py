@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from CrossModalSegLib.atomic import create_once, output_errors, staged_folder, write_atomically
-from CrossModalSegLib.errors import DataError, OutputError
+from CrossModalSegLib.errors import DataError, OutputError, OutputExistsError
 from CrossModalSegLib.imaging.fingerprint import fingerprint
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, read_segmentation, write_segmentation
@@ -227,8 +227,8 @@ class CaseStore:
             content = {"store_version": STORE_VERSION, "patient": patient, "volumes": hashes, "content": prints}
             try:
                 self._write_case(folder, case, content)
-            except OutputError as error:
-                if error.code != "output-exists" or not (folder / CASE_FILE).is_file():
+            except OutputExistsError:
+                if not (folder / CASE_FILE).is_file():
                     raise  # else it is the same case, which somebody else was saving at the same time
         return site, folder
 
@@ -290,9 +290,7 @@ class CaseStore:
             content = {"kind": facts.kind, "author": facts.author, "parent": parent, "bundle": dict(case.bundle)}
             try:
                 self._write_revision_as(folder / REVISIONS / f"{number:04d}", case, content)
-            except OutputError as error:
-                if error.code != "output-exists":
-                    raise
+            except OutputExistsError:
                 continue
             return SavedCase(folder, folder.name, number, parent, self._forks(folder))
         raise OutputError("cannot-write", f"{folder}: many are saving this case at once", "save it again")

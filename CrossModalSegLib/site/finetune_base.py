@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
-from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import BundleError
 from CrossModalSegLib.site.cases import SiteCase
 from CrossModalSegLib.site.learnt_cases import known_patients
@@ -38,11 +37,9 @@ def learnt_patients(site: Path, cases: Sequence[SiteCase], damaged: Collection[s
 
 def newest(models: Sequence[Bundle]) -> Bundle:
     """The last descendant: of those that are no other's parent, the one of the highest generation."""
-    parents = {model.metadata[SECTION]["parent"] for model in models}
+    parents = {model.parent for model in models}
     leaves = [model for model in models if model.sha256 not in parents] or list(models)
-    return max(
-        leaves, key=lambda model: (generation(model.name), model.metadata[SECTION].get("created") or "", model.name)
-    )
+    return max(leaves, key=lambda model: (generation(model.name), model.created, model.name))
 
 
 def base_of_plan(site: Path, planned: str, sha256: str, name: str | None = None) -> Bundle:

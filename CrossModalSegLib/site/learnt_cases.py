@@ -5,14 +5,26 @@ of their ids at the site, which are random and say nothing elsewhere.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
 
 from CrossModalSegLib.bundles.bundle import Bundle
-from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.site.cases import person_of
 
-LEARNT_FROM, LABELLED, UNLABELLED = "learnt from", "labelled", "unlabelled"
+LEARNT_FROM = "learnt from"  # entry of a bundle's training facts
+
+
+@dataclass(frozen=True)
+class LearntCases:
+    """Hashes of the cases that a model or an ancestor of it has learnt from, with labels and without."""
+
+    labelled: frozenset[str] = frozenset()
+    unlabelled: frozenset[str] = frozenset()
+
+    def to_json(self) -> dict[str, list[str]]:
+        """As a bundle holds it."""
+        return {"labelled": sorted(self.labelled), "unlabelled": sorted(self.unlabelled)}
 
 
 class KnownCase(Protocol):
@@ -25,32 +37,26 @@ class KnownCase(Protocol):
     def patient(self) -> str: ...
 
 
-def learnt_by(bundle: Bundle) -> dict[str, set[str]]:
-    """Hashes of the cases that a model or an ancestor of it has learnt from, with labels and without; both empty for a
-    model that says nothing. Of models from before there was this entry, the corrected cases are known."""
-    facts: Mapping[str, Any] = bundle.metadata[SECTION]["training"]
+def learnt_by(bundle: Bundle) -> LearntCases:
+    """What a model says; nothing for one that says nothing. Of models from before there was this entry, the corrected cases
+    are known."""
+    facts = bundle.training
     if LEARNT_FROM in facts:
-        return {kind: set(facts[LEARNT_FROM][kind]) for kind in (LABELLED, UNLABELLED)}
-    return {
-        LABELLED: {_hash(case) for case in facts["cases"]} if "fine-tuned from" in facts else set(),
-        UNLABELLED: set(),
-    }
+        return LearntCases(**{kind: frozenset(hashes) for kind, hashes in facts[LEARNT_FROM].items()})
+    return LearntCases(frozenset(map(_hash, facts["cases"])) if "fine-tuned from" in facts else frozenset())
 
 
-def learnt_by_child(
-    parent: Bundle, labelled: Iterable[str], unlabelled: Iterable[str]
-) -> dict[str, dict[str, list[str]]]:
-    """The entry of a child's training facts: what ``parent`` says, and the ids of the cases that the child learnt from."""
+def learnt_by_child(parent: Bundle, labelled: Iterable[str], unlabelled: Iterable[str]) -> LearntCases:
+    """What ``parent`` says, and the cases, given by their ids, that its child has learnt from."""
     known = learnt_by(parent)
-    known[LABELLED] |= {_hash(case) for case in labelled}
-    known[UNLABELLED] |= {_hash(case) for case in unlabelled}
-    return {LEARNT_FROM: {kind: sorted(hashes) for kind, hashes in known.items()}}
+    return LearntCases(known.labelled | set(map(_hash, labelled)), known.unlabelled | set(map(_hash, unlabelled)))
 
 
 def known_patients(bundle: Bundle, cases: Iterable[KnownCase]) -> set[str]:
     """The patients of whom a model or an ancestor of it has learnt from a case, with labels or without. A case that names
     no patient is a patient of its own."""
-    known = set().union(*learnt_by(bundle).values())
+    learnt = learnt_by(bundle)
+    known = learnt.labelled | learnt.unlabelled
     return {person_of(case) for case in cases if _hash(case.id) in known}
 
 

@@ -22,7 +22,7 @@ from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_image, read_volume, write_volume
 from CrossModalSegLib.inference import case_output, contents, inference
 from CrossModalSegLib.protocol import Done, Event, Failed, Request, decode_event, encode
-from CrossModalSegLib.worker_requests import RequestHandler, failure
+from CrossModalSegLib.worker_requests import RequestHandler, explain
 from Testing.running_worker import RunningWorker
 from Testing.tiny_bundle import dice, true_labels
 from Testing.volumes import points_of
@@ -427,8 +427,8 @@ def test_the_network_stays_loaded_until_the_bundle_or_the_device_changes(case, t
     ],
 )
 def test_every_exception_becomes_a_typed_answer_in_one_line(error, code, what, capfd):
-    answer = failure("a", error)
-    assert (answer.id, answer.code) == ("a", code)
+    answer = explain(error)
+    assert answer.code == code
     assert what in answer.message
     assert "\n" not in answer.message
     assert answer.hint

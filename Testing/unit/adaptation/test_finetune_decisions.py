@@ -21,7 +21,7 @@ from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.case_store import CaseStore
-from CrossModalSegLib.site.learnt_cases import learnt_by
+from CrossModalSegLib.site.learnt_cases import LearntCases, learnt_by
 from CrossModalSegLib.site.work_list import CaseScore, Ranking, write_ranking
 from CrossModalSegLib.training import early_stop
 from CrossModalSegLib.training.forgetting import between
@@ -80,8 +80,8 @@ def test_the_next_generation_is_not_judged_on_patients_whom_its_parent_has_learn
     )
     (case,) = (case for case in CaseStore(folder / "site").cases() if not case.labels)
     known = learnt_by(load_bundle(parent))
-    assert {kind: len(cases) for kind, cases in known.items()} == {"labelled": 2, "unlabelled": 1}
-    assert known["unlabelled"] == {hashlib.sha256(case.id.encode()).hexdigest()}
+    assert len(known.labelled) == 2
+    assert known.unlabelled == {hashlib.sha256(case.id.encode()).hexdigest()}
     assert learnt_by(load_bundle(run_folder(folder) / "tiny-site-2")) == known
 
 
@@ -114,7 +114,7 @@ def test_what_was_only_judged_on_is_told_apart_from_what_was_learnt_from(tmp_pat
     bundle = load_bundle(run_folder(folder) / "tiny-site-1")
     facts = bundle.metadata["crossmodalseg"]["training"]
     assert (set(facts["cases"]), set(facts["judged cases"])) == ({learnt}, {judged})
-    assert learnt_by(bundle) == {"labelled": {hashlib.sha256(learnt.encode()).hexdigest()}, "unlabelled": set()}
+    assert learnt_by(bundle) == LearntCases(frozenset({hashlib.sha256(learnt.encode()).hexdigest()}))
 
 
 def test_exchanged_structures_keep_the_parent(tmp_path, capsys):

@@ -1,18 +1,24 @@
 """What models say that they have learnt from: handed down from parent to child, and told apart by kind."""
 
 import hashlib
+import json
 from types import SimpleNamespace
 
 from CrossModalSegLib.adaptation.site_data import DataCase
-from CrossModalSegLib.site.learnt_cases import known_patients, learnt_by, learnt_by_child
+from CrossModalSegLib.site.learnt_cases import LEARNT_FROM, LearntCases, known_patients, learnt_by, learnt_by_child
 
 
 def model(facts: dict) -> SimpleNamespace:
-    return SimpleNamespace(metadata={"crossmodalseg": {"training": facts}})
+    return SimpleNamespace(training=facts)
 
 
-def hashed(*cases: str) -> set[str]:
-    return {hashlib.sha256(case.encode()).hexdigest() for case in cases}
+def child(parent: SimpleNamespace, labelled: list[str], unlabelled: list[str]) -> SimpleNamespace:
+    """As its bundle has it, which is JSON."""
+    return model(json.loads(json.dumps({LEARNT_FROM: learnt_by_child(parent, labelled, unlabelled).to_json()})))
+
+
+def hashed(*cases: str) -> frozenset[str]:
+    return frozenset(hashlib.sha256(case.encode()).hexdigest() for case in cases)
 
 
 def cases(**patients: str) -> list[DataCase]:
@@ -20,13 +26,13 @@ def cases(**patients: str) -> list[DataCase]:
 
 
 def test_a_model_says_what_it_and_its_ancestors_have_learnt_from():
-    first = model(learnt_by_child(model({}), ["a"], ["u"]))
-    second = model(learnt_by_child(first, ["b"], []))
-    assert learnt_by(second) == {"labelled": hashed("a", "b"), "unlabelled": hashed("u")}
+    first = child(model({}), ["a"], ["u"])
+    second = child(first, ["b"], [])
+    assert learnt_by(second) == LearntCases(hashed("a", "b"), hashed("u"))
 
 
 def test_patients_are_known_by_any_of_their_cases_with_labels_or_without():
-    taught = model(learnt_by_child(model({}), ["a"], ["u"]))
+    taught = child(model({}), ["a"], ["u"])
     assert known_patients(taught, cases(a="p", b="p", u="q", c="r")) == {"p", "q"}
     assert known_patients(model({"data": "others"}), cases(a="p")) == set()
 
