@@ -30,7 +30,7 @@ from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, read_label_map
 from CrossModalSegLib.training.calibration import calibrate
 from CrossModalSegLib.training.config import TrainingConfig, read_config
 from CrossModalSegLib.training.templates import render_text
-from CrossModalSegLib.training.trained_bundle import publish_trained
+from CrossModalSegLib.training.trained_bundle import TrainedModel, publish_trained
 from CrossModalSegLib.training.training import build_network
 from CrossModalSegLib.training.training_data import build_source
 
@@ -77,17 +77,9 @@ def main() -> None:
     dice = state["curve"][-1]["dice"] if state["curve"] else []
     card = model_card(config, label_map, state["step"], scores)
     files = frozen_files()
-    bundle = publish_trained(
-        args.output,
-        config,
-        label_map,
-        weights,
-        facts,
-        dice,
-        card,
-        more_files=files,
-        locator=locator_of(load_bundle(args.locator)) if args.locator else None,
-    )
+    locator = locator_of(load_bundle(args.locator)) if args.locator else None
+    model = TrainedModel(config, label_map, weights, facts, dice, card, more_files=files, locator=locator)
+    bundle = publish_trained(args.output, model)
     print(f"published {bundle.path} ({bundle.sha256})")
 
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from CrossModalSegLib.losses import supervised_loss
 from CrossModalSegLib.network import MODALITIES, CrossModalNetwork
 from CrossModalSegLib.synthesis.samples import Sample
+from CrossModalSegLib.training.cell_subset import CellSubset
 from CrossModalSegLib.training.sources import SampleSource
 from CrossModalSegLib.training.teacher import autocast
-from CrossModalSegLib.training.thinning import Thinning
 
 SAMPLES = 16
 DRAWN = 128  # at most; those that show nothing new are passed over once there are a few of them
@@ -27,11 +27,11 @@ LEARNING_RATE = 0.1  # falls linearly to 0
 
 @dataclass(frozen=True)
 class _Example:
-    """One modality of a sample: its ``features`` (1, C, d, h, w) and, at the cells that ``thinning`` chooses, per voxel ``others`` (1, 1, ...),
+    """One modality of a sample: its ``features`` (1, C, d, h, w) and, at the cells that ``subset`` chooses, per voxel ``others`` (1, 1, ...),
     the logit of being none of the new structures, and ``labels`` (1, ...): 0, or the number of the new structure."""
 
     features: Tensor
-    thinning: Thinning
+    subset: CellSubset
     others: Tensor
     labels: Tensor
 
@@ -77,12 +77,12 @@ def _example(
 ) -> _Example:
     """``features`` (1, C, d, h, w), ``labels`` (1, D, H, W) channels of which the new ones are the last."""
     stride = max(1, math.ceil((math.prod(features.shape[2:]) / CELLS) ** (1 / 3)))
-    thinning = Thinning.draw(stride, number)
-    logits = network.classify(features, modality, thinning.stride, thinning.offsets).float()  # (1, K, ...)
+    subset = CellSubset.draw(stride, number)
+    logits = network.classify(features, modality, subset.stride, subset.offsets).float()  # (1, K, ...)
     known = logits.shape[1] - new
     others = logits[:, :known].logsumexp(dim=1, keepdim=True)
-    numbers = (thinning.voxels(labels, network.cell).long() - known + 1).clamp_min(0)
-    return _Example(features.float(), thinning, others, numbers)
+    numbers = (subset.voxels(labels, network.cell).long() - known + 1).clamp_min(0)
+    return _Example(features.float(), subset, others, numbers)
 
 
 def _fit(network: CrossModalNetwork, modality: int, examples: list[_Example], new: int) -> None:
@@ -94,8 +94,8 @@ def _fit(network: CrossModalNetwork, modality: int, examples: list[_Example], ne
     for step in range(STEPS):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / STEPS)
         example = examples[step % len(examples)]
-        thinning = example.thinning
-        logits = head.classify(example.features, weight, bias, thinning.stride, thinning.offsets)
+        subset = example.subset
+        logits = head.classify(example.features, weight, bias, subset.stride, subset.offsets)
         loss = supervised_loss(torch.cat([example.others, logits], dim=1), example.labels)
         optimiser.zero_grad()
         loss.backward()

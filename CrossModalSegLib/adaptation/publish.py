@@ -17,7 +17,7 @@ from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE
 from CrossModalSegLib.site.learnt_cases import LEARNT_FROM, learnt_by_child
 from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.templates import render
-from CrossModalSegLib.training.trained_bundle import publish_trained
+from CrossModalSegLib.training.trained_bundle import TrainedModel, publish_trained
 
 
 def publish_candidate(
@@ -32,22 +32,20 @@ def publish_candidate(
     facts = training_facts(run, config)
     verdict = conclusion.verdict
     scores = {"gate": {"decision": verdict.decision, "reasons": list(verdict.reasons), **_numbers(verdict)}}
-    return publish_trained(
-        target,
+    is_identity = run.mapping.is_identity
+    model = TrainedModel(
         config,
         run.mapping.label_map,
         weights,
         facts,
-        [],
         card=model_card(run, config, conclusion),
         parent=run.base.sha256,
         scores=scores,
         requires_both=run.base.requires_both,
         locator=run.base.read_locator(),
-        more_files=frozen_files(run.base)
-        if run.mapping.is_identity
-        else translated_files(run.frozen, run.mapping.label_map),
+        more_files=frozen_files(run.base) if is_identity else translated_files(run.frozen, run.mapping.label_map),
     )
+    return publish_trained(target, model)
 
 
 def training_facts(run: Finetuning, config: TrainingConfig) -> dict[str, Any]:

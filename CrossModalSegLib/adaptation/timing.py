@@ -16,9 +16,9 @@ from CrossModalSegLib.adaptation.plan import Schedule
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import SCORES_FILE
 from CrossModalSegLib.adaptation.site_data import DataCase, is_partly_labelled
-from CrossModalSegLib.adaptation.training import configuration, grown_network, prepared_case, sources, validated
+from CrossModalSegLib.adaptation.training import configuration, draw_from, grown_network, prepared_case, validated
 from CrossModalSegLib.errors import ConfigError
-from CrossModalSegLib.training.training import train
+from CrossModalSegLib.training.training import Course, Place, train
 
 TIMED_STEPS = 4
 LEAST_WEIGHT = 0.2  # of a frozen case beside the largest case: a model grid has its margins
@@ -152,12 +152,16 @@ def time_steps(run: Finetuning) -> float:
     semi = replace(config.semi_supervised, start=0.0)
     config = replace(config, semi_supervised=semi, training=replace(config.training, checkpoint_minutes=60.0))
     times: list[float] = []
-    labelled, unlabelled, _ = sources(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
+    samples = draw_from(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
     with tempfile.TemporaryDirectory() as place:
         train(
-            config, len(run.mapping.label_map.channels), labelled, None, Path(place), run.device,
-            lambda _progress: times.append(time.monotonic()), unlabelled, grown_network(run),
-        )  # fmt: skip
+            config,
+            len(run.mapping.label_map.channels),
+            replace(samples, validation=None),
+            Place(Path(place), run.device),
+            lambda _step: times.append(time.monotonic()),
+            Course(grown_network(run)),
+        )
     return statistics.median(after - before for before, after in pairwise(times))
 
 
@@ -166,9 +170,9 @@ def time_probe(run: Finetuning) -> float:
     if not run.mapping.new:
         return 0.0
     config = configuration(run, TIMED_STEPS)
-    labelled, _, _ = sources(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
+    samples = draw_from(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
     started = time.monotonic()
-    probe_heads(grown_network(run).to(run.device), len(run.mapping.new), labelled, run.device)
+    probe_heads(grown_network(run).to(run.device), len(run.mapping.new), samples.labelled, run.device)
     return time.monotonic() - started
 
 

@@ -28,8 +28,8 @@ from CrossModalSegLib.training.checkpoint import read_curve
 from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.early_stop import EarlyStop, best_step
 from CrossModalSegLib.training.forgetting import Anchor
-from CrossModalSegLib.training.sources import CaseSource, UnlabelledSource
-from CrossModalSegLib.training.training import train
+from CrossModalSegLib.training.sources import CaseSource, Samples, SampleSource, UnlabelledSource
+from CrossModalSegLib.training.training import Course, Place, train
 from CrossModalSegLib.training.training_case import TrainingCase, load_case, save_case
 from CrossModalSegLib.training.training_log import StepReport, TrainingLog
 
@@ -54,13 +54,13 @@ def train_one(
     config = configuration(run, steps)
     every = max(1, steps // finetune_plan.validations(steps, run.config.finetune))
     config = replace(config, training=replace(config.training, validate_every=every))
-    labelled, unlabelled, validation = sources(run, training, config)
+    samples = draw_from(run, training, config)
     if training.judged:  # also in processes that do not validate: all have one configuration
-        samples = finetune_plan.validation_samples(len(training.judged))
-        config = replace(config, training=replace(config.training, validation_samples=samples))
+        patches = finetune_plan.validation_samples(len(training.judged))
+        config = replace(config, training=replace(config.training, validation_samples=patches))
     network = grown_network(run)
     if run.mapping.new:
-        _probe(run, network, labelled, folder)
+        _probe(run, network, samples.labelled, folder)
         network.load_state_dict(start_weights(run, training.name))
     options = run.config.finetune
     stop = EarlyStop(options.patience) if training.judged and training == run.plan.final else None
@@ -74,10 +74,9 @@ def train_one(
 
     names = [structure.name for structure in run.mapping.label_map.structures]
     with TrainingLog(folder, names) as log:
-        average = train(
-            config, len(run.mapping.label_map.channels), labelled, validation, folder, run.device, report, unlabelled,
-            network, log if run.processes.writes else None, run.processes, anchor, stop,
-        )  # fmt: skip
+        course = Course(network, log if run.processes.writes else None, anchor, stop)
+        place = Place(folder, run.device, run.processes)
+        average = train(config, len(run.mapping.label_map.channels), samples, place, report, course)
     return {name: tensor.detach().cpu() for name, tensor in average.items()}
 
 
@@ -105,7 +104,7 @@ def configuration(run: Finetuning, steps: int) -> TrainingConfig:
     return training_config(run.base, run.plan.name, run.plan.version, run.config, steps)
 
 
-def _probe(run: Finetuning, network: CrossModalNetwork, labelled: CaseSource, folder: Path) -> None:
+def _probe(run: Finetuning, network: CrossModalNetwork, labelled: SampleSource, folder: Path) -> None:
     """Fit the heads of new structures once, and keep the weights that the training begins with.
 
     Raises DataError ``bad-run`` for a training that has begun without them, as an earlier version did.
@@ -140,9 +139,7 @@ def grown_network(run: Finetuning) -> CrossModalNetwork:
     return network
 
 
-def sources(
-    run: Finetuning, training: Training, config: TrainingConfig, most: int | None = None
-) -> tuple[CaseSource, UnlabelledSource | None, CaseSource | None]:
+def draw_from(run: Finetuning, training: Training, config: TrainingConfig, most: int | None = None) -> Samples:
     """Samples to learn from with and without labels, and those of the cases that are judged on, which are not varied.
 
     Where only one scan of a pair is labelled, it is learnt from by itself, and the pair without labels.
@@ -153,7 +150,7 @@ def sources(
     pairs = [*unlabelled_cases(run, training)[:most], *(case for case in cases if is_partly_labelled(case))]
     without = [prepared_case(run, case, False) for case in pairs] if config.semi_supervised.batch else []
     still = replace(config, synthesis=replace(config.synthesis, **STILL))
-    return (
+    return Samples(
         CaseSource(learnt, config),
         UnlabelledSource(without, config) if without else None,
         CaseSource(judged, still) if judged else None,

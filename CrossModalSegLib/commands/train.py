@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from CrossModalSegLib.labels import LabelMap
     from CrossModalSegLib.training.config import TrainingConfig
     from CrossModalSegLib.training.processes import Processes
-    from CrossModalSegLib.training.sources import SampleSource, UnlabelledSource
+    from CrossModalSegLib.training.sources import Samples
     from CrossModalSegLib.training.training_log import StepReport
 
 EXAMPLES = """examples:
@@ -69,10 +69,8 @@ class _Data:
 
     datalist: "Datalist"
     label_map: "LabelMap"
-    training: "SampleSource"
-    validation: "SampleSource | None"
+    samples: "Samples"
     validation_cases: int
-    unlabelled: "UnlabelledSource | None"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -106,6 +104,7 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
     """Read all cases; say what was found."""
     from CrossModalSegLib.datasets.datalist import read_datalist
     from CrossModalSegLib.training.data_report import DataReport
+    from CrossModalSegLib.training.sources import Samples
     from CrossModalSegLib.training.training_data import build_source, build_unlabelled_source, choose_label_map
 
     datalist = read_datalist(
@@ -134,7 +133,7 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
     if processes.writes:
         print("".join(f"{line}\n" for line in report.lines()), end="", file=sys.stderr)
     validated = len(datalist.validation) - len(report.left_out)
-    return _Data(datalist, label_map, training, validation, validated, unlabelled)
+    return _Data(datalist, label_map, Samples(training, unlabelled, validation), validated)
 
 
 def _train(
@@ -146,7 +145,7 @@ def _train(
     start: "Bundle | None",
 ) -> "dict[str, Tensor]":
     from CrossModalSegLib.training.initial_weights import begin_from
-    from CrossModalSegLib.training.training import train
+    from CrossModalSegLib.training.training import Course, Place, train
     from CrossModalSegLib.training.training_log import TrainingLog
 
     classes = len(data.label_map.channels)
@@ -163,37 +162,26 @@ def _train(
             log = opened.enter_context(TrainingLog(folder, [structure.name for structure in data.label_map.structures]))
             if log.missing:
                 print(log.missing, file=sys.stderr)
-        return train(
-            config,
-            classes,
-            data.training,
-            data.validation,
-            folder,
-            device,
-            report,
-            data.unlabelled,
-            network,
-            log=log,
-            processes=processes,
-        )
+        place = Place(folder, device, processes)
+        return train(config, classes, data.samples, place, report, Course(network, log))
 
 
 def _publish(
     folder: Path, config: "TrainingConfig", data: _Data, weights: "dict[str, Tensor]", run_facts: dict[str, object]
 ) -> "Bundle":
     from CrossModalSegLib.training.checkpoint import read_curve
-    from CrossModalSegLib.training.trained_bundle import publish_trained
+    from CrossModalSegLib.training.trained_bundle import TrainedModel, publish_trained
 
     curve = read_curve(folder)
     facts = {
         "training cases": len(data.datalist.training),
         "validation cases": data.validation_cases,
-        "unlabelled cases": len(data.datalist.unlabelled) if data.unlabelled else 0,
+        "unlabelled cases": len(data.datalist.unlabelled) if data.samples.unlabelled else 0,
         "iterations": config.training.iterations,
         **run_facts,
     }
     dice = curve[-1]["dice"] if curve else []
-    return publish_trained(folder / config.name, config, data.label_map, weights, facts, dice)
+    return publish_trained(folder / config.name, TrainedModel(config, data.label_map, weights, facts, dice))
 
 
 def _refuse_other_content(folder: Path, resume: bool) -> None:

@@ -6,37 +6,15 @@ which was stopped goes on with the samples that it would have met.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from CrossModalSegLib.synthesis.samples import Sample, UnlabelledSample
 from CrossModalSegLib.training.config import TrainingConfig
+from CrossModalSegLib.training.processes import ALONE, Processes
 from CrossModalSegLib.training.seeds import LABELLED, UNLABELLED, seed_of
-from CrossModalSegLib.training.sources import SampleSource
-
-
-class UnlabelledSampleSource(Protocol):
-    """Anything that training can draw unlabelled samples from."""
-
-    def sample(self, seed: int) -> UnlabelledSample:
-        """The sample that belongs to this seed."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which of several processes this is; each draws samples of its own."""
-
-    rank: int = 0
-    world: int = 1
-
-    def number(self, step: int) -> int:
-        """The number of its part of this step among those of all steps and processes."""
-        return step * self.world + self.rank
-
-
-WHOLE = Share()  # that of a single process
+from CrossModalSegLib.training.sources import Samples
 
 
 @dataclass(frozen=True)
@@ -54,11 +32,9 @@ class StepBatch:
 class StepDataset(Dataset[StepBatch]):
     """The batch of every step."""
 
-    def __init__(
-        self, labelled: SampleSource, unlabelled: UnlabelledSampleSource | None, config: TrainingConfig, share: Share
-    ):
-        self.labelled, self.unlabelled = labelled, unlabelled
-        self.config, self.share = config, share
+    def __init__(self, samples: Samples, config: TrainingConfig, processes: Processes):
+        self.labelled, self.unlabelled = samples.labelled, samples.unlabelled
+        self.config, self.processes = config, processes
 
     def __len__(self) -> int:
         return self.config.training.iterations
@@ -72,22 +48,16 @@ class StepDataset(Dataset[StepBatch]):
         return StepBatch(labelled, UnlabelledSample.stack([self.unlabelled.sample(seed) for seed in seeds]))
 
     def _seeds(self, stream: int, step: int, batch: int) -> Sequence[int]:
-        first = seed_of(self.config.training.seed, stream, self.share.number(step) * batch)
+        first = seed_of(self.config.training.seed, stream, self.processes.number(step) * batch)
         return range(first, first + batch)
 
 
-def batches(
-    labelled: SampleSource,
-    unlabelled: UnlabelledSampleSource | None,
-    config: TrainingConfig,
-    step: int,
-    share: Share = WHOLE,
-) -> DataLoader[StepBatch]:
+def batches(samples: Samples, config: TrainingConfig, step: int, processes: Processes = ALONE) -> DataLoader[StepBatch]:
     """The batches from ``step`` to the end, prepared by ``training.workers`` processes (0: by this one).
 
     A source that works on a GPU works in this process: it is quick, and CUDA does not survive a fork.
     """
     remaining = range(step, config.training.iterations)
-    workers = config.training.workers if labelled.device.type == "cpu" else 0
-    dataset = StepDataset(labelled, unlabelled, config, share)
+    workers = config.training.workers if samples.labelled.device.type == "cpu" else 0
+    dataset = StepDataset(samples, config, processes)
     return DataLoader(dataset, batch_size=None, sampler=remaining, num_workers=workers)

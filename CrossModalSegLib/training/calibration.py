@@ -9,9 +9,9 @@ from torch import Tensor
 
 from CrossModalSegLib.network import MODALITIES, CrossModalNetwork
 from CrossModalSegLib.synthesis.samples import Sample
+from CrossModalSegLib.training.cell_subset import CellSubset
 from CrossModalSegLib.training.sources import SampleSource
 from CrossModalSegLib.training.teacher import autocast
-from CrossModalSegLib.training.thinning import Thinning
 
 STRIDE = 2  # every second feature cell per axis is looked at, another in each sample
 ROUNDS = 150
@@ -28,13 +28,13 @@ def calibrate(network: CrossModalNetwork, source: SampleSource, samples: int) ->
     network.eval()
     for number in range(samples):
         sample = Sample.stack([source.sample(number)])
-        thinning = Thinning.draw(STRIDE, number)
+        subset = CellSubset.draw(STRIDE, number)
         with torch.inference_mode(), autocast(sample.volumes.device):
             for m, features in enumerate(network.features(sample.volumes, sample.position, sample.presence)):
                 if features is not None:
-                    found = network.classify(features, m, thinning.stride, thinning.offsets)
+                    found = network.classify(features, m, subset.stride, subset.offsets)
                     logits[m].append(found[0].flatten(1).half())  # (K, n)
-                    labels[m].append(thinning.voxels(sample.labels[:, m], network.cell)[0].flatten().long())
+                    labels[m].append(subset.voxels(sample.labels[:, m], network.cell)[0].flatten().long())
     added = []
     for m in range(MODALITIES):
         head = network.head(m)

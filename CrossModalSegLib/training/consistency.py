@@ -15,11 +15,11 @@ from CrossModalSegLib.losses import (
     pseudo_label_loss,
     soft_pseudo_label_loss,
 )
-from CrossModalSegLib.training.teacher import Opinions
+from CrossModalSegLib.training.teacher import Targets
 
 
 def pseudo_label_term(
-    logits: Sequence[Tensor | None], seen: Opinions, shown: Tensor, trust: float = 1.0, soft: bool = False
+    logits: Sequence[Tensor | None], targets: Targets, shown: Tensor, trust: float = 1.0, soft: bool = False
 ) -> Tensor | None:
     """L_pseudo, the mean over modalities: each against what is seen in the same modality.
 
@@ -28,7 +28,7 @@ def pseudo_label_term(
     """
     losses = []
     for modality, of_m in enumerate(logits):
-        target, rows = seen[modality][modality], shown[:, modality]
+        target, rows = targets[modality][modality], shown[:, modality]
         if of_m is not None and target is not None and bool(rows.any()):
             weights = torch.where(target.known, 1.0, trust) * target.weights  # (R, ...)
             if soft:
@@ -40,7 +40,7 @@ def pseudo_label_term(
 
 def anatomical_term(
     logits: Sequence[Tensor | None],
-    seen: Opinions,
+    targets: Targets,
     shown: Tensor,
     registered: Tensor,
     covered: Tensor,
@@ -57,7 +57,7 @@ def anatomical_term(
     """
     directions = []
     for modality, of_m in enumerate(logits):
-        own, other = seen[modality][modality], seen[modality][1 - modality]
+        own, other = targets[modality][modality], targets[modality][1 - modality]
         if of_m is None or other is None:
             continue
         both = other.weights * covered[:, modality]  # (R, ...)

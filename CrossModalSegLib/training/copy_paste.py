@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from CrossModalSegLib.synthesis.deformation import uniform
 from CrossModalSegLib.synthesis.samples import Sample, UnlabelledSample
-from CrossModalSegLib.training.teacher import Opinions, Seen
-from CrossModalSegLib.training.thinning import Thinning
+from CrossModalSegLib.training.cell_subset import CellSubset
+from CrossModalSegLib.training.teacher import Target, Targets
 
 BOX = 2 / 3  # of the patch per axis
 
@@ -73,28 +73,28 @@ def exchange(labelled: Sample, unlabelled: UnlabelledSample, box: Tensor) -> Stu
     return StudentBatch(volumes, position, *twice)
 
 
-def exchange_seen(labelled: Sample, seen: Opinions, box: Tensor, thinning: Thinning, block: int) -> Opinions:
+def exchange_targets(labelled: Sample, targets: Targets, box: Tensor, subset: CellSubset, block: int) -> Targets:
     """What is to be seen in the patches of ``exchange``: where they come from a labelled patch, the labels on that grid."""
-    thin_box = thinning.voxels(box, block)
+    thin_box = subset.voxels(box, block)
     return [
         [
-            None if of_o is None else _exchange_of(_known(labelled, m, of_o, thinning, block), of_o, thin_box)
+            None if of_o is None else _exchange_of(_known(labelled, m, of_o, subset, block), of_o, thin_box)
             for of_o in on_m
         ]
-        for m, on_m in enumerate(seen)
+        for m, on_m in enumerate(targets)
     ]
 
 
-def _known(labelled: Sample, modality: int, like: Seen, thinning: Thinning, block: int) -> Seen:
-    """The labels of the labelled patches as something seen with certainty."""
-    labels = thinning.voxels(labelled.labels[:, modality], block).long()  # (B, ...)
+def _known(labelled: Sample, modality: int, like: Target, subset: CellSubset, block: int) -> Target:
+    """The labels of the labelled patches as a target that is certain."""
+    labels = subset.voxels(labelled.labels[:, modality], block).long()  # (B, ...)
     probabilities = F.one_hot(labels, like.probabilities.shape[1]).movedim(-1, 1).to(like.probabilities.dtype)
-    covered = thinning.voxels(labelled.volumes[:, modality, 1], block)
-    return Seen(probabilities, covered, torch.ones_like(like.known))
+    covered = subset.voxels(labelled.volumes[:, modality, 1], block)
+    return Target(probabilities, covered, torch.ones_like(like.known))
 
 
-def _exchange_of(known: Seen, opinion: Seen, box: Tensor) -> Seen:
-    return Seen(
+def _exchange_of(known: Target, opinion: Target, box: Tensor) -> Target:
+    return Target(
         _both_ways(known.probabilities, opinion.probabilities, box),
         _both_ways(known.weights, opinion.weights, box),
         _both_ways(known.known, opinion.known, box),

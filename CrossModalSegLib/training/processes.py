@@ -16,7 +16,6 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from CrossModalSegLib.errors import ConfigError
-from CrossModalSegLib.training.batches import Share
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(hours=2)  # the others wait while the first validates and writes
@@ -29,10 +28,9 @@ class Processes:
     rank: int = 0
     world: int = 1
 
-    @property
-    def share(self) -> Share:
-        """Its part of the samples."""
-        return Share(self.rank, self.world)
+    def number(self, step: int) -> int:
+        """The number of this process's part of a step among those of all steps and processes: each draws its own."""
+        return step * self.world + self.rank
 
     @property
     def writes(self) -> bool:

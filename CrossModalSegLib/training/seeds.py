@@ -7,7 +7,7 @@ that, so they never meet. Those of different trainings may meet as of the ninth 
 PER_TRAINING = 500_000_000
 LABELLED = 0  # where each stream begins in the stretch of its training
 UNLABELLED = 250_000_000
-THINNING = 400_000_000
+CELL_SUBSET = 400_000_000
 COPY_PASTE = 450_000_000
 
 # Validation samples are the same in every training. The high bits are no training's. The low ones lie where trainings

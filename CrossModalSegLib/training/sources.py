@@ -1,6 +1,7 @@
 """Where training samples come from. A source gives one sample per seed; the same seed gives the same sample."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -30,6 +31,22 @@ class SampleSource(Protocol):
 
     def sample(self, seed: int) -> Sample:
         """The sample that belongs to this seed."""
+
+
+class UnlabelledSampleSource(Protocol):
+    """Anything that training can draw unlabelled samples from."""
+
+    def sample(self, seed: int) -> UnlabelledSample:
+        """The sample that belongs to this seed."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What a training draws from: samples with labels, perhaps others without, and those that it is validated with."""
+
+    labelled: SampleSource
+    unlabelled: UnlabelledSampleSource | None = None
+    validation: SampleSource | None = None
 
 
 class SynthesisSource:

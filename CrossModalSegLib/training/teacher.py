@@ -11,11 +11,11 @@ from torch.nn import functional as F
 from CrossModalSegLib.losses import ema_decay
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.synthesis.samples import UnlabelledSample
-from CrossModalSegLib.training.thinning import Thinning
+from CrossModalSegLib.training.cell_subset import CellSubset
 
 
 @dataclass(frozen=True)
-class Seen:
+class Target:
     """What is to be seen in one modality: ``probabilities`` (B, K, ...), ``weights`` (B, ...) 1 where they count, and
     ``known`` (B, ...) True where they are an expert's labels and not the teacher's opinion."""
 
@@ -39,12 +39,12 @@ class Seen:
         labels = self.labels.unsqueeze(1).float()
         return (F.max_pool3d(labels, 3, 1, 1) == -F.max_pool3d(-labels, 3, 1, 1)).squeeze(1)
 
-    def of(self, rows: Tensor) -> "Seen":
+    def of(self, rows: Tensor) -> "Target":
         """The samples with these numbers (n,)."""
-        return Seen(self.probabilities[rows], self.weights[rows], self.known[rows])
+        return Target(self.probabilities[rows], self.weights[rows], self.known[rows])
 
 
-Opinions = list[list[Seen | None]]
+Targets = list[list[Target | None]]
 """Entry [m][o]: what is to be seen in modality o, on the grid of modality m; None for one that no sample has."""
 
 
@@ -60,7 +60,7 @@ class Teacher:
         update_average(self.network.state_dict(), student, ema_decay(step, self.highest_decay))
 
     @torch.no_grad()
-    def look(self, batch: UnlabelledSample, thinning: Thinning, confidence: float) -> Opinions:
+    def look(self, batch: UnlabelledSample, subset: CellSubset, confidence: float) -> Targets:
         """What it sees in the weak view, on the grid of each modality.
 
         Displaced pairs are looked at once on each grid, undisplaced as they were acquired: what the student is taught
@@ -74,22 +74,22 @@ class Teacher:
         with autocast(weak.device):
             decoded = self.network.features(weak, position, presence)
             logits = [
-                None if features is None else self.network.classify(features, m, thinning.stride, thinning.offsets)
+                None if features is None else self.network.classify(features, m, subset.stride, subset.offsets)
                 for m, features in enumerate(decoded)
             ]
-        covered = thinning.voxels(weak[:, :, 1], self.network.cell)  # (B + r, M, ...)
+        covered = subset.voxels(weak[:, :, 1], self.network.cell)  # (B + r, M, ...)
         seen = [None if of_m is None else _believed(of_m, covered[:, m], confidence) for m, of_m in enumerate(logits)]
         first = torch.arange(len(batch.presence), device=moved.device)  # (B,) rows on the grid of the first modality
         second = first.index_copy(0, moved, len(first) + torch.arange(len(moved), device=moved.device))
         return [[of_m and of_m.of(rows) for of_m in seen] for rows in (first, second)]
 
 
-def _believed(logits: Tensor, covered: Tensor, confidence: float) -> Seen:
+def _believed(logits: Tensor, covered: Tensor, confidence: float) -> Target:
     probabilities = logits.float().softmax(dim=1)  # (B, K, ...)
     highest = probabilities.amax(dim=1)  # (B, ...)
     weights = (highest >= confidence) * covered
     weights = weights.masked_fill(highest.isnan(), torch.nan)  # a doubt that hides NaN would let the training go on
-    return Seen(probabilities, weights, torch.zeros_like(covered, dtype=torch.bool))
+    return Target(probabilities, weights, torch.zeros_like(covered, dtype=torch.bool))
 
 
 def autocast(device: torch.device) -> torch.autocast:

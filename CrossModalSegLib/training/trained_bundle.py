@@ -1,8 +1,8 @@
 """From a finished training to a model bundle with its card."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,22 +17,9 @@ from CrossModalSegLib.training.config import TrainingConfig
 from CrossModalSegLib.training.templates import render
 
 
-def publish_trained(
-    folder: Path,
-    config: TrainingConfig,
-    label_map: LabelMap,
-    weights: Mapping[str, Tensor],
-    facts: Mapping[str, Any],
-    dice: Sequence[float],
-    card: str | None = None,
-    created: str | None = None,
-    parent: str | None = None,
-    scores: Mapping[str, Any] | None = None,
-    more_files: Mapping[str, bytes] | None = None,
-    requires_both: bool = False,
-    locator: tuple[LocatorSettings, bytes] | None = None,
-) -> Bundle:
-    """Publish ``weights`` as the bundle ``folder``; its training configuration goes into the metadata.
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that is finished.
 
     ``facts`` says what it was trained on (cases, iterations, hours, device), ``dice`` is the validation Dice per
     structure in the order of the label map. ``card`` replaces the model card that would be written from them, ``created``
@@ -40,11 +27,30 @@ def publish_trained(
     beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan alone;
     ``locator``: its settings and weights file.
     """
-    validation = {
-        structure.name: round(value, 4)
-        for structure, value in zip(label_map.structures, dice, strict=False)
-        if not math.isnan(value)  # not met in validation
-    }
+
+    config: TrainingConfig
+    label_map: LabelMap
+    weights: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+    dice: Sequence[float] = ()
+    card: str | None = None
+    created: str | None = None
+    parent: str | None = None
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    more_files: Mapping[str, bytes] = field(default_factory=dict)
+    requires_both: bool = False
+    locator: tuple[LocatorSettings, bytes] | None = None
+
+    @property
+    def validation(self) -> dict[str, float]:
+        """Validation Dice by structure, without those that were not met."""
+        pairs = zip(self.label_map.structures, self.dice, strict=False)
+        return {structure.name: round(value, 4) for structure, value in pairs if not math.isnan(value)}
+
+
+def publish_trained(folder: Path, model: TrainedModel) -> Bundle:
+    """Publish a model as the bundle ``folder``; its training configuration goes into the metadata."""
+    config, label_map, locator = model.config, model.label_map, model.locator
     metadata = bundle_metadata(
         version=config.version,
         task=f"segmentation of {counted(len(label_map.structures), 'structure')} in {' and '.join(config.modalities)}",
@@ -56,22 +62,22 @@ def publish_trained(
         modality_aliases=config.modality_aliases,
         single_component=config.single_component,
         mirror=config.mirror,
-        requires_both=requires_both,
-        locator=dataclasses.asdict(locator[0]) if locator else None,
-        created=created or date.today().isoformat(),
+        requires_both=model.requires_both,
+        locator=asdict(locator[0]) if locator else None,
+        created=model.created or date.today().isoformat(),
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,
         patch_size=config.patch,
-        intensity={name: dataclasses.asdict(rule) for name, rule in zip(config.modalities, config.rules, strict=True)},
-        network={"classes": len(label_map.channels), **dataclasses.asdict(config.network)},
-        training={**facts, "configuration": _plain(dataclasses.asdict(config))},
-        parent=parent,
-        scores={"validation Dice": validation, **(scores or {})},
+        intensity={name: asdict(rule) for name, rule in zip(config.modalities, config.rules, strict=True)},
+        network={"classes": len(label_map.channels), **asdict(config.network)},
+        training={**model.facts, "configuration": _plain(asdict(config))},
+        parent=model.parent,
+        scores={"validation Dice": model.validation, **model.scores},
     )
-    text = card or model_card(config, label_map, facts, validation)
-    arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in weights.items()}
-    files = dict(more_files or {}) | ({LOCATOR_FILE: locator[1]} if locator else {})
-    return publish_bundle(folder, metadata, arrays, text, overwrite=True, more_files=files)
+    card = model.card or model_card(config, label_map, model.facts, model.validation)
+    arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in model.weights.items()}
+    files = dict(model.more_files) | ({LOCATOR_FILE: locator[1]} if locator else {})
+    return publish_bundle(folder, metadata, arrays, card, overwrite=True, more_files=files)
 
 
 def model_card(

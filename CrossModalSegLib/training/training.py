@@ -17,7 +17,8 @@ from CrossModalSegLib.losses import ema_decay
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.progress import RunProgress
 from CrossModalSegLib.synthesis.samples import Sample
-from CrossModalSegLib.training.batches import StepBatch, UnlabelledSampleSource, batches
+from CrossModalSegLib.training.batches import StepBatch, batches
+from CrossModalSegLib.training.cell_subset import CellSubset
 from CrossModalSegLib.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from CrossModalSegLib.training.config import OptimisationConfig, TrainingConfig
 from CrossModalSegLib.training.early_stop import EarlyStop
@@ -25,50 +26,64 @@ from CrossModalSegLib.training.forgetting import Anchor
 from CrossModalSegLib.training.objective import Objective
 from CrossModalSegLib.training.processes import ALONE, Processes
 from CrossModalSegLib.training.seeds import VALIDATION
-from CrossModalSegLib.training.sources import SampleSource
+from CrossModalSegLib.training.sources import Samples, SampleSource
 from CrossModalSegLib.training.teacher import Teacher, autocast, update_average
-from CrossModalSegLib.training.thinning import Thinning
 from CrossModalSegLib.training.training_log import StepReport, TrainingLog
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a training runs: the folder of its checkpoint, the device, and in which of several processes. The first one
+    validates and writes."""
+
+    folder: Path
+    device: torch.device
+    processes: Processes = ALONE
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """How a training differs from a plain one. It begins with ``network`` instead of random weights; ``log`` is told about
+    each step and each checkpoint; ``anchor`` draws the weights back after each step; ``early_stop`` may end it after a
+    validation; with ``until`` it pauses after that step, to be gone on with later."""
+
+    network: CrossModalNetwork | None = None
+    log: TrainingLog | None = None
+    anchor: Anchor | None = None
+    early_stop: EarlyStop | None = None
+    until: int | None = None
 
 
 def train(
     config: TrainingConfig,
     classes: int,
-    training: SampleSource,
-    validation: SampleSource | None,
-    folder: Path,
-    device: torch.device,
+    samples: Samples,
+    place: Place,
     report: Callable[[StepReport], None],
-    unlabelled: UnlabelledSampleSource | None = None,
-    network: CrossModalNetwork | None = None,
-    log: TrainingLog | None = None,
-    processes: Processes = ALONE,
-    anchor: Anchor | None = None,
-    early_stop: EarlyStop | None = None,
-    until: int | None = None,
+    course: Course = Course(),
 ) -> dict[str, Tensor]:
-    """Trains, or goes on where ``folder/checkpoint.pt`` ends, and returns the averaged weights.
+    """Trains, or goes on where ``checkpoint.pt`` in the place's folder ends, and returns the averaged weights.
 
-    ``unlabelled`` samples make the training semi-supervised. ``network`` replaces the one that ``config`` describes.
-    ``log`` is told about each step and each checkpoint. Of several ``processes`` the first one validates and writes.
-    ``anchor`` draws the weights back after each step; ``early_stop`` may end the training after a validation; with
-    ``until`` it pauses after that step, to be gone on with later.
-    Raises TrainingError when loss or gradient are no longer finite or the checkpoint belongs to another configuration.
+    Samples without labels make the training semi-supervised. Raises TrainingError when loss or gradient are no longer
+    finite or the checkpoint belongs to another configuration.
     """
+    folder, device, processes = place.folder, place.device, place.processes
+    log, anchor, early_stop, until = course.log, course.anchor, course.early_stop, course.until
     options = config.training
     torch.manual_seed(options.seed)
-    network = (network or build_network(config, classes)).to(device)
-    unlabelled = unlabelled if config.semi_supervised.batch else None
-    state = _start(config, network, semi_supervised=unlabelled is not None)
+    network = (course.network or build_network(config, classes)).to(device)
+    if not config.semi_supervised.batch:
+        samples = dataclasses.replace(samples, unlabelled=None)
+    state = _start(config, network, semi_supervised=samples.unlabelled is not None)
     load_checkpoint(folder, config, state)
-    objective = processes.together(Objective(network, config, processes.share), device)
+    objective = processes.together(Objective(network, config, processes), device)
 
     pace, saved = RunProgress({"training": 1.0}, shown_by=0.0), time.monotonic()
     pace.update("training", state.step / options.iterations)
     scores: list[float] = state.curve[-1]["dice"] if state.curve else []
     if (early_stop and early_stop.ends(state.curve)) or (until and state.step >= until):
         return state.average
-    for batch in batches(training, unlabelled, config, state.step, processes.share):
+    for batch in batches(samples, config, state.step, processes):
         rate = learning_rate(options, state.step)
         for group in state.optimiser.param_groups:
             group["lr"] = rate
@@ -82,9 +97,9 @@ def train(
         state.step += 1
         state.record({"loss": loss, **parts}, options.iterations)
         due = state.step % options.validate_every == 0 or state.step == options.iterations
-        if due and validation is not None:
+        if due and samples.validation is not None:
             with averaged_weights(network, state.average):
-                scores = validate(network, validation, options.validation_samples, classes, device)
+                scores = validate(network, samples.validation, options.validation_samples, classes, device)
             state.curve.append({"step": state.step, "loss": loss, "dice": scores})
         over = state.step in (options.iterations, until)
         if due and early_stop:
@@ -135,11 +150,11 @@ def train_step(
     averaged over all processes, so that all of them stop.
     """
     objective.train()
-    seen = None
+    targets = None
     if state.teacher is not None and batch.unlabelled is not None:
-        thinning = Thinning.of_step(config.training, state.step)
-        seen = state.teacher.look(batch.unlabelled, thinning, config.semi_supervised.confidence)
-    loss, parts = objective(batch.labelled, batch.unlabelled, seen, state.step)
+        subset = CellSubset.of_step(config.training, state.step)
+        targets = state.teacher.look(batch.unlabelled, subset, config.semi_supervised.confidence)
+    loss, parts = objective(batch.labelled, batch.unlabelled, targets, state.step)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     length = float(torch.nn.utils.clip_grad_norm_(state.network.parameters(), 1.0))

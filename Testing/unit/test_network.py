@@ -15,7 +15,7 @@ from CrossModalSegLib.network import (
     ModalityNorm,
     ResidualBlock,
 )
-from CrossModalSegLib.training.thinning import Thinning
+from CrossModalSegLib.training.cell_subset import CellSubset
 
 CLASSES = 3
 BOTH = (True, True)
@@ -347,9 +347,9 @@ def test_a_smooth_head_sees_no_border_in_features_that_are_the_same_everywhere()
 def test_a_part_of_the_cells_is_classified_as_among_all_of_them(smooth, stride):
     net = network(stem=2, smooth=smooth)
     features = torch.randn(1, 4, 6, 7, 6)
-    thinning = Thinning(stride, (1, 0, 1))
-    whole = thinning.voxels(net.classify(features, 0)[0], 2)
-    assert torch.allclose(net.classify(features, 0, stride, thinning.offsets)[0], whole, atol=1e-5)
+    subset = CellSubset(stride, (1, 0, 1))
+    whole = subset.voxels(net.classify(features, 0)[0], 2)
+    assert torch.allclose(net.classify(features, 0, stride, subset.offsets)[0], whole, atol=1e-5)
 
 
 def test_a_smooth_head_without_a_strided_stem_is_refused():

@@ -9,8 +9,8 @@ from torch import nn
 
 from CrossModalSegLib.synthesis.samples import Sample
 from CrossModalSegLib.training.config import TrainingConfig
-from CrossModalSegLib.training.sources import CaseSource, SampleSource, UnlabelledSource
-from CrossModalSegLib.training.training import build_network, train
+from CrossModalSegLib.training.sources import CaseSource, Samples, SampleSource, UnlabelledSource
+from CrossModalSegLib.training.training import Course, Place, build_network, train
 from CrossModalSegLib.training.training_case import TrainingCase
 from CrossModalSegLib.training.training_log import StepReport, TrainingLog
 from Testing.Benchmarks.method.early_fusion import EarlyFusion, count
@@ -62,5 +62,6 @@ def fit(
     """
     pool = None if unlabelled is None else UnlabelledSource(unlabelled, config)
     with TrainingLog(folder, list(structures)) as log:
-        weights = train(config, 1 + len(structures), labelled, validation, folder, CPU, report, pool, network, log)
+        samples = Samples(labelled, pool, validation)
+        weights = train(config, 1 + len(structures), samples, Place(folder, CPU), report, Course(network, log))
     network.load_state_dict(weights)

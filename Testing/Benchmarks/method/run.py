@@ -24,8 +24,8 @@ import torch
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.training.checkpoint import read_curve
 from CrossModalSegLib.training.config import TrainingConfig
-from CrossModalSegLib.training.sources import SampleSource
-from CrossModalSegLib.training.training import train
+from CrossModalSegLib.training.sources import Samples, SampleSource
+from CrossModalSegLib.training.training import Course, Place, train
 from CrossModalSegLib.training.training_log import StepReport
 from Testing.Benchmarks.method.early_fusion import count
 from Testing.Benchmarks.method.fitting import fit, labelled_source, make_network
@@ -145,7 +145,8 @@ def begin(
     beginning.mkdir(exist_ok=True)
     steps = math.ceil(config.semi_supervised.start * config.training.iterations)
     if steps > 0:
-        train(config, len(CHANNELS), training, validation, beginning, CPU, tell(run.name), network=network, until=steps)
+        samples, course = Samples(training, validation=validation), Course(network, until=steps)
+        train(config, len(CHANNELS), samples, Place(beginning, CPU), tell(run.name), course)
         write_atomically(folder / "checkpoint.pt", (beginning / "checkpoint.pt").read_bytes())
 
 

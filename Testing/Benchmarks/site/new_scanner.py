@@ -32,9 +32,9 @@ from CrossModalSegLib.inference.inference import Segmenter
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.training.config import read_config
-from CrossModalSegLib.training.sources import CaseSource
-from CrossModalSegLib.training.trained_bundle import publish_trained
-from CrossModalSegLib.training.training import build_network, train
+from CrossModalSegLib.training.sources import CaseSource, Samples
+from CrossModalSegLib.training.trained_bundle import TrainedModel, publish_trained
+from CrossModalSegLib.training.training import Course, Place, build_network, train
 from Testing.Benchmarks.method.patients import CHANNELS, Patient, Split, split_of
 from Testing.Benchmarks.method.run import DATA, REPOSITORY
 from Testing.Benchmarks.method.scoring import LABELS
@@ -105,10 +105,11 @@ def make_base(split: Split, args: argparse.Namespace) -> Bundle:
     run.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     network = build_network(config, len(CHANNELS))
-    weights = train(config, len(CHANNELS), CaseSource(known, config), None, run, CPU, _silent, network=network)
+    samples = Samples(CaseSource(known, config))
+    weights = train(config, len(CHANNELS), samples, Place(run, CPU), _silent, Course(network))
     facts = {"data": "hippocampus, second modality simulated", "training cases": BASE_PATIENTS}
     files = frozen(split.validation[:FROZEN], args.base_folder)
-    return publish_trained(folder, config, LABELS, weights, facts, [], more_files=files)
+    return publish_trained(folder, TrainedModel(config, LABELS, weights, facts, more_files=files))
 
 
 def frozen(patients: Sequence[Patient], output: Path) -> dict[str, bytes]:

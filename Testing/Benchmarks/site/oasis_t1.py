@@ -29,7 +29,7 @@ from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.plan import Training
 from CrossModalSegLib.adaptation.run import Finetuning, Pace
 from CrossModalSegLib.adaptation.timing import time_steps
-from CrossModalSegLib.adaptation.training import configuration, grown_network, sources
+from CrossModalSegLib.adaptation.training import configuration, draw_from, grown_network
 from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
 from CrossModalSegLib.cli import main as crossmodalseg
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
@@ -42,7 +42,8 @@ from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.finetune_base import STARTER
 from CrossModalSegLib.site.runs import finished_runs
-from CrossModalSegLib.training.training import build_network, train
+from CrossModalSegLib.training.sources import Samples
+from CrossModalSegLib.training.training import Course, Place, build_network, train
 from Testing.Benchmarks.method.run import REPOSITORY
 from Testing.Benchmarks.site.files import write_row
 from Testing.Benchmarks.site.table import protocol_lines
@@ -175,10 +176,10 @@ def trained(run: Finetuning, method: str, steps: int) -> dict[str, Tensor]:
     if method == "head":
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith("heads."))
-    labelled, _, _ = sources(run, run.plan.final, config)
+    samples = Samples(draw_from(run, run.plan.final, config).labelled)
     folder = run.folder / method
     folder.mkdir(parents=True, exist_ok=True)
-    return train(config, classes, labelled, None, folder, run.device, lambda _progress: None, network=network)
+    return train(config, classes, samples, Place(folder, run.device), lambda _step: None, Course(network))
 
 
 def dice_of(segmenter: Segmenter, judged: Adult, drawn: LabelMap) -> dict[str, float]:

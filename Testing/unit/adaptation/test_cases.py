@@ -8,7 +8,7 @@ from CrossModalSegLib.adaptation.config import FinetuneConfig
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.run import Finetuning, Pace
 from CrossModalSegLib.adaptation.site_data import prepared
-from CrossModalSegLib.adaptation.training import configuration, sources
+from CrossModalSegLib.adaptation.training import configuration, draw_from
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.case_store import CaseStore
@@ -34,7 +34,8 @@ def test_of_a_pair_with_one_labelled_scan_this_one_is_learnt_from_and_the_pair_w
     (case,) = run.data.labelled
     assert not run.mapping.needs_parent
     assert case.labels
-    labelled, unlabelled, _ = sources(run, run.plan.final, configuration(run, 10))
+    samples = draw_from(run, run.plan.final, configuration(run, 10))
+    labelled, unlabelled = samples.labelled, samples.unlabelled
     assert [one.presence for one in labelled.cases] == [(True, False)]
     assert [one.presence for one in unlabelled.cases] == [(True, True)]
     assert labelled.cases[0].labels[0].any()

@@ -18,7 +18,7 @@ from CrossModalSegLib.imaging.volume import Volume, write_volume
 from CrossModalSegLib.inference.inference import NOT_FOUND, Segmenter
 from CrossModalSegLib.inference.locator import Located
 from CrossModalSegLib.training.config import NetworkConfig, TrainingConfig
-from CrossModalSegLib.training.trained_bundle import publish_trained
+from CrossModalSegLib.training.trained_bundle import TrainedModel, publish_trained
 from Testing.tiny_bundle import HEAD_CENTRE, LEFT, RIGHT, TISSUE, intensity_bundle, two_balls
 from Testing.volumes import grid_around, points_of, sampled
 
@@ -131,9 +131,8 @@ def test_a_locator_whose_weights_are_damaged_or_do_not_fit_is_refused(bundle, tm
 def test_a_model_that_is_trained_from_a_bundle_with_a_locator_has_it_too(bundle, tmp_path):
     weights = {name: torch.from_numpy(array) for name, array in bundle.read_weights().items()}
     config = TrainingConfig(network=NetworkConfig((3,), 1, "gated"), modalities=("T1w", "T2w"), patch=(32, 40, 36))
-    child = publish_trained(
-        tmp_path / "child", config, bundle.label_map, weights, {}, [], locator=bundle.read_locator()
-    )
+    model = TrainedModel(config, bundle.label_map, weights, {}, locator=bundle.read_locator())
+    child = publish_trained(tmp_path / "child", model)
     assert child.locator == bundle.locator
     assert (child.path / LOCATOR_FILE).read_bytes() == (bundle.path / LOCATOR_FILE).read_bytes()
     load_bundle(child.path)  # its hash is among those that are checked

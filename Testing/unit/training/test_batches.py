@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from CrossModalSegLib.training.batches import Share, StepBatch, batches
+from CrossModalSegLib.training.batches import StepBatch, batches
 from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
+from CrossModalSegLib.training.processes import ALONE, Processes
 from CrossModalSegLib.training.seeds import PER_TRAINING, UNLABELLED
+from CrossModalSegLib.training.sources import Samples
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
 CONFIG = TrainingConfig(
@@ -17,10 +19,10 @@ CONFIG = TrainingConfig(
 )
 
 
-def drawn(config: TrainingConfig = CONFIG, step: int = 0, share: Share | None = None):
+def drawn(config: TrainingConfig = CONFIG, step: int = 0, processes: Processes = ALONE):
     """Seeds of the labelled and of the unlabelled samples from ``step`` to the end."""
     labelled, unlabelled = LabelledHalves(), UnlabelledHalves()
-    steps = list(batches(labelled, unlabelled, config, step, share or Share()))
+    steps = list(batches(Samples(labelled, unlabelled), config, step, processes))
     assert len(steps) == config.training.iterations - step
     return labelled.seeds, unlabelled.seeds
 
@@ -45,14 +47,14 @@ def test_several_processes_share_the_samples_of_each_step():
     alone = replace(
         CONFIG, training=replace(CONFIG.training, batch=4), semi_supervised=SemiSupervisedConfig(batch=6, start=0.0)
     )
-    parts = [drawn(share=Share(rank, 2)) for rank in range(2)]
+    parts = [drawn(processes=Processes(rank, 2)) for rank in range(2)]
     for stream in range(2):
         assert sorted(parts[0][stream] + parts[1][stream]) == drawn(alone)[stream]
         assert not set(parts[0][stream]) & set(parts[1][stream])
 
 
 def test_without_unlabelled_samples_there_is_one_stream():
-    (batch, *_) = batches(LabelledHalves(), None, CONFIG, 0)
+    (batch, *_) = batches(Samples(LabelledHalves()), CONFIG, 0)
     assert batch.unlabelled is None
     assert batch.labelled.volumes.shape == (2, 2, 2, *PATCH)
 
@@ -60,7 +62,7 @@ def test_without_unlabelled_samples_there_is_one_stream():
 @pytest.mark.slow
 def test_another_process_may_prepare_the_batches():
     config = replace(CONFIG, training=replace(CONFIG.training, workers=1))
-    here, there = (list(batches(LabelledHalves(), UnlabelledHalves(), c, 0)) for c in (CONFIG, config))
+    here, there = (list(batches(Samples(LabelledHalves(), UnlabelledHalves()), c, 0)) for c in (CONFIG, config))
     for one, other in zip(here, there, strict=True):
         assert isinstance(other, StepBatch)
         assert all((a == b).all() for a, b in zip(one.labelled.tensors, other.labelled.tensors, strict=True))

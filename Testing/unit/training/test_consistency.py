@@ -10,7 +10,7 @@ from CrossModalSegLib.losses import (
     pseudo_label_loss,
 )
 from CrossModalSegLib.training.consistency import anatomical_term, channel_term, loose_partners, pseudo_label_term
-from CrossModalSegLib.training.teacher import Seen
+from CrossModalSegLib.training.teacher import Target
 
 BOTH, A, B = (True, True), (True, False), (False, True)
 CLASSES, PATCH = 3, (3, 4, 2)
@@ -25,12 +25,12 @@ def logits(samples: int, seed: int = 0) -> list[torch.Tensor]:
     return [random(samples, CLASSES, *PATCH, seed=seed + m).requires_grad_() for m in range(2)]
 
 
-def seen(samples: int, seed: int = 5) -> list[list[Seen]]:
+def seen(samples: int, seed: int = 5) -> list[list[Target]]:
     """Entry [m][o]: modality o on the grid of m; all four differ."""
     shape = (samples, *PATCH)
     return [
         [
-            Seen(random(samples, CLASSES, *PATCH, seed=n).softmax(1), torch.ones(shape), torch.zeros(shape).bool())
+            Target(random(samples, CLASSES, *PATCH, seed=n).softmax(1), torch.ones(shape), torch.zeros(shape).bool())
             for n in (seed + 2 * m, seed + 2 * m + 1)
         ]
         for m in range(2)
@@ -68,7 +68,7 @@ def test_experts_labels_count_in_full_and_the_teachers_opinion_by_trust():
     of_student, of_teacher = logits(1), seen(1)
     known = torch.zeros(1, *PATCH, dtype=torch.bool)
     known[:, :1] = True
-    mixed = [[Seen(s.probabilities, s.weights, known) for s in on_grid] for on_grid in of_teacher]
+    mixed = [[Target(s.probabilities, s.weights, known) for s in on_grid] for on_grid in of_teacher]
     term = pseudo_label_term(of_student, mixed, torch.tensor([A]), trust=0.25)
     weights = torch.where(known, 1.0, 0.25)
     assert term.item() == pytest.approx(pseudo_label_loss(of_student[0], of_teacher[0][0].labels, weights).item())
@@ -125,7 +125,7 @@ def test_inside_of_structures_lie_the_voxels_whose_neighbours_are_all_of_one_cla
     labels[:, :, :, 3:] = 1  # a border between columns 2 and 3
     labels[0, 0, 0, 5] = 2  # and a corner of another class
     probabilities = torch.nn.functional.one_hot(labels, 3).movedim(-1, 1).float()
-    inside = Seen(probabilities, torch.ones(1, 5, 5, 6), torch.zeros(1, 5, 5, 6).bool()).inside
+    inside = Target(probabilities, torch.ones(1, 5, 5, 6), torch.zeros(1, 5, 5, 6).bool()).inside
     expected = torch.tensor([True, True, False, False, True, True]).expand(1, 5, 5, 6).clone()
     expected[0, :2, :2, 4:] = False
     assert torch.equal(inside, expected)
@@ -136,7 +136,7 @@ def test_at_the_borders_that_the_other_modality_shows_it_is_not_asked():
     half = torch.zeros(1, *PATCH).long()
     half[:, :, 2:] = 1  # rows 0 and 3 have no neighbour of the other class
     split = torch.nn.functional.one_hot(half, CLASSES).movedim(-1, 1).float()
-    of_teacher[A_GRID][B_SCAN] = Seen(split, torch.ones(1, *PATCH), torch.zeros(1, *PATCH).bool())
+    of_teacher[A_GRID][B_SCAN] = Target(split, torch.ones(1, *PATCH), torch.zeros(1, *PATCH).bool())
     shown, registered = torch.tensor([BOTH]), torch.tensor([True])
     anatomical_term(of_student, of_teacher, shown, registered, everywhere(1), inside=True).backward()
     taught = of_student[A_GRID].grad.abs().sum(1) > 0  # (1, 3, 4, 2)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from CrossModalSegLib.synthesis.samples import Sample, UnlabelledSample
-from CrossModalSegLib.training.copy_paste import exchange, exchange_seen, may_exchange, random_box, side_by_side
-from CrossModalSegLib.training.teacher import Seen
-from CrossModalSegLib.training.thinning import Thinning
+from CrossModalSegLib.training.cell_subset import CellSubset
+from CrossModalSegLib.training.copy_paste import exchange, exchange_targets, may_exchange, random_box, side_by_side
+from CrossModalSegLib.training.teacher import Target
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
-EVERYTHING = Thinning(1, (0, 0, 0))
+EVERYTHING = CellSubset(1, (0, 0, 0))
 
 
 def labelled(count: int = 2, **options) -> Sample:
@@ -75,15 +75,15 @@ def test_partners_must_be_as_many_and_have_a_modality_in_common(count, presence,
 @pytest.mark.parametrize("stem", [1, 2])
 def test_labels_come_along_and_the_teachers_opinion_fills_the_rest(stem):
     known, box = labelled(), box_of(1)
-    thinning = Thinning.draw(2, 0)
-    shape = thinning.voxels(known.labels[:, 0], stem).shape
-    opinion = Seen(torch.full((2, 3, *shape[1:]), 0.25), torch.full(shape, 0.5), torch.zeros(shape, dtype=torch.bool))
-    (mixed, nothing), (of_other_grid, _) = exchange_seen(known, [[opinion, None]] * 2, box, thinning, stem)
+    subset = CellSubset.draw(2, 0)
+    shape = subset.voxels(known.labels[:, 0], stem).shape
+    opinion = Target(torch.full((2, 3, *shape[1:]), 0.25), torch.full(shape, 0.5), torch.zeros(shape, dtype=torch.bool))
+    (mixed, nothing), (of_other_grid, _) = exchange_targets(known, [[opinion, None]] * 2, box, subset, stem)
     assert nothing is None
-    truth = thinning.voxels(known.labels[:, 1], stem).long()
+    truth = subset.voxels(known.labels[:, 1], stem).long()
     assert torch.equal(of_other_grid.labels[of_other_grid.known], torch.cat([truth, truth])[of_other_grid.known])
-    thin = thinning.voxels(box, stem)
-    truth = thinning.voxels(known.labels[:, 0], stem).long()
+    thin = subset.voxels(box, stem)
+    truth = subset.voxels(known.labels[:, 0], stem).long()
     for half, where in ((slice(0, 2), thin), (slice(2, 4), ~thin)):
         assert torch.equal(mixed.known[half], where.expand(shape))
         assert torch.equal(mixed.labels[half][..., where], truth[..., where])
@@ -97,7 +97,7 @@ def test_labels_do_not_count_where_their_scan_does_not_cover():
     known = labelled()
     known.volumes[:, 0, 1] = 0
     shape = (2, *PATCH)
-    opinion = Seen(torch.full((2, 2, *PATCH), 0.5), torch.ones(shape), torch.zeros(shape, dtype=torch.bool))
-    ((mixed,),) = exchange_seen(known, [[opinion]], box_of(), EVERYTHING, 1)
+    opinion = Target(torch.full((2, 2, *PATCH), 0.5), torch.ones(shape), torch.zeros(shape, dtype=torch.bool))
+    ((mixed,),) = exchange_targets(known, [[opinion]], box_of(), EVERYTHING, 1)
     assert (mixed.weights[mixed.known] == 0).all()
     assert (mixed.weights[~mixed.known] == 1).all()

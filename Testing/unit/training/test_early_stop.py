@@ -10,7 +10,8 @@ from CrossModalSegLib.training.checkpoint import read_curve
 from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.training.early_stop import EarlyStop, best_of, best_step
 from CrossModalSegLib.training.forgetting import Anchor, between
-from CrossModalSegLib.training.training import build_network, train
+from CrossModalSegLib.training.sources import Samples
+from CrossModalSegLib.training.training import Course, Place, build_network, train
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
 CPU = torch.device("cpu")
@@ -51,9 +52,10 @@ class _Worse(EarlyStop):
         return len(curve) > self.patience
 
 
-def trained(folder, config=CONFIG, **more):
+def trained(folder, config=CONFIG, unlabelled=None, **more):
     folder.mkdir(exist_ok=True)
-    return train(config, 2, LabelledHalves(), LabelledHalves(), folder, CPU, lambda _: None, **more)
+    samples = Samples(LabelledHalves(), unlabelled, LabelledHalves())
+    return train(config, 2, samples, Place(folder, CPU), lambda _: None, Course(**more))
 
 
 def test_a_training_that_ended_early_says_so_in_its_curve_and_resuming_it_changes_nothing(tmp_path):

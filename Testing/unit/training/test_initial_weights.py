@@ -11,7 +11,7 @@ from CrossModalSegLib.inference.inference import load_network
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.training.config import NetworkConfig, TrainingConfig
 from CrossModalSegLib.training.initial_weights import begin_from
-from CrossModalSegLib.training.trained_bundle import publish_trained
+from CrossModalSegLib.training.trained_bundle import TrainedModel, publish_trained
 from Testing.tiny_bundle import LABEL_MAP
 
 CLASSES = 1 + len(LABEL_MAP.structures)
@@ -25,7 +25,8 @@ def bundle(tmp_path_factory) -> Bundle:
     network = CrossModalNetwork(CLASSES, (4, 6, 8), 2, "gated", True)
     weights = {name: torch.randn_like(value) * 0.3 for name, value in network.state_dict().items()}
     config = TrainingConfig(name="parent", network=PARENT, patch=(32, 32, 32))
-    return publish_trained(tmp_path_factory.mktemp("bundles") / "parent", config, LABEL_MAP, weights, {}, [])
+    folder = tmp_path_factory.mktemp("bundles") / "parent"
+    return publish_trained(folder, TrainedModel(config, LABEL_MAP, weights, {}))
 
 
 def begun(bundle: Bundle, **changes) -> CrossModalNetwork:

@@ -9,11 +9,11 @@ import torch
 from CrossModalSegLib.losses import ramp
 from CrossModalSegLib.synthesis.deformation import chance
 from CrossModalSegLib.synthesis.samples import Sample, UnlabelledSample
-from CrossModalSegLib.training.batches import WHOLE, Share
+from CrossModalSegLib.training.cell_subset import CellSubset
 from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.training.objective import Objective
+from CrossModalSegLib.training.processes import ALONE, Processes
 from CrossModalSegLib.training.teacher import Teacher
-from CrossModalSegLib.training.thinning import Thinning
 from CrossModalSegLib.training.training import build_network
 from Testing.halves import PATCH, LabelledHalves, UnlabelledHalves
 
@@ -47,8 +47,8 @@ class Setup:
     def __call__(self, step: int = 0, semi_supervised: bool = True):
         if not semi_supervised:
             return self.objective(self.labelled, None, None, step)
-        thinning = Thinning.of_step(self.config.training, step)
-        seen = self.teacher.look(self.unlabelled, thinning, self.config.semi_supervised.confidence)
+        subset = CellSubset.of_step(self.config.training, step)
+        seen = self.teacher.look(self.unlabelled, subset, self.config.semi_supervised.confidence)
         return self.objective(self.labelled, self.unlabelled, seen, step)
 
 
@@ -104,7 +104,7 @@ def test_no_gradient_reaches_the_teacher():
 def test_the_strong_view_is_the_students_and_the_weak_one_the_teachers():
     setup = Setup()
     before = {name: part.item() for name, part in setup(99)[1].items()}
-    seen = setup.teacher.look(setup.unlabelled, Thinning.draw(1, 99), 0.0)
+    seen = setup.teacher.look(setup.unlabelled, CellSubset.draw(1, 99), 0.0)
     setup.unlabelled.weak.zero_()
     _, same_student = setup.objective(setup.labelled, setup.unlabelled, seen, 99)
     assert {name: part.item() for name, part in same_student.items()} == before
@@ -178,11 +178,11 @@ def test_copy_paste_replaces_the_supervised_part_by_a_mixed_one(stride):
     assert gradient_of(setup.network.encoders[1]) > 0
 
 
-def exchanges(seed: int = 0, share: Share = WHOLE) -> list[bool]:
+def exchanges(seed: int = 0, processes: Processes = ALONE) -> list[bool]:
     """In which of 40 steps boxes are exchanged, where that is so in half of all."""
     config = replace(with_semi(copy_paste=0.5, cac=0, csc=0), training=replace(CONFIG.training, seed=seed))
     setup = Setup(config)
-    setup.objective.share = share
+    setup.objective.processes = processes
     return ["copy_paste" in setup(step)[1] for step in range(40)]
 
 
@@ -190,7 +190,12 @@ def test_copy_paste_is_decided_anew_in_each_training_and_process_and_not_as_samp
     first = exchanges()
     assert first == exchanges()
     as_samples = [chance(0.5, torch.Generator().manual_seed(step)) for step in range(40)]  # of one per step, seed 0
-    for other in (exchanges(seed=1), exchanges(share=Share(0, 2)), exchanges(share=Share(1, 2)), as_samples):
+    for other in (
+        exchanges(seed=1),
+        exchanges(processes=Processes(0, 2)),
+        exchanges(processes=Processes(1, 2)),
+        as_samples,
+    ):
         assert 8 < sum(a == b for a, b in zip(first, other, strict=True)) < 32
 
 

@@ -28,7 +28,8 @@ from pathlib import Path
 import torch
 from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.training.processes import processes_of_torchrun
-from CrossModalSegLib.training.training import train
+from CrossModalSegLib.training.sources import Samples
+from CrossModalSegLib.training.training import Place, train
 from Testing.halves import LabelledHalves, UnlabelledHalves
 
 folder, batch, fault = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -47,9 +48,8 @@ class Faulty(LabelledHalves):
 reported = []
 with processes_of_torchrun(torch.device("cpu")) as (processes, device):
     source = Faulty() if processes.rank == 1 else LabelledHalves()
-    weights = train(
-        config, 2, source, LabelledHalves(), folder, device, reported.append, UnlabelledHalves(), processes=processes
-    )
+    samples = Samples(source, UnlabelledHalves(), LabelledHalves())
+    weights = train(config, 2, samples, Place(folder, device, processes), reported.append)
     total = sum(float(value.double().sum()) for value in weights.values())
     result = {"weights": total, "losses": [p.loss for p in reported], "dice": reported[-1].mean_dice if reported else None}
     (folder / f"rank{processes.rank}.json").write_text(json.dumps(result))

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from CrossModalSegLib.training.seeds import (
+    CELL_SUBSET,
     COPY_PASTE,
     LABELLED,
     PER_TRAINING,
-    THINNING,
     UNLABELLED,
     VALIDATION,
     seed_of,
 )
 
-STREAMS = (LABELLED, UNLABELLED, THINNING, COPY_PASTE)
+STREAMS = (LABELLED, UNLABELLED, CELL_SUBSET, COPY_PASTE)
 LOW = 2**32  # PyTorch's generators on CPUs look at the low 32 bits alone
 
 

@@ -7,11 +7,11 @@ import torch
 
 from CrossModalSegLib.network import CrossModalNetwork
 from CrossModalSegLib.synthesis.samples import UnlabelledSample
+from CrossModalSegLib.training.cell_subset import CellSubset
 from CrossModalSegLib.training.teacher import Teacher, update_average
-from CrossModalSegLib.training.thinning import Thinning
 from Testing.halves import UnlabelledHalves
 
-EVERYTHING = Thinning(1, (0, 0, 0))
+EVERYTHING = CellSubset(1, (0, 0, 0))
 
 
 def network(seed: int = 0, stem: int = 1) -> CrossModalNetwork:
@@ -82,10 +82,10 @@ def test_only_what_is_covered_and_probable_enough_counts():
 @pytest.mark.parametrize("stem", [1, 2])
 def test_a_thinned_out_look_is_a_part_of_the_whole_one(stem):
     teacher, given = Teacher(network(stem=stem), 0.9), batch()
-    thinning = Thinning(2, (1, 0, 1))
-    whole, part = (teacher.look(given, chosen, 0.4)[0][0] for chosen in (EVERYTHING, thinning))
-    assert torch.allclose(part.probabilities, thinning.voxels(whole.probabilities, stem), atol=1e-6)
-    assert torch.equal(part.weights, thinning.voxels(whole.weights, stem))
+    subset = CellSubset(2, (1, 0, 1))
+    whole, part = (teacher.look(given, chosen, 0.4)[0][0] for chosen in (EVERYTHING, subset))
+    assert torch.allclose(part.probabilities, subset.voxels(whole.probabilities, stem), atol=1e-6)
+    assert torch.equal(part.weights, subset.voxels(whole.weights, stem))
 
 
 def test_a_modality_that_no_sample_has_is_not_seen():

@@ -17,8 +17,11 @@ from CrossModalSegLib.training.checkpoint import TrainingState, read_curve
 from CrossModalSegLib.training.config import NetworkConfig, OptimisationConfig, SemiSupervisedConfig, TrainingConfig
 from CrossModalSegLib.training.objective import Objective
 from CrossModalSegLib.training.seeds import VALIDATION
+from CrossModalSegLib.training.sources import Samples
 from CrossModalSegLib.training.teacher import Teacher, autocast
 from CrossModalSegLib.training.training import (
+    Course,
+    Place,
     averaged_weights,
     build_network,
     learning_rate,
@@ -48,7 +51,8 @@ def make(folder):
 
 def run(folder, config=CONFIG, source=None, validation=None, classes=2, report=lambda _: None, unlabelled=None):
     folder.mkdir(exist_ok=True)
-    return train(config, classes, source or LabelledHalves(), validation, folder, CPU, report, unlabelled)
+    samples = Samples(source or LabelledHalves(), unlabelled, validation)
+    return train(config, classes, samples, Place(folder, CPU), report)
 
 
 def with_options(**changes) -> TrainingConfig:
@@ -127,19 +131,19 @@ def test_student_and_teacher_look_at_the_same_cells_in_every_step(tmp_path, monk
     seen = {"student": [], "teacher": []}
     student, teacher = Objective._student, Teacher.look
 
-    def of_student(self, batch, thinning):
-        seen["student"].append(thinning)
-        return student(self, batch, thinning)
+    def of_student(self, batch, subset):
+        seen["student"].append(subset)
+        return student(self, batch, subset)
 
-    def of_teacher(self, batch, thinning, confidence):
-        seen["teacher"].append(thinning)
-        return teacher(self, batch, thinning, confidence)
+    def of_teacher(self, batch, subset, confidence):
+        seen["teacher"].append(subset)
+        return teacher(self, batch, subset, confidence)
 
     monkeypatch.setattr(Objective, "_student", of_student)
     monkeypatch.setattr(Teacher, "look", of_teacher)
     run(tmp_path, with_options(loss_stride=3, seed=2), unlabelled=UnlabelledHalves())
     assert seen["student"] == seen["teacher"]
-    assert len({thinning.offsets for thinning in seen["teacher"]}) > 1
+    assert len({subset.offsets for subset in seen["teacher"]}) > 1
 
 
 class PoisonedWeakView(UnlabelledHalves):
@@ -314,9 +318,10 @@ def test_a_training_that_begins_with_labels_alone_may_get_its_beginning_from_one
     config = replace(with_options(batch=2), semi_supervised=replace(SEMI, start=0.5))
     whole = run(tmp_path / "whole", config, unlabelled=UnlabelledHalves())
     unlabelled = UnlabelledHalves()
-    train(config, 2, LabelledHalves(), None, make(tmp_path / "parts"), CPU, lambda _: None, until=3)
+    place, samples = Place(make(tmp_path / "parts"), CPU), Samples(LabelledHalves())
+    train(config, 2, samples, place, lambda _: None, Course(until=3))
     assert torch.load(tmp_path / "parts" / "checkpoint.pt", weights_only=True)["step"] == 3
-    train(config, 2, LabelledHalves(), None, tmp_path / "parts", CPU, lambda _: None, until=3)  # nothing is left to do
+    train(config, 2, samples, place, lambda _: None, Course(until=3))  # nothing is left to do
     parts = run(tmp_path / "parts", config, unlabelled=unlabelled)
     assert len(unlabelled.seeds) == 6  # two in each of the steps 3, 4, 5
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

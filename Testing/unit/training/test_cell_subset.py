@@ -1,13 +1,13 @@
-"""Thinning out keeps feature cells and voxels together, and gives every cell its turn."""
+"""Leaving cells out keeps feature cells and voxels together, and gives every cell its turn."""
 
 import math
 
 import pytest
 import torch
 
+from CrossModalSegLib.training.cell_subset import CellSubset
 from CrossModalSegLib.training.config import OptimisationConfig
 from CrossModalSegLib.training.seeds import LABELLED, seed_of
-from CrossModalSegLib.training.thinning import Thinning
 
 
 def block_numbers(cells: tuple[int, int, int], block: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,8 +32,8 @@ def test_thinning_out_keeps_each_feature_cell_with_its_block_of_labels(block, ce
     features, labels = block_numbers(cells, block)
     assert torch.equal(copying_head(features, block), labels)
     for seed in range(6):
-        thinning = Thinning.draw(stride, seed)
-        thin_features, thin_labels = thinning.cells(features), thinning.voxels(labels, block)
+        subset = CellSubset.draw(stride, seed)
+        thin_features, thin_labels = subset.cells(features), subset.voxels(labels, block)
         assert torch.equal(copying_head(thin_features, block), thin_labels)
 
 
@@ -41,8 +41,8 @@ def test_thinning_out_by_two_leaves_an_eighth_and_every_cell_has_its_turn():
     features, labels = block_numbers((4, 4, 4), 2)
     met = set()
     for seed in range(60):
-        thinning = Thinning.draw(2, seed)
-        thin_features, thin_labels = thinning.cells(features), thinning.voxels(labels, 2)
+        subset = CellSubset.draw(2, seed)
+        thin_features, thin_labels = subset.cells(features), subset.voxels(labels, 2)
         assert thin_features.shape == (1, 8, 2, 2, 2)
         assert thin_labels.shape == (1, 4, 4, 4)
         met.update(thin_labels.flatten().tolist())
@@ -51,10 +51,10 @@ def test_thinning_out_by_two_leaves_an_eighth_and_every_cell_has_its_turn():
 
 def test_a_step_is_thinned_out_alike_whoever_asks_and_otherwise_in_each_training():
     def offsets(seed: int) -> list[tuple[int, ...]]:
-        return [Thinning.of_step(OptimisationConfig(loss_stride=4, seed=seed), step).offsets for step in range(20)]
+        return [CellSubset.of_step(OptimisationConfig(loss_stride=4, seed=seed), step).offsets for step in range(20)]
 
     def labelled(seed: int) -> list[tuple[int, ...]]:
-        return [Thinning.draw(4, seed_of(seed, LABELLED, step)).offsets for step in range(20)]
+        return [CellSubset.draw(4, seed_of(seed, LABELLED, step)).offsets for step in range(20)]
 
     assert offsets(0) == offsets(0)
     for other in (offsets(1), labelled(0), labelled(1)):
@@ -65,5 +65,5 @@ def test_a_step_is_thinned_out_alike_whoever_asks_and_otherwise_in_each_training
 def test_voxels_with_channels_before_them_are_thinned_out_alike():
     _, labels = block_numbers((4, 5, 6), 2)
     stacked = torch.stack([labels, -labels], dim=1)  # (1, 2, D, H, W)
-    thinning = Thinning.draw(2, 3)
-    assert torch.equal(thinning.voxels(stacked, 2)[:, 1], -thinning.voxels(labels, 2))
+    subset = CellSubset.draw(2, 3)
+    assert torch.equal(subset.voxels(stacked, 2)[:, 1], -subset.voxels(labels, 2))

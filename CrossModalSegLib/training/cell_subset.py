@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.training.config import OptimisationConfig
-from CrossModalSegLib.training.seeds import THINNING, seed_of
+from CrossModalSegLib.training.seeds import CELL_SUBSET, seed_of
 
 
 @dataclass(frozen=True)
-class Thinning:
+class CellSubset:
     """Every ``stride``-th feature cell per axis, from ``offsets`` on."""
 
     stride: int
@@ -20,7 +20,7 @@ class Thinning:
     @classmethod
     def of_step(cls, options: OptimisationConfig, step: int) -> Self:
         """The one of this step of a training: the same for student and teacher, and in all processes."""
-        return cls.draw(options.loss_stride, seed_of(options.seed, THINNING, step))
+        return cls.draw(options.loss_stride, seed_of(options.seed, CELL_SUBSET, step))
 
     @classmethod
     def draw(cls, stride: int, seed: int) -> Self:
