@@ -109,7 +109,7 @@ def _run_table(
     for number, (case, inputs) in enumerate(cases.items(), start=1):
         started = time.monotonic()
         try:
-            if _is_done(output / case) and not options.overwrite:
+            if not options.overwrite and _is_done(segmenter, inputs, output / case, options):
                 states[case] = "done before"
                 continue
             print(f"{number}/{len(cases)} {case}", file=sys.stderr)
@@ -126,11 +126,25 @@ def _run_table(
     return int(any(state.startswith("error") for state in states.values()))
 
 
-def _is_done(folder: Path) -> bool:
-    """Whether the result is there; what a killed run has left of it is put right first."""
+def _is_done(segmenter: "Segmenter", inputs: dict[str, Path], folder: Path, options: "OutputOptions") -> bool:
+    """Whether the result is there; what a killed run has left of it is put right first.
+
+    Raises OutputError ``other-result`` where it is a result of another model, of other scans or with other options.
+    """
+    from CrossModalSegLib.inference.case_output import made_of
+    from CrossModalSegLib.inference.result_origin import refuse_other_result
+
+    report = folder / "report.json"
     with output_errors(folder):
         clear_left_behind(folder.resolve())
-        return (folder / "report.json").is_file()
+        if not report.is_file():
+            return False
+    try:
+        wanted = made_of(segmenter.bundle, inputs, options)
+    except InputError:  # scans that are gone by now
+        return True
+    refuse_other_result(report, wanted)
+    return True
 
 
 def _print_states(states: dict[str, str]) -> None:

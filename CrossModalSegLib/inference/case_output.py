@@ -17,6 +17,7 @@ import torch
 
 from CrossModalSegLib import __version__
 from CrossModalSegLib.atomic import staged_folder
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.imaging.channels import whole_of
@@ -27,6 +28,7 @@ from CrossModalSegLib.imaging.volume import read_volume, write_volume
 from CrossModalSegLib.inference.contents import Look, findings_of_names, look_into
 from CrossModalSegLib.inference.inference import ModalityResult, SegmentationResult, Segmenter, modality_slot
 from CrossModalSegLib.inference.overview import write_overview
+from CrossModalSegLib.inference.result_origin import fingerprint
 from CrossModalSegLib.inference.review import review_places
 from CrossModalSegLib.inference.sliding_window import Report
 from CrossModalSegLib.labels import LabelMap
@@ -61,6 +63,7 @@ def segment_case(
         report("reading", 0.0)
         started = time.perf_counter()
         volumes = {name: read_volume(path, name, options.assumed_orientation) for name, path in inputs.items()}
+        origin = made_of(segmenter.bundle, inputs, options)
         preflight = examine(list(volumes.values()))
         preflight.raise_if_refused()
         reading = time.perf_counter() - started
@@ -85,10 +88,19 @@ def segment_case(
                 **result.seconds,
                 "writing": round(writing, 3),
             }
-            content = case_report(segmenter, result, preflight, seconds)
+            content = case_report(segmenter, result, preflight, seconds) | {"made of": origin}
             (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     report("done", 1.0)
     return content
+
+
+def made_of(bundle: Bundle, inputs: Mapping[str, Path], options: OutputOptions) -> dict[str, Any]:
+    """What a result is made of, for `refuse_other_result`: scans by a hash, never by their names. Raises InputError."""
+    return {
+        "bundle": bundle.sha256,
+        "scans": {name: fingerprint(path) for name, path in inputs.items()},
+        "options": [options.format, options.save_probabilities, options.assumed_orientation],
+    }
 
 
 def case_report(

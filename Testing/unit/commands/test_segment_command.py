@@ -310,6 +310,47 @@ def test_a_table_is_taken_up_where_it_was_left(bundle, scans, tmp_path, capsys, 
     assert done == ["one", "two", "one", "two"]
 
 
+def test_a_result_of_another_model_or_of_other_scans_is_not_taken_for_done(bundle, scans, tmp_path, capsys):
+    folder = shutil.copytree(scans, tmp_path / "scans")
+    table = write_table(tmp_path, "case,T1w", "one,scans/a.nii.gz")
+    arguments = ["--cases", table, "--output", tmp_path / "out", "--bundle"]
+    assert run(*arguments, bundle) == 0
+    assert run(*arguments, bundle) == 0
+    assert "done before" in capsys.readouterr().out
+    before = files_below(tmp_path / "out")
+
+    other = intensity_bundle(tmp_path / "other", (32, 36, 32), 3.0).path
+    assert run(*arguments, other) == 1
+    assert "error[other-result]" in (told := capsys.readouterr().out)
+    assert "another model" in " ".join(told.split())
+    assert run(*arguments, bundle, "--format", "nii.gz") == 1
+    assert "other options" in " ".join(capsys.readouterr().out.split())
+    shutil.copy(folder / "b.nii.gz", folder / "a.nii.gz")
+    assert run(*arguments, bundle) == 1
+    assert "other scans" in " ".join(capsys.readouterr().out.split())
+    assert files_below(tmp_path / "out") == before
+    assert run(*arguments, bundle, "--overwrite") == 0
+
+    (folder / "a.nii.gz").unlink()  # the result is there, and nothing says that it is another one
+    assert run(*arguments, bundle) == 0
+
+
+def test_a_result_of_a_version_that_did_not_note_its_origin_is_done(bundle, scans, tmp_path, capsys):
+    table = write_table(tmp_path, "case,T1w", f"one,{scans / 'a.nii.gz'}")
+    arguments = ["--cases", table, "--output", tmp_path / "out", "--bundle", bundle]
+    assert run(*arguments) == 0
+    report = tmp_path / "out" / "one" / "report.json"
+    content = json.loads(report.read_text())
+    del content["made of"]
+    report.write_text(json.dumps(content))
+    assert run(*arguments) == 0
+    assert "done before" in capsys.readouterr().out
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
