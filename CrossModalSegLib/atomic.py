@@ -1,8 +1,9 @@
 """Writing all or nothing: a result is staged beside its target, flushed to disk, then renamed into place.
 
 A reader sees the old content or the new content, and an error leaves the target untouched. Where a folder cannot be
-exchanged as a whole, because it is mounted or lies in somebody else's, its entries are, the marker last. A process that is
-killed outright may leave hidden entries (see ``staging``), which the next one that writes the same target puts right.
+exchanged as a whole, because it is mounted or lies in somebody else's, its entries are, the marker last. A process that
+is killed outright may leave hidden entries (see ``staging``), which the next one that writes the same target puts
+right.
 """
 
 import errno
@@ -35,13 +36,14 @@ _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 def staged_folder(target: str | Path, overwrite: bool = False, marker: str = "report.json") -> Iterator[Path]:
     """Give an empty staging folder that becomes ``target`` when the block ends without an error.
 
-    ``target`` may be missing (its parents are made when the block succeeds) or an empty folder, which is filled and stays
-    what it is: a mounted one, or one in a folder of somebody else. A folder with content is replaced as a whole, and only
-    with ``overwrite`` and when it holds the file ``marker``, which shows that it is an earlier result: a folder that holds
-    anything else (``--output ~``) is never deleted. What killed processes have left of ``target`` is put right first.
+    ``target`` may be missing (its parents are made when the block succeeds) or an empty folder, which is filled and
+    stays what it is: a mounted one, or one in a folder of somebody else. A folder with content is replaced as a whole,
+    and only with ``overwrite`` and when it holds the file ``marker``, which shows that it is an earlier result: a
+    folder that holds anything else (``--output ~``) is never deleted. What killed processes have left of ``target`` is
+    put right first.
 
-    Raises OutputError ``output-exists``, ``not-a-result``, ``cannot-write`` before the block runs wherever they are known
-    then, else when it ends.
+    Raises OutputError ``output-exists``, ``not-a-result``, ``cannot-write`` before the block runs wherever they are
+    known then, else when it ends.
     """
     target = Path(target).resolve()
     with output_errors(target):
@@ -67,8 +69,8 @@ def staged_folder(target: str | Path, overwrite: bool = False, marker: str = "re
 def staged_file(target: str | Path) -> Iterator[Path]:
     """Give a file in ``target``'s folder, with its suffixes, that replaces ``target`` when the block ends well.
 
-    For writers that want a file name, such as SimpleITK. Raises OutputError ``cannot-write``: before the block runs where
-    there is no right to write.
+    For writers that want a file name, such as SimpleITK. Raises OutputError ``cannot-write``: before the block runs
+    where there is no right to write.
     """
     target = Path(target).resolve()
     with _hidden_file(target) as staging:
@@ -191,7 +193,8 @@ def entries_of(folder: Path) -> list[str]:
 
 
 def _put_in_place(staging: Path, target: Path, overwrite: bool, marker: str) -> None:
-    """Make ``staging`` the content of ``target``; without ``overwrite``, what somebody has put there meanwhile stays."""
+    """Make ``staging`` the content of ``target``; without ``overwrite``, what somebody has put there meanwhile
+    stays."""
     if staging.parent != target:
         target.parent.mkdir(parents=True, exist_ok=True)
         _rename_to_new(staging, target)
@@ -207,8 +210,8 @@ def _put_in_place(staging: Path, target: Path, overwrite: bool, marker: str) -> 
 
 
 def _exchange(staging: Path, target: Path) -> bool:
-    """Rename ``target`` away and ``staging``, which lies in it, into its place, or nothing; False where ``target`` cannot
-    be renamed: it is mounted, or its folder is somebody else's."""
+    """Rename ``target`` away and ``staging``, which lies in it, into its place, or nothing; False where ``target``
+    cannot be renamed: it is mounted, or its folder is somebody else's."""
     earlier = target.with_name(staging.name + EARLIER)
     with locked(target):
         try:
@@ -257,7 +260,8 @@ def _flush(file: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make a rename inside ``folder`` durable, where the disk can: what is in place already is no failure without it."""
+    """Make a rename inside ``folder`` durable, where the disk can: what is in place already is no failure without
+    it."""
     if os.name == "posix":
         with suppress(OSError):
             descriptor = os.open(folder, os.O_RDONLY)

@@ -2,10 +2,12 @@
 
 ``python -m CrossModalSegLib.attended MODULE ARGUMENTS`` is ``python -m MODULE ARGUMENTS``, but
 
-- its first line on stdout is the event ``ready`` of the `protocol`, with its process id: what was started may have been a launcher, such as
-  PythonSlicer, whose child this is; whoever wants to end it needs to know this process, not the launcher;
+- its first line on stdout is the event ``ready`` of the `protocol`, with its process id: what was started may have been
+  a launcher, such as PythonSlicer, whose child this is; whoever wants to end it needs to know this process, not the
+  launcher;
 - it leads a process group of its own, so that it is ended together with all that it has started;
-- when its stdin closes, nobody attends it any more: it ends at once. So nothing goes on after the program that wanted it.
+- when its stdin closes, nobody attends it any more: it ends at once. So nothing goes on after the program that wanted
+it.
 
 ``worker`` keeps the same promises by itself, because it reads requests from its stdin.
 """

@@ -1,8 +1,8 @@
 """The command line: finds the command, runs it, and turns what went wrong into one line and an exit code.
 
-Results go to stdout or into files, progress to stderr. Exit codes: 0 done, 2 bad input (one line
-``error[code]: what was wrong with which value (what to do)`` on stderr), 130 interrupted; whatever else a command returns
-is its own and is in its help. An error of our own making keeps its traceback: it belongs in a bug report.
+Results go to stdout or into files, progress to stderr. Exit codes: 0 done, 2 bad input (one line ``error[code]: what
+was wrong with which value (what to do)`` on stderr), 130 interrupted; whatever else a command returns is its own and is
+in its help. An error of our own making keeps its traceback: it belongs in a bug report.
 
 A command module loads torch only inside its ``run``, so that help and wrong arguments answer at once.
 """

@@ -8,7 +8,8 @@ from CrossModalSegLib.errors import DataError, read_error
 
 
 def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
-    """The JSON object in ``file``. Raises DataError with ``code`` where there is none, ``cannot-read`` without the right."""
+    """The JSON object in ``file``. Raises DataError with ``code`` where there is none, ``cannot-read`` without the
+    right."""
     try:
         with open(file, "rb") as stream:  # noqa: PTH123 - thousands of small files are read: a Path costs as much again
             content = json.loads(stream.read(), object_pairs_hook=_each_once)

@@ -67,8 +67,8 @@ class LabelTranslation:
 
 @dataclass(frozen=True)
 class Translated:
-    """Labels (of any shape) in the values of another label map; ``missing`` are the structures that occur in them and that
-    it does not have: their voxels are 0."""
+    """Labels (of any shape) in the values of another label map; ``missing`` are the structures that occur in them and
+    that it does not have: their voxels are 0."""
 
     labels: np.ndarray
     missing: tuple[Structure, ...] = ()
@@ -77,8 +77,8 @@ class Translated:
 def by_names(labels: np.ndarray, own: LabelMap, wanted: LabelMap) -> Translated:
     """``labels`` with the values of ``own`` as those of ``wanted``, structure for structure of the same name.
 
-    Integers from 0. Raises LabelError ``unknown-label-values`` for a value that ``own`` does not have, ``ambiguous-names``
-    where two structures of ``own`` are one of ``wanted``.
+    Integers from 0. Raises LabelError ``unknown-label-values`` for a value that ``own`` does not have,
+    ``ambiguous-names`` where two structures of ``own`` are one of ``wanted``.
     """
     present = [int(value) for value in np.unique(labels) if value]
     _refuse_unnamed(present, own)

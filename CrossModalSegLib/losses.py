@@ -46,7 +46,8 @@ def supervised_loss(logits: Tensor, labels: Tensor) -> Tensor:
 def channel_semantic_consistency(
     features_a: Tensor, features_b: Tensor, temperature: float = TEMPERATURE, cells: int = POOLED_CELLS
 ) -> Tensor:
-    """L_CSC (equation 2) of pairs that show the same anatomy at the same place: channel i of a is to match channel i of b.
+    """L_CSC (equation 2) of pairs that show the same anatomy at the same place: channel i of a is to match channel i of
+    b.
 
     Parameters
     ----------
@@ -88,8 +89,9 @@ def contrastive_anatomical_consistency(directions: Sequence[tuple[Tensor, Tensor
         first two (B, K, ...), the last (B, ...), on one grid, of one patient and with one geometric augmentation. No
         gradient goes into Q_o.
 
-    The mean is over all samples and foreground classes; a class that is the most likely one nowhere in either of the two
-    is skipped. With squares below the fraction line, equal probabilities give 0, certain or not. Nothing to compare gives 0.
+    The mean is over all samples and foreground classes; a class that is the most likely one nowhere in either of the
+    two is skipped. With squares below the fraction line, equal probabilities give 0, certain or not. Nothing to compare
+    gives 0.
     """
     distances = []
     for logits, other, weights in directions:
@@ -121,9 +123,9 @@ def pseudo_label_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor
 def soft_pseudo_label_loss(logits: Tensor, probabilities: Tensor, weights: Tensor) -> Tensor:
     """L_pseudo' (equation 5'): the divergence of the student's probabilities from the teacher's, voxel by voxel.
 
-    ``logits`` and ``probabilities`` (no gradient goes into them) are (B, K, ...), ``weights`` (B, ...). 0 where both are the
-    same, certain or not, and where nothing counts. Doubt at a border stays doubt: unlike a Dice, it rewards no larger
-    structure.
+    ``logits`` and ``probabilities`` (no gradient goes into them) are (B, K, ...), ``weights`` (B, ...). 0 where both
+    are the same, certain or not, and where nothing counts. Doubt at a border stays doubt: unlike a Dice, it rewards no
+    larger structure.
     """
     with torch.autocast(logits.device.type, enabled=False):
         log_student, teacher = logits.float().log_softmax(dim=1), probabilities.detach().float()
@@ -133,7 +135,8 @@ def soft_pseudo_label_loss(logits: Tensor, probabilities: Tensor, weights: Tenso
 
 
 def ramp(step: float, steps: float, maximum: float) -> float:
-    """λ(t) (equation 6): from nearly 0 up to ``maximum`` at ``steps``, where it stays; ``maximum`` where ``steps`` is 0."""
+    """λ(t) (equation 6): from nearly 0 up to ``maximum`` at ``steps``, where it stays; ``maximum`` where ``steps`` is
+    0."""
     progress = min(1.0, max(0.0, step / steps)) if steps > 0 else 1.0
     return maximum * math.exp(-5 * (1 - progress) ** 2)
 

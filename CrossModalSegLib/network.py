@@ -3,9 +3,9 @@
 Shapes in comments: B batch, C channels, (D, H, W) = (K, J, I) voxels, M = 2 modalities, N = D·H·W of the deepest level.
 
 What goes beyond the paper, and why: instance norm (a prediction must not depend on the rest of the batch), a second
-input channel that marks the voxels a modality covers, three that say where in the body a voxel lies (a patch alone does not
-tell left from right), absent modalities, gated fusion of the deeper skips, and a
-strided stem that makes training on a CPU bearable.
+input channel that marks the voxels a modality covers, three that say where in the body a voxel lies (a patch alone does
+not tell left from right), absent modalities, gated fusion of the deeper skips, and a strided stem that makes training
+on a CPU bearable.
 """
 
 from dataclasses import dataclass
@@ -166,9 +166,9 @@ FIRST: Offsets = (0, 0, 0)
 class Head(nn.ConvTranspose3d):
     """Linear classifier of feature cells: logits of the cell³ voxels of each.
 
-    ``smooth``: it sees the neighbouring cells as well (kernel 4, stride 2: the eight cells nearest to each voxel), so that
-    outlines do not step from cell to cell. Otherwise every cell is classified by itself. Either way it is linear: windows
-    may be averaged as features.
+    ``smooth``: it sees the neighbouring cells as well (kernel 4, stride 2: the eight cells nearest to each voxel), so
+    that outlines do not step from cell to cell. Otherwise every cell is classified by itself. Either way it is linear:
+    windows may be averaged as features.
     """
 
     def __init__(self, channels: int, classes: int, cell: int, smooth: bool):
@@ -178,8 +178,8 @@ class Head(nn.ConvTranspose3d):
     def classify(
         self, features: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, offsets: Offsets = FIRST
     ) -> Tensor:
-        """Logits (B, K, D, H, W) by ``weight`` (C, K, ...) and ``bias`` (K,) at every ``stride``-th cell of ``features``
-        (B, C, d, h, w), from ``offsets`` on.
+        """Logits (B, K, D, H, W) by ``weight`` (C, K, ...) and ``bias`` (K,) at every ``stride``-th cell of
+        ``features`` (B, C, d, h, w), from ``offsets`` on.
 
         The transposed convolution as convolutions whose outputs are laid out afterwards: several times faster on a CPU.
         """
@@ -198,8 +198,8 @@ class Head(nn.ConvTranspose3d):
     def _smooth(self, features: Tensor, weight: Tensor, bias: Tensor, stride: int, offsets: Offsets) -> Tensor:
         """Logits (B, K·8, d, h, w), the eight voxels of a cell one after the other; at the border its cells go on.
 
-        Each voxel is told by eight cells of the 27 around. Of all cells, eight convolutions of kernel 2 compute just that;
-        of a part of them, one of kernel 3 with zeros in it is faster, backwards above all.
+        Each voxel is told by eight cells of the 27 around. Of all cells, eight convolutions of kernel 2 compute just
+        that; of a part of them, one of kernel 3 with zeros in it is faster, backwards above all.
         """
         k, j, i = offsets
         padded = F.pad(features, [1] * 6, mode="replicate")[:, :, k:, j:, i:]
@@ -219,8 +219,8 @@ class Head(nn.ConvTranspose3d):
 
 
 def _kernel_of(weight: Tensor, voxel: tuple[int, ...]) -> Tensor:
-    """The part (K, C, 2, 2, 2) of a kernel of 4 at stride 2, (C, K, 4, 4, 4), that meets the two cells beside one of the
-    eight voxels of a cell, per axis."""
+    """The part (K, C, 2, 2, 2) of a kernel of 4 at stride 2, (C, K, 4, 4, 4), that meets the two cells beside one of
+    the eight voxels of a cell, per axis."""
     kernel = weight.transpose(0, 1)
     for axis, upper in enumerate(voxel):
         taps = torch.tensor((2, 0) if upper else (3, 1), device=weight.device)
@@ -246,19 +246,12 @@ class CrossModalNetwork(nn.Module):
 
     Parameters
     ----------
-    classes
-        Number of output channels, background included.
-    channels
-        Features per level, finest first; each further level halves the grid.
-    stem_stride
-        1, or 2 for features at half the resolution and a head that predicts 2 × 2 × 2 voxels per feature.
-    fusion
-        "bottleneck" (the paper), "gated": also the skips between bottleneck and finest level, or "gated-all": that one too.
-    share_convolutions
-        One set of convolutions for both modalities, with norms of each modality's own. For modalities that are alike
-        (two MR contrasts) this doubles what each convolution sees.
-    smooth_head
-        The head sees the cells around each voxel, not only its own; for a ``stem_stride`` of 2.
+    classes Number of output channels, background included. channels Features per level, finest first; each further
+        level halves the grid. stem_stride 1, or 2 for features at half the resolution and a head that predicts 2 × 2 ×
+        2 voxels per feature. fusion "bottleneck" (the paper), "gated": also the skips between bottleneck and finest
+        level, or "gated-all": that one too. share_convolutions One set of convolutions for both modalities, with norms
+        of each modality's own. For modalities that are alike (two MR contrasts) this doubles what each convolution
+        sees. smooth_head The head sees the cells around each voxel, not only its own; for a ``stem_stride`` of 2.
     """
 
     def __init__(
@@ -309,7 +302,8 @@ class CrossModalNetwork(nn.Module):
         ]
 
     def classify(self, features: Tensor, modality: int, stride: int = 1, offsets: Offsets = FIRST) -> Tensor:
-        """Logits (B, classes, D, H, W) from ``features`` of one modality, at every ``stride``-th cell from ``offsets`` on."""
+        """Logits (B, classes, D, H, W) from ``features`` of one modality, at every ``stride``-th cell from ``offsets``
+        on."""
         head = self.head(modality)
         assert head.bias is not None
         return head.classify(features, head.weight, head.bias, stride, offsets)

@@ -1,8 +1,9 @@
-"""How our own processes compute: pictures without a display, threads that the machine has, and that wait without spinning.
+"""How our own processes compute: pictures without a display, threads that the machine has, and that wait without
+spinning.
 
-Set in the environment before NumPy, torch, SimpleITK and matplotlib are loaded, which read it then. What the user has set
-stands, except for matplotlib's backend: a notebook's, such as ``module://matplotlib_inline.backend_inline``, is inherited
-by all that is started from it, and matplotlib refuses to load where it is not installed.
+Set in the environment before NumPy, torch, SimpleITK and matplotlib are loaded, which read it then. What the user has
+set stands, except for matplotlib's backend: a notebook's, such as ``module://matplotlib_inline.backend_inline``, is
+inherited by all that is started from it, and matplotlib refuses to load where it is not installed.
 """
 
 import math

@@ -31,9 +31,9 @@ nothing to go by. The codes of errors are those of the library (see ``errors``),
 ``out-of-memory``, ``packages-missing``, ``gpu-fault``, ``internal``. A line that is no request is answered by an error
 whose id is empty. Closing stdin ends the worker at once, whatever it is doing.
 
-Commands that others start (``crossmodalseg finetune --events``) write the same events to their stdout, with an empty id:
-besides ``progress`` (with ``words``, such as ``"step 3 of 80"``) and the end, sentences as ``{"event": "message", "id": "",
-"text": "..."}``. What their ``done`` holds, the command says.
+Commands that others start (``crossmodalseg finetune --events``) write the same events to their stdout, with an empty
+id: besides ``progress`` (with ``words``, such as ``"step 3 of 80"``) and the end, sentences as ``{"event": "message",
+"id": "", "text": "..."}``. What their ``done`` holds, the command says.
 """
 
 import json
@@ -120,7 +120,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def encode(message: Request | Event) -> bytes:
-    """``message`` as one line, with its line end. Raises ProtocolError ``not-encodable`` for what JSON has no word for."""
+    """``message`` as one line, with its line end. Raises ProtocolError ``not-encodable`` for what JSON has no word
+    for."""
     content = asdict(message)
     if not isinstance(message, Request):
         content = {"event": _NAMES[type(message)], **content}

@@ -1,8 +1,9 @@
 """Hidden entries under which something is written before it appears, and what a killed process has left of them.
 
-``.<id>.<name>`` is being written for ``<name>``; ``.<id>.<name>.earlier`` is what it replaces, kept until the new one is in
-place; ``.<id>.<name>.moves`` lists what is moved into a folder that cannot be exchanged as a whole. Who writes holds a
-lock on the entry, which ends with the process however it ends: an entry without lock belongs to nobody any more.
+``.<id>.<name>`` is being written for ``<name>``; ``.<id>.<name>.earlier`` is what it replaces, kept until the new one
+is in place; ``.<id>.<name>.moves`` lists what is moved into a folder that cannot be exchanged as a whole. Who writes
+holds a lock on the entry, which ends with the process however it ends: an entry without lock belongs to nobody any
+more.
 """
 
 import errno
@@ -28,7 +29,8 @@ _LONGEST_KEPT = LONGEST_NAME - len(".0123456789ab.") - max(map(len, KINDS))
 
 @dataclass(frozen=True)
 class Moves:
-    """What is moved into a folder: names of ``new`` entries, the last one first to be looked for, and the ``old`` ones."""
+    """What is moved into a folder: names of ``new`` entries, the last one first to be looked for, and the ``old``
+    ones."""
 
     new: list[str]
     old: list[str]

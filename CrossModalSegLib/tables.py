@@ -1,7 +1,8 @@
-"""Configurations: nested tables, as TOML and JSON give them, become frozen dataclasses that pydantic checks entry by entry.
+"""Configurations: nested tables, as TOML and JSON give them, become frozen dataclasses that pydantic checks entry by
+entry.
 
-All that is wrong is in one ConfigError, each problem with its place: unknown names, wrong types, values out of range, and
-entries that contradict each other. What follows from an entry that cannot be read is not reported beside it.
+All that is wrong is in one ConfigError, each problem with its place: unknown names, wrong types, values out of range,
+and entries that contradict each other. What follows from an entry that cannot be read is not reported beside it.
 """
 
 import dataclasses
@@ -113,7 +114,8 @@ class Unreadable(Exception):
 
 
 class Entries:
-    """The entries of a configuration by their place, such as ``network.channels`` or ``synthesis.contrast[0].modality``."""
+    """The entries of a configuration by their place, such as ``network.channels`` or
+    ``synthesis.contrast[0].modality``."""
 
     def __init__(self, tables: Mapping[str, Any], defaults: Any = None, unread: Collection[str] = ()):
         self._tables, self._defaults, self._unread = tables, defaults, unread

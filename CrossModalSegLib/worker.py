@@ -1,4 +1,5 @@
-"""The process that computes: reads requests on stdin, writes events on stdout (see ``protocol``), stays warm between them.
+"""The process that computes: reads requests on stdin, writes events on stdout (see ``protocol``), stays warm between
+them.
 
 ``python -m CrossModalSegLib.worker`` serves until stdin closes, which ends it at once, or until it has been idle for a
 while. ``python -m CrossModalSegLib.worker --request FILE`` carries out one request from a file, for replaying a run:

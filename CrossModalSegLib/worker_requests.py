@@ -165,7 +165,8 @@ def explain(error: Exception) -> CrossModalSegError:
 
 
 class _Looks:
-    """Looks into scans, and remembers the last ones: what the panel has asked for is not found out again for the run."""
+    """Looks into scans, and remembers the last ones: what the panel has asked for is not found out again for the
+    run."""
 
     def __init__(self) -> None:
         self._seen: str = ""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# The tests' volumes are too small to gain from threads; on a busy computer several threads wait for each other for long.
+# The tests' volumes are too small to gain from threads; on a busy computer several threads wait for each other for
+# long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]

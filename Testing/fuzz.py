@@ -1,8 +1,8 @@
 """Fuzzing for as long as one likes: ``python -m Testing.fuzz --seconds 3600``.
 
 Each batch of examples runs in a process of its own, so that a crash of a C library is a finding too, not the end. What
-was found is printed with the number that makes it again: ``python -m Testing.fuzz --target bundle --from 313 --batch 1``.
-Exit code 1 where anything was found.
+was found is printed with the number that makes it again: ``python -m Testing.fuzz --target bundle --from 313 --batch
+1``. Exit code 1 where anything was found.
 """
 
 import argparse
@@ -87,7 +87,10 @@ def one(target: Target, number: int) -> str:
     except Exception as error:  # noqa: BLE001 - this is what is looked for
         frames = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in frames if "CrossModalSegLib" in frame.filename] or frames
-        return f"{type(error).__name__} in {Path(ours[-1].filename).name}:{ours[-1].lineno} ({' '.join(str(error).split())[:80]})"
+        return (
+            f"{type(error).__name__} in {Path(ours[-1].filename).name}:{ours[-1].lineno} "
+            f"({' '.join(str(error).split())[:80]})"
+        )
     return ""
 
 

@@ -1,8 +1,8 @@
 """Fuzzing that looks at which code an example reaches: ``python -m Testing.fuzz_coverage TARGET -max_total_time=600``.
 
-Targets: protocol, metadata, weights, .nii, .nrrd, .mha. Needs atheris (``pip install ".[fuzz]"``), whose options, those of
-libFuzzer, come after the target. It stops at the first finding and writes the example that makes it. `Testing.fuzz` needs
-nothing and goes on.
+Targets: protocol, metadata, weights, .nii, .nrrd, .mha. Needs atheris (``pip install ".[fuzz]"``), whose options, those
+of libFuzzer, come after the target. It stops at the first finding and writes the example that makes it. `Testing.fuzz`
+needs nothing and goes on.
 """
 
 import json

@@ -8,7 +8,8 @@ PATCH = (8, 8, 8)
 
 
 def half(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Intensities and labels (2, 8, 8, 8); the seed says which half it is. The second modality is the first, inverted."""
+    """Intensities and labels (2, 8, 8, 8); the seed says which half it is. The second modality is the first,
+    inverted."""
     generator = torch.Generator().manual_seed(seed)
     axis, side = (int(torch.randint(0, n, (), generator=generator)) for n in (3, 2))
     labels = torch.zeros((2, *PATCH), dtype=torch.uint8)
@@ -38,7 +39,8 @@ class LabelledHalves:
 
 
 class UnlabelledHalves(LabelledHalves):
-    """An unlabelled sample per seed; ``shown`` is what the student sees. ``registered`` is as ``aligned`` unless given."""
+    """An unlabelled sample per seed; ``shown`` is what the student sees. ``registered`` is as ``aligned`` unless
+    given."""
 
     def __init__(self, presence=(True, True), aligned=True, shown=None, registered=None):
         super().__init__(presence, aligned)

@@ -2,9 +2,9 @@
 
     python -m Testing.mutated_images --minutes 60 --output mutated     a long run, reproducible by --seed
 
-A fault is anything else: another exception, a process that died or hung, an array that is not finite, a header that alone says
-another place. Its files are kept beside a line of ``findings.txt``. `Testing.fuzz` does the same for all that is read from
-outside; this is about images alone, of every suffix, with the files that belong together.
+A fault is anything else: another exception, a process that died or hung, an array that is not finite, a header that
+alone says another place. Its files are kept beside a line of ``findings.txt``. `Testing.fuzz` does the same for all
+that is read from outside; this is about images alone, of every suffix, with the files that belong together.
 """
 
 import argparse
@@ -62,7 +62,8 @@ _PATIENCE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a file: ``kind`` is "read", "refused" or "fault"; ``words`` are the error's code, or what went wrong."""
+    """What became of a file: ``kind`` is "read", "refused" or "fault"; ``words`` are the error's code, or what went
+    wrong."""
 
     name: str
     kind: str
@@ -73,7 +74,8 @@ class Outcome:
 
 
 def write_seeds(folder: Path) -> list[Path]:
-    """A small whole file of each suffix, compressed and not, and of both NIfTI versions; files of a pair lie together."""
+    """A small whole file of each suffix, compressed and not, and of both NIfTI versions; files of a pair lie
+    together."""
     voxels = np.random.default_rng(7).integers(0, 900, _GRID.shape_kji).astype(np.int16)
     image = sitk.GetImageFromArray(voxels)
     _GRID.to_sitk_geometry(image)

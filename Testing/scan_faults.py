@@ -22,7 +22,8 @@ WHOLE = sampled(two_balls, GRID).array
 
 @dataclass(frozen=True)
 class Fault:
-    """``write`` puts a scan into a folder and returns its path; of the error: code, words of the message, of the remedy."""
+    """``write`` puts a scan into a folder and returns its path; of the error: code, words of the message, of the
+    remedy."""
 
     write: Callable[[Path], Path]
     code: str
@@ -178,7 +179,7 @@ FAULTS = {
     "missing": Fault(_missing, "not-found", "nowhere/scan.nii.gz", "check the path"),
     "path too long": Fault(_too_long, "path-too-long", "xxx.nii.gz", "shorter"),
     "empty file": Fault(_bytes(b""), "truncated", "scan.nii.gz", "export it again"),
-    "text": Fault(_bytes(b"hello\n" * 99, "scan.nrrd"), "unreadable", "does not begin as an NRRD file", "export it again"),
+    "text": Fault(_bytes(b"hello\n" * 99, "scan.nrrd"), "unreadable", "not begin as an NRRD file", "export it again"),
     "pipe": Fault(_pipe, "unreadable", "neither a file nor a folder", "copy it"),
     "cut .nii": Fault(_changed("scan.nii", _half), "truncated", "45536 bytes", "export it again"),
     "cut .nii.gz": Fault(_packed_half, "truncated", "scan.nii.gz", "export it again"),
@@ -207,8 +208,8 @@ FAULTS = {
     "missing slice": Fault(_dicom(lambda files: files[9].unlink()), "missing-slices", "1", "copy"),
     "empty folder": Fault(lambda folder: folder, "not-found", "no DICOM images", "slice files"),
     "empty position": Fault(_with_tag("ImagePositionPatient", None), "no-position", "ImagePositionPatient", "CT or MR"),
-    "one empty position": Fault(_with_tag("ImagePositionPatient", None, slice(3, 4)), "no-position", "IM0003", "export"),
-    "empty orientation": Fault(_with_tag("ImageOrientationPatient", None), "unreadable", "ImageOrientationPatient", "CT or MR"),
+    "one empty position": Fault(_with_tag("ImagePositionPatient", None, slice(3, 4)), "no-position", "IM0003", "exp"),
+    "empty orientation": Fault(_with_tag("ImageOrientationPatient", None), "unreadable", "ImageOrient", "CT or MR"),
     "empty spacing": Fault(_with_tag("PixelSpacing", None), "unreadable", "PixelSpacing is empty", "CT or MR"),
     "spacing of 0": Fault(_with_tag("PixelSpacing", [0, 0]), "unreadable", "PixelSpacing 0, 0", "CT or MR"),
     "empty rows": Fault(_with_tag("Rows", None), "unreadable", "Rows is empty", "CT or MR"),

@@ -1,7 +1,7 @@
 """Small bundles for tests, and a head for them. What the first one predicts is a known function of the intensity.
 
-Its network is a real ``CrossModalNetwork`` of one level whose norms are set to zero, so that every block is the identity
-and the head sees the network's input voxel by voxel.
+Its network is a real ``CrossModalNetwork`` of one level whose norms are set to zero, so that every block is the
+identity and the head sees the network's input voxel by voxel.
 """
 
 from collections.abc import Mapping
@@ -40,8 +40,8 @@ def intensity_bundle(
 ) -> Bundle:
     """Intensities are 1000ths: below 200 background, to 700 ``TISSUE``, above it ``RIGHT`` or ``LEFT`` by the side.
 
-    The side is that of the body's centre. Both modalities alike; neither looks at the other. ``located``: it has a locator
-    that finds what is brighter than 200.
+    The side is that of the body's centre. Both modalities alike; neither looks at the other. ``located``: it has a
+    locator that finds what is brighter than 200.
     """
     arguments = {"classes": 4, "channels": [3], "stem_stride": 1}
     weights = {name: np.zeros(tuple(tensor.shape), dtype=np.float32) for name, tensor in _state(arguments).items()}

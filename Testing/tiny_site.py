@@ -1,4 +1,5 @@
-"""A small site for tests: heads with two bright balls, in a contrast that the base bundle of ``tiny_bundle`` misreads."""
+"""A small site for tests: heads with two bright balls, in a contrast that the base bundle of ``tiny_bundle``
+misreads."""
 
 from collections.abc import Sequence
 from pathlib import Path

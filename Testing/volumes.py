@@ -63,7 +63,8 @@ def ramp(points: np.ndarray) -> np.ndarray:
 
 
 def head(points: np.ndarray) -> np.ndarray:
-    """An ellipsoid of 130 x 170 x 150 mm around (5, -10, 15), of intensities 600 to 1000, with a soft edge; 0 outside."""
+    """An ellipsoid of 130 x 170 x 150 mm around (5, -10, 15), of intensities 600 to 1000, with a soft edge; 0
+    outside."""
     radius = np.linalg.norm((points - [5.0, -10.0, 15.0]) / [65.0, 85.0, 75.0], axis=-1)
     inside = np.clip((1.0 - radius) * 40.0, 0.0, 1.0)
     return inside * (800.0 + 200.0 * np.sin(points[..., 0] / 9.0) * np.cos(points[..., 1] / 11.0))

@@ -16,7 +16,8 @@ OTHER = grid_around((5.0, -14.0, 20.0), (28, 20, 26), (4.0, 5.0, 4.0))
 
 @dataclass(frozen=True)
 class WorkerCase:
-    """Files in ``folder``: scans ``a`` and ``b``, the bundle ``quick`` (about a second) and ``slow`` (about a minute)."""
+    """Files in ``folder``: scans ``a`` and ``b``, the bundle ``quick`` (about a second) and ``slow`` (about a
+    minute)."""
 
     folder: Path
     _numbers: "count[int]" = field(default_factory=count)

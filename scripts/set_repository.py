@@ -2,9 +2,9 @@
 
     python scripts/set_repository.py https://github.com/<owner>/SlicerCrossModalSeg
 
-Slicer's Extensions Index reads CMakeLists.txt as text: icon and screenshots have to stand there as whole addresses. They
-are the files of the branch that docs/extension-index/CrossModalSeg.json names. docs/extension-index/README.md says what
-else a listing takes.
+Slicer's Extensions Index reads CMakeLists.txt as text: icon and screenshots have to stand there as whole addresses.
+They are the files of the branch that docs/extension-index/CrossModalSeg.json names. docs/extension-index/README.md says
+what else a listing takes.
 """
 
 import json

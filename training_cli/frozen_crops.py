@@ -1,10 +1,11 @@
-"""Make the frozen cases that the starter bundle carries: crops of synthetic scans of label maps that it never trained on.
+"""Make the frozen cases that the starter bundle carries: crops of synthetic scans of label maps that it never trained
+on.
 
     python training_cli/frozen_crops.py --data ../shared/data/brain-label-maps
 
-They show what a fine-tuned model loses elsewhere: the brain's middle at 1.5 mm in several contrasts, as pairs and alone, with
-the starter's own protocol. ``publish_starter.py`` puts them into the bundle; they are never trained on. The same maps give the
-same files.
+They show what a fine-tuned model loses elsewhere: the brain's middle at 1.5 mm in several contrasts, as pairs and
+alone, with the starter's own protocol. ``publish_starter.py`` puts them into the bundle; they are never trained on. The
+same maps give the same files.
 """
 
 import argparse

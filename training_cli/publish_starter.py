@@ -1,5 +1,5 @@
-"""Publish the starter bundle from its training run, with measured scores on its model card, and with the frozen cases of
-``frozen_crops.py``, which show what a model that is fine-tuned from it loses elsewhere.
+"""Publish the starter bundle from its training run, with measured scores on its model card, and with the frozen cases
+of ``frozen_crops.py``, which show what a model that is fine-tuned from it loses elsewhere.
 
     crossmodalseg train --data training_cli/configs/brain-label-maps.json --root LABEL_MAPS \
         --config training_cli/configs/brain-mr-pair.toml --output runs/starter

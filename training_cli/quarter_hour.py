@@ -1,13 +1,14 @@
 """Go on with the training of the starter on a GPU that is lent for a quarter of an hour.
 
-    python training_cli/quarter_hour.py pack RUN --maps LABEL_MAPS --output runs/quarter-hour     (where the training is)
-    python training_cli/quarter_hour.py train runs/quarter-hour --output OUT                      (where the GPU is)
+    python training_cli/quarter_hour.py pack RUN --maps LABEL_MAPS --output runs/quarter-hour     (where the training
+    is) python training_cli/quarter_hour.py train runs/quarter-hour --output OUT                      (where the GPU is)
     python training_cli/quarter_hour.py unpack OUT --run RUN                                      (back again)
 
-The folder that ``pack`` writes holds all that ``train`` needs beside this source tree: label maps, configuration, weights
-(float32) and their average (float16), at most 60 MiB. Moments of the optimiser are not in it: 300 steps of warm-up rebuild
-them. ``train`` makes its samples on the GPU, ends by itself after ``--minutes``, and saves every two minutes; no file it
-leaves is larger than 16 MiB. ``unpack`` makes of it a checkpoint that ``crossmodalseg train --resume`` goes on from.
+The folder that ``pack`` writes holds all that ``train`` needs beside this source tree: label maps, configuration,
+weights (float32) and their average (float16), at most 60 MiB. Moments of the optimiser are not in it: 300 steps of
+warm-up rebuild them. ``train`` makes its samples on the GPU, ends by itself after ``--minutes``, and saves every two
+minutes; no file it leaves is larger than 16 MiB. ``unpack`` makes of it a checkpoint that ``crossmodalseg train
+--resume`` goes on from.
 """
 
 import argparse

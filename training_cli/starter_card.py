@@ -75,7 +75,9 @@ def _pairs(_label_map: LabelMap, scores: Scores) -> Iterator[str]:
         for name, mean in scores.get("storage", {}).items()
     ]
     if rows:
-        yield "| real scans (brain-extracted, 2 patients with multiple sclerosis; stored otherwise: OASIS) | mean Dice |"
+        yield (
+            "| real scans (brain-extracted, 2 patients with multiple sclerosis; stored otherwise: OASIS) | mean Dice |"
+        )
         yield "|---|---|"
         yield from (f"| {name} | {mean} |" for name, mean in rows)
     for patient, shares in scores.get("lesions", {}).items():

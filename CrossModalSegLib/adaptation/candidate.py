@@ -22,8 +22,8 @@ Trained = Mapping[str, Mapping[str, Tensor]]  # weights by training
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the held-out cases say: the ``gains`` by each share that was tried and patient, the share that each patient is
-    ``judged_at``, which others have chosen, and the ``share`` that all of them choose."""
+    """What the held-out cases say: the ``gains`` by each share that was tried and patient, the share that each patient
+    is ``judged_at``, which others have chosen, and the ``share`` that all of them choose."""
 
     gains: Gains
     judged_at: Mapping[str, float]

@@ -87,7 +87,8 @@ def uncertainty(probabilities: Sequence[Tensor]) -> float:
 
 
 def disagreement(probabilities: Mapping[str, Tensor]) -> float:
-    """1 minus the mean Dice of the two modalities' labels over the structures that either shows; 0 for one scan alone."""
+    """1 minus the mean Dice of the two modalities' labels over the structures that either shows; 0 for one scan
+    alone."""
     if len(probabilities) < 2:
         return 0.0
     first, second = probabilities.values()

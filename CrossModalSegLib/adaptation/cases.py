@@ -21,9 +21,9 @@ def make_plan(
 ) -> tuple[Plan, SiteData]:
     """Check all data and decide what will be done.
 
-    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on. All are where
-    many patients are corrected, unless the configuration asks for them: a step with them takes twice as long. Raises
-    DataError ``site-data`` with all problems, ConfigError, LabelError ``sides-lost``.
+    Cases without labels of held-out patients are left out: once corrected, these patients can be judged on. All are
+    where many patients are corrected, unless the configuration asks for them: a step with them takes twice as long.
+    Raises DataError ``site-data`` with all problems, ConfigError, LabelError ``sides-lost``.
     """
     if base.mirror:
         mapping.require_sides()

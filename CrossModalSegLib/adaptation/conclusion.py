@@ -13,8 +13,8 @@ from CrossModalSegLib.plurals import counted
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found out beside the scores: how far to go by the ``evidence``, where the site's protocol differs, and whom
-    the model is for."""
+    """What was found out beside the scores: how far to go by the ``evidence``, where the site's protocol differs, and
+    whom the model is for."""
 
     evidence: Evidence
     differences: Sequence[ProtocolDifference]

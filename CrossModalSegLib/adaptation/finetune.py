@@ -81,8 +81,8 @@ def _scheduled(run: Finetuning) -> Schedule:
 
 
 def train_all(run: Finetuning, schedule: Schedule) -> dict[str, dict[str, Tensor]]:
-    """The weights after each training, by its name. The last one goes on from the mean of the folds: their time is not lost.
-    What is judged are the folds, so that this takes nothing from the judgement."""
+    """The weights after each training, by its name. The last one goes on from the mean of the folds: their time is not
+    lost. What is judged are the folds, so that this takes nothing from the judgement."""
     trained = {fold.name: train_one(run, fold, schedule.fold_steps) for fold in run.plan.folds}
     run.processes.wait()  # the first process has written what the length of the last training follows from
     start = mean_weights(list(trained.values())) if trained else None
@@ -93,7 +93,8 @@ def train_all(run: Finetuning, schedule: Schedule) -> dict[str, dict[str, Tensor
 def judge_all(
     run: Finetuning, schedule: Schedule, parent: Mapping[str, Scores], trained: Mapping[str, Mapping[str, Tensor]]
 ) -> Outcome:
-    """Choose how far to go, and score that: each training on what it did not learn from, the last on the frozen cases."""
+    """Choose how far to go, and score that: each training on what it did not learn from, the last on the frozen
+    cases."""
     final = run.plan.final.name
     differences = protocol_differences(run, parent)
     aim = aim_of(run, differences)
@@ -126,8 +127,8 @@ def checked_cases(run: Finetuning) -> list[DataCase]:
 
 
 def contradictions(run: Finetuning, parent: Mapping[str, Scores]) -> tuple[list[str], list[str]]:
-    """What speaks against the corrected labels themselves, and what makes one doubt them or the parent, both in words; see
-    ``label_contradictions``."""
+    """What speaks against the corrected labels themselves, and what makes one doubt them or the parent, both in words;
+    see ``label_contradictions``."""
     values = [value for value in run.mapping.site.values if run.mapping.origin[value] is not None]
     matrices = {}
     for case in (one for one in run.data.labelled if values and one.id in parent):

@@ -1,8 +1,8 @@
 """Frozen cases: what a model must not forget. They come with the bundle, and are never trained on.
 
 A bundle carries them as ``frozen/<id>/<modality>.nrrd`` and ``frozen/<id>/<modality>.seg.nrrd``, hashed like its other
-files; the segments of a label file say which structures it would show. For a bundle that carries none, the sample pair of
-this software serves where it knows the structures.
+files; the segments of a label file say which structures it would show. For a bundle that carries none, the sample pair
+of this software serves where it knows the structures.
 """
 
 import tempfile
@@ -32,14 +32,15 @@ def frozen_cases(bundle: Bundle, translation: Mapping[int, int]) -> list[DataCas
 
 
 def frozen_files(bundle: Bundle) -> dict[str, bytes]:
-    """The files of the frozen cases, to be handed on to a bundle with the same label map that descends from this one."""
+    """The files of the frozen cases, to be handed on to a bundle with the same label map that descends from this
+    one."""
     names = [name for name in bundle.files if name.startswith(f"{FOLDER}/")]
     return {name: (bundle.path / name).read_bytes() for name in names}
 
 
 def translated_files(cases: Sequence[DataCase], label_map: LabelMap) -> dict[str, bytes]:
-    """The files of frozen cases, to be handed on to a bundle with another ``label_map``: their labels in its values, and
-    with those structures alone that they would show. New ones are not scored on them."""
+    """The files of frozen cases, to be handed on to a bundle with another ``label_map``: their labels in its values,
+    and with those structures alone that they would show. New ones are not scored on them."""
     files: dict[str, bytes] = {}
     for case in cases:
         known = LabelMap(tuple(one for one in label_map.structures if one.value in case.values))

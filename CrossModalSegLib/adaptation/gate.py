@@ -2,9 +2,9 @@
 
 Scores are Dice in [0, 1]. Differences are candidate minus parent, paired by case; a case's modalities are averaged, and
 so are the cases of one patient, because they are no independent evidence. There are two groups of cases: the site's own
-held-out cases, on which the candidate must be better, and the bundle's frozen cases, which show what it loses elsewhere.
-By default the model is for the site, and of these losses only a gross one decides; to keep what is general, both groups
-are judged alike.
+held-out cases, on which the candidate must be better, and the bundle's frozen cases, which show what it loses
+elsewhere. By default the model is for the site, and of these losses only a gross one decides; to keep what is general,
+both groups are judged alike.
 """
 
 import math
@@ -27,12 +27,13 @@ Fall = Annotated[Number, AT_LEAST_0]
 
 @table()
 class GateRules:
-    """``structure_fall``, ``case_fall``: the most that the mean of a structure, or a case, may lose. On its own held-out
-    cases, a model for one site may lose in a structure as much as it gains in the mean, ``most_structure_fall`` at most.
-    ``gross_fall`` and ``gross_mean_fall``: what it may lose elsewhere, of a structure that the site draws and of the mean.
-    ``fewest_patients`` and ``confidence``: how many held-out patients, and how sure the mean gain above 0 must be, to
-    promote. Two patients may do, because Student's interval of two is wide: their gains have to be large and alike.
-    ``new_structure_least``: the least mean Dice of a structure that the parent does not have, to promote."""
+    """``structure_fall``, ``case_fall``: the most that the mean of a structure, or a case, may lose. On its own
+    held-out cases, a model for one site may lose in a structure as much as it gains in the mean,
+    ``most_structure_fall`` at most. ``gross_fall`` and ``gross_mean_fall``: what it may lose elsewhere, of a structure
+    that the site draws and of the mean. ``fewest_patients`` and ``confidence``: how many held-out patients, and how
+    sure the mean gain above 0 must be, to promote. Two patients may do, because Student's interval of two is wide:
+    their gains have to be large and alike. ``new_structure_least``: the least mean Dice of a structure that the parent
+    does not have, to promote."""
 
     structure_fall: Fall = 0.01
     case_fall: Fall = 0.10
@@ -49,9 +50,9 @@ DEFAULTS = GateRules()
 
 @dataclass(frozen=True)
 class Aim:
-    """Whom the new model is for: this site's next patients, or with ``keep_general`` several scanners as well, of whom the
-    frozen cases stand for the others. ``own`` are the structures, by name, that the site's corrections show; ``protocol``
-    those that they draw otherwise than the parent, alike in all patients: no forgetting."""
+    """Whom the new model is for: this site's next patients, or with ``keep_general`` several scanners as well, of whom
+    the frozen cases stand for the others. ``own`` are the structures, by name, that the site's corrections show;
+    ``protocol`` those that they draw otherwise than the parent, alike in all patients: no forgetting."""
 
     keep_general: bool = False
     own: frozenset[str] = frozenset()
@@ -100,9 +101,9 @@ class GroupChanges:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The decision, the reasons for it in words, the numbers behind them, and what the candidate ``costs``, in words: what
-    it loses that does not speak against it. ``more_patients``: how many more corrected patients would make a gain of this
-    size certain; 0 where it is, None where nothing can be said."""
+    """The decision, the reasons for it in words, the numbers behind them, and what the candidate ``costs``, in words:
+    what it loses that does not speak against it. ``more_patients``: how many more corrected patients would make a gain
+    of this size certain; 0 where it is, None where nothing can be said."""
 
     decision: Decision
     reasons: tuple[str, ...]
@@ -133,9 +134,9 @@ def judge(
 
     ``keep`` where anything speaks against it: ``contradictions`` in the labels it was trained on, a structure or a case
     that falls too far, no gain on the site's cases. ``insufficient-evidence`` where nothing does, but there are other
-    ``doubts``, the held-out patients are too few, the interval of the gain reaches 0, a structure falls in the only patient
-    of a group, whose mean does not: that may be chance; or a ``new`` structure, by name, is not found well, or shown by too
-    few patients. Else ``promote``. What is too far on the frozen cases follows from the ``aim``.
+    ``doubts``, the held-out patients are too few, the interval of the gain reaches 0, a structure falls in the only
+    patient of a group, whose mean does not: that may be chance; or a ``new`` structure, by name, is not found well, or
+    shown by too few patients. Else ``promote``. What is too far on the frozen cases follows from the ``aim``.
     """
     of_site, of_frozen = compare(site, rules), compare(frozen, rules)
     falls = [*_falls("held-out", of_site, rules, _allowed(of_site, rules, aim))]
@@ -169,8 +170,8 @@ def gains(cases: Sequence[PairedCase]) -> dict[str, float]:
 
 
 def more_patients(differences: Sequence[float], rules: GateRules = DEFAULTS) -> int | None:
-    """How many more patients whose gains are like these would make the mean gain certain; 0 where it is, None where these
-    are too few to tell, or where there is no gain."""
+    """How many more patients whose gains are like these would make the mean gain certain; 0 where it is, None where
+    these are too few to tell, or where there is no gain."""
     count, mean = len(differences), float(np.mean(differences)) if differences else 0.0
     if count < 2 or mean <= 0:
         return None
@@ -182,7 +183,8 @@ def more_patients(differences: Sequence[float], rules: GateRules = DEFAULTS) -> 
 
 
 def falls_too_far(cases: Sequence[PairedCase], rules: GateRules = DEFAULTS, certainly: bool = False) -> bool:
-    """Whether a structure or a case of this group loses more than is allowed; ``certainly``: so that it is no chance."""
+    """Whether a structure or a case of this group loses more than is allowed; ``certainly``: so that it is no
+    chance."""
     falls = _falls("", compare(cases, rules), rules, rules.structure_fall)
     return any(is_certain or not certainly for _words, is_certain in falls)
 
@@ -274,7 +276,8 @@ def _falls(group: str, changes: GroupChanges, rules: GateRules, allowed: float) 
 
 
 def _gross(frozen: Sequence[PairedCase], rules: GateRules, aim: Aim) -> Iterable[tuple[str, bool]]:
-    """What a model for one site may not lose elsewhere: a structure that this site draws, and draws as the parent does."""
+    """What a model for one site may not lose elsewhere: a structure that this site draws, and draws as the parent
+    does."""
     changes = compare([_without(case, aim.protocol) for case in frozen], rules)
     for change in changes.structures:
         if change.name in aim.own and change.difference < -rules.gross_fall - ROUNDING:
@@ -315,7 +318,9 @@ def _doubts(site: GroupChanges, rules: GateRules) -> Iterable[str]:
         yield f"corrected cases of {counted(patients, 'patient')} could be held out, {rules.fewest_patients} are needed"
     elif site.mean and site.mean.low <= 0:
         interval = f"{site.mean.low:+.3f} to {site.mean.high:+.3f}"
-        yield f"the gain of {site.mean.difference:+.3f} may be chance: its {rules.confidence:.0%} interval is {interval}"
+        yield (
+            f"the gain of {site.mean.difference:+.3f} may be chance: its {rules.confidence:.0%} interval is {interval}"
+        )
 
 
 def _doubts_about_new(cases: Sequence[PairedCase], names: Sequence[str], rules: GateRules) -> Iterable[str]:
@@ -324,7 +329,10 @@ def _doubts_about_new(cases: Sequence[PairedCase], names: Sequence[str], rules: 
         change = _change(name, cases, partial(_where_it_occurs, name=name), rules)
         patients = change.patients if change else 0
         if change is None or patients < rules.fewest_patients:
-            yield f"held-out cases of {counted(patients, 'patient')} show the new {name}, {rules.fewest_patients} are needed"
+            yield (
+                f"held-out cases of {counted(patients, 'patient')} show the new {name}, {rules.fewest_patients} "
+                "are needed"
+            )
         elif change.candidate < rules.new_structure_least - ROUNDING:
             least = rules.new_structure_least
             yield f"the new {name} is not found well: mean Dice {change.candidate:.3f}, at least {least:g} is needed"

@@ -1,8 +1,8 @@
 """Heads of new structures begin as a linear classifier of what the network sees already.
 
 Linear probing, then fine-tuning (Kumar et al., Fine-tuning can distort pretrained features and underperform
-out-of-distribution, ICLR 2022): while a head still knows nothing, its gradients would only spoil the features. The outputs
-of the other structures are not touched, so that these change only where a new structure wins.
+out-of-distribution, ICLR 2022): while a head still knows nothing, its gradients would only spoil the features. The
+outputs of the other structures are not touched, so that these change only where a new structure wins.
 """
 
 import math
@@ -27,8 +27,9 @@ LEARNING_RATE = 0.1  # falls linearly to 0
 
 @dataclass(frozen=True)
 class _Example:
-    """One modality of a sample: its ``features`` (1, C, d, h, w) and, at the cells that ``subset`` chooses, per voxel ``others`` (1, 1, ...),
-    the logit of being none of the new structures, and ``labels`` (1, ...): 0, or the number of the new structure."""
+    """One modality of a sample: its ``features`` (1, C, d, h, w) and, at the cells that ``subset`` chooses, per voxel
+    ``others`` (1, 1, ...), the logit of being none of the new structures, and ``labels`` (1, ...): 0, or the number of
+    the new structure."""
 
     features: Tensor
     subset: CellSubset

@@ -2,9 +2,9 @@
 
 A candidate trained on exchanged labels looks better than its parent on held-out cases with the same mistake, so scores
 alone cannot tell. But a correction begins with the parent's segmentation: where a corrected structure lies on another
-structure of the parent rather than on its own, in half of the scans or more, somebody may have mixed up the two. Where the
-other one lies on the first in turn, they were exchanged. One way alone is also what it looks like when the model takes one
-structure for another, and the corrections put that right.
+structure of the parent rather than on its own, in half of the scans or more, somebody may have mixed up the two. Where
+the other one lies on the first in turn, they were exchanged. One way alone is also what it looks like when the model
+takes one structure for another, and the corrections put that right.
 """
 
 import statistics
@@ -25,7 +25,8 @@ LEAST_DICE = 0.2  # with the other structure: below it, the two merely touch
 
 @dataclass(frozen=True)
 class Exchange:
-    """``scans`` of the ``of`` in which the corrected structure ``value`` occurs show it where the parent sees ``other``."""
+    """``scans`` of the ``of`` in which the corrected structure ``value`` occurs show it where the parent sees
+    ``other``."""
 
     value: int
     other: int
@@ -76,15 +77,16 @@ def _reached(value: int, found: Sequence[Exchange]) -> set[int]:
 
 
 def odd_cases(agreement: Mapping[str, float]) -> list[str]:
-    """One sentence per case whose corrections fit what the parent sees far worse than those of the others do: they may be
-    damaged, moved, or another patient's. ``agreement`` is the mean Dice of each case with the parent."""
+    """One sentence per case whose corrections fit what the parent sees far worse than those of the others do: they may
+    be damaged, moved, or another patient's. ``agreement`` is the mean Dice of each case with the parent."""
     sentences = []
     for case, dice in agreement.items():
         others = [one for name, one in agreement.items() if name != case]
         usual = statistics.median(others) if others else 0.0
         if dice < ODD * usual:
             sentences.append(
-                f"the corrections of case {case} agree with the model by {dice:.2f}, those of the others by {usual:.2f}: "
+                f"the corrections of case {case} agree with the model by {dice:.2f}, those of the others by "
+                f"{usual:.2f}: "
                 "do they belong to this scan?"
             )
     return sentences

@@ -1,4 +1,5 @@
-"""From a bundle's label map to a site's: structures that are renamed, renumbered or new, and the heads that grow for them.
+"""From a bundle's label map to a site's: structures that are renamed, renumbered or new, and the heads that grow for
+them.
 
 A mapping is a JSON file that names, for each structure of the site, the bundle's structure that it is, or null where it
 is new; ``start`` says which of the bundle's structures a new one may begin as (background where it is left out)::
@@ -6,8 +7,8 @@ is new; ``start`` says which of the bundle's structures a new one may begin as (
     {"map": {"17": 17, "500": null}, "start": {"500": 2}}
 
 The new model has all structures of the bundle, in their order, and then the new ones. Structures of the bundle that the
-site's label map does not have, or that nobody draws there though the parent sees them, are not lost: what the parent sees
-takes the place of the missing labels.
+site's label map does not have, or that nobody draws there though the parent sees them, are not lost: what the parent
+sees takes the place of the missing labels.
 """
 
 import json
@@ -119,11 +120,11 @@ class LabelMapping:
         return grown
 
     def require_sides(self) -> None:
-        """For a base that averages its predictions with those for the mirrored scans: left and right must be told by the
-        new names as they are by the base's.
+        """For a base that averages its predictions with those for the mirrored scans: left and right must be told by
+        the new names as they are by the base's.
 
-        Raises LabelError ``sides-lost`` where structures of the base would have another mirror image than before, or the
-        name of a new one tells a side that ``LabelMap.mirrored_channels`` does not read.
+        Raises LabelError ``sides-lost`` where structures of the base would have another mirror image than before, or
+        the name of a new one tells a side that ``LabelMap.mirrored_channels`` does not read.
         """
         label_map = self.label_map
         try:

@@ -1,4 +1,5 @@
-"""Pictures of a case before and after fine-tuning: the scan with the labels, the parent's result, and the candidate's."""
+"""Pictures of a case before and after fine-tuning: the scan with the labels, the parent's result, and the
+candidate's."""
 
 import base64
 import io
@@ -20,7 +21,8 @@ TITLES = ("labels", "parent", "candidate")
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """One scan of a case, and label values (K, J, I) on its grid: those to compare with, the parent's, the candidate's."""
+    """One scan of a case, and label values (K, J, I) on its grid: those to compare with, the parent's, the
+    candidate's."""
 
     volume: Volume
     reference: np.ndarray

@@ -48,7 +48,8 @@ class Parent:
 
 @dataclass(frozen=True)
 class PlannedCase:
-    """The labels of a corrected case that are learnt from: its ``revision``, and the SHA-256 of each file of the case."""
+    """The labels of a corrected case that are learnt from: its ``revision``, and the SHA-256 of each file of the
+    case."""
 
     revision: int | None
     sha256: Mapping[str, str]
@@ -130,8 +131,8 @@ class Schedule:
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan that was saved in a run's folder. Raises DataError ``bad-run`` where it is damaged, or of another version
-    of the software."""
+    """The plan that was saved in a run's folder. Raises DataError ``bad-run`` where it is damaged, or of another
+    version of the software."""
     content = read_json(folder / PLAN_FILE, "bad-run", START_ANEW)
     try:
         trainings = [Training(one["name"], tuple(one["learnt"]), tuple(one["judged"])) for one in content["trainings"]]
@@ -171,15 +172,18 @@ def choose_trainings(
     """Which cases are learnt from and which are judged on, by patient, so that no patient is on both sides.
 
     With enough held-out patients one training learns from all others. With fewer, each fold leaves out a part of the
-    patients, and the last training learns from all. With one patient nothing can be held out. Patients who are ``known``
-    to the parent, because it has learnt from them, are never judged on. Where a person has set patients apart, these
-    alone are held out, however few. Raises DataError ``site-data`` where these are all.
+    patients, and the last training learns from all. With one patient nothing can be held out. Patients who are
+    ``known`` to the parent, because it has learnt from them, are never judged on. Where a person has set patients
+    apart, these alone are held out, however few. Raises DataError ``site-data`` where these are all.
     """
     by_person = {case.patient for case in data.labelled if case.set_apart}
     apart = by_person or {case.patient for case in data.labelled if case.held_out} - known
     rest = set(data.patients) - apart
     if by_person and not rest:
-        what = f"all {counted(len(data.patients), 'patient')} with corrected cases are held out: none is left to learn from"
+        what = (
+            f"all {counted(len(data.patients), 'patient')} with corrected cases are held out: none is left to "
+            "learn from"
+        )
         hint = "correct a case of another patient, or: crossmodalseg site split SITE CASE training"
         raise DataError("site-data", what, hint)
     if rest and (by_person or len(apart) >= options.held_out_patients):
@@ -202,8 +206,8 @@ def _ids(cases: Sequence[DataCase], patients: set[str]) -> tuple[str, ...]:
 
 
 def within_budget(plan: Plan, options: FinetuneOptions, case_seconds: float, frozen: float) -> Plan:
-    """The plan with as many judged cases as can be scored for the parent and at each share of the way in the time for it;
-    ids are random, so the first ones do. Every training keeps at least one."""
+    """The plan with as many judged cases as can be scored for the parent and at each share of the way in the time for
+    it; ids are random, so the first ones do. Every training keeps at least one."""
     each_judged, each_frozen = _times_scored(options)
     seconds = options.evaluation_share * plan.budget_minutes * 60
     most = int((seconds / case_seconds - (1 + each_frozen) * frozen) / (1 + each_judged))
@@ -236,8 +240,8 @@ def describe_limit(plan: Plan) -> str:
 
 
 def count_scored(plan: Plan, options: FinetuneOptions, frozen: float) -> float:
-    """How often a case is segmented after the trainings: several times each of those that choose how far to go. ``frozen``
-    says how many cases the frozen ones are worth."""
+    """How often a case is segmented after the trainings: several times each of those that choose how far to go.
+    ``frozen`` says how many cases the frozen ones are worth."""
     each_judged, each_frozen = _times_scored(options)
     return each_judged * sum(len(one.judged) for one in plan.trainings) + each_frozen * frozen
 
@@ -263,7 +267,8 @@ def fit_schedule(plan: Plan, options: FinetuneOptions, seconds: float, step_seco
         needed = (least + spent) / 60 * 1.1
         raise ConfigError(
             "budget-too-small",
-            f"{plan.budget_minutes:g} minutes leave {max(0.0, rest):.0f} s for training at {step_seconds:.2f} s per step",
+            f"{plan.budget_minutes:g} minutes leave {max(0.0, rest):.0f} s for training at {step_seconds:.2f} s "
+            "per step",
             f"give --budget {needed:.0f} or more",
         )
     most = options.most_iterations
@@ -279,7 +284,8 @@ def _after_validation(steps: float, options: FinetuneOptions) -> float:
 
 
 def validations(iterations: int, options: FinetuneOptions) -> int:
-    """How often a training of so many steps is validated: less often where it would take more than a part of the time."""
+    """How often a training of so many steps is validated: less often where it would take more than a part of the
+    time."""
     affordable = VALIDATION_SHARE * iterations / (MOST_SAMPLES * VALIDATION_COST)
     return max(1, min(options.validations, int(affordable)))
 
@@ -303,7 +309,8 @@ def describe_plan(plan: Plan, data: SiteData, structures: Sequence[str], frozen:
     lines = [f"{labelled}, {without}, {counted(len(structures), 'structure')}"]
     if plan.counts.spared:
         lines.append(
-            f"{plan.counts.spared} more without labels left out: with so many corrected patients, the time is better spent on these"
+            f"{plan.counts.spared} more without labels left out: with so many corrected patients, the time is "
+            "better spent on these"
         )
     if plan.counts.held_out:
         lines.append(f"{plan.counts.held_out} more without labels left out: of held-out patients, nothing is learnt")
@@ -332,4 +339,7 @@ def describe_plan(plan: Plan, data: SiteData, structures: Sequence[str], frozen:
 
 def describe_known(plan: Plan) -> str:
     """Why patients are not judged on, though they have corrected cases."""
-    return f"the parent has learnt from cases of {plan.counts.known_patients} of the corrected patients, who cannot be judged on"
+    return (
+        f"the parent has learnt from cases of {plan.counts.known_patients} of the corrected patients, who cannot "
+        "be judged on"
+    )

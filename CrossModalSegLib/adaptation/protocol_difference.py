@@ -68,10 +68,11 @@ def structure_shifts(corrected: Labels, parent: Labels, values: Sequence[int]) -
 def consistent_differences(
     shifts: Mapping[str, Sequence[Mapping[int, StructureShift]]], names: Mapping[int, str]
 ) -> list[ProtocolDifference]:
-    """The structures whose volumes and borders shift alike in all patients; ``shifts`` by patient, of each of their scans.
+    """The structures whose volumes and borders shift alike in all patients; ``shifts`` by patient, of each of their
+    scans.
 
-    Volumes differ by a tenth or more and borders by 0.2 mm or more, on the same side in every patient, and neither mean may
-    be chance (90 % interval, Student's t over patients).
+    Volumes differ by a tenth or more and borders by 0.2 mm or more, on the same side in every patient, and neither mean
+    may be chance (90 % interval, Student's t over patients).
     """
     differences = []
     for value, name in names.items():
@@ -95,8 +96,8 @@ def _alike(values: np.ndarray, least: float) -> bool:
 
 
 def _border_mm(mask: np.ndarray, other: np.ndarray, spacing_kji: Sequence[float]) -> float:
-    """Mean signed distance of the border voxels of ``mask`` from the border of ``other``: above 0 outside it. Both (bool)
-    have a margin, except at the edge of the scan."""
+    """Mean signed distance of the border voxels of ``mask`` from the border of ``other``: above 0 outside it. Both
+    (bool) have a margin, except at the edge of the scan."""
     border = mask & ~ndimage.binary_erosion(mask, border_value=1)
     if not border.any():
         return 0.0

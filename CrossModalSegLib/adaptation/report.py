@@ -122,7 +122,8 @@ def _aim(verdict: Verdict, aim: Aim) -> Section:
     whom = (
         "The model shall serve other scanners as well (--keep-general): what the frozen cases lose decides."
         if aim.keep_general
-        else "The model is for this site's next patients: what it loses elsewhere is told, and decides only where it is "
+        else "The model is for this site's next patients: what it loses elsewhere is told, and decides only "
+        "where it is "
         "gross."
     )
     costs = [Points(verdict.costs)] if verdict.costs else []
@@ -135,7 +136,8 @@ def _protocol(run: Finetuning, differences: Sequence[ProtocolDifference]) -> Sec
         for one in sorted(differences, key=lambda one: -abs(one.ratio - 1))
     ]
     words = (
-        "The corrections differ from the parent alike in all patients: in volume and in where the border lies (above 0: "
+        "The corrections differ from the parent alike in all patients: in volume and in where the border lies "
+        "(above 0: "
         "outside the parent's). That is another protocol, or how this site's scans look; it counts for the site."
     )
     table = Table(("structure", "patients", "volume", "border, mm"), rows)
@@ -166,8 +168,10 @@ def _shares(run: Finetuning, evidence: Evidence) -> Section:
         judged = sum(1 for at in evidence.judged_at.values() if at == share)
         rows.append((f"{share:g}", mean, str(judged), "chosen" if share == run.share else ""))
     words = (
-        "Of the way from the parent's weights to the trained ones. No patient chooses the share that it is judged at: those "
-        "of the other trainings do. The candidate goes as far as all of them say together; the smallest share counts that "
+        "Of the way from the parent's weights to the trained ones. No patient chooses the share that it is "
+        "judged at: those "
+        "of the other trainings do. The candidate goes as far as all of them say together; the smallest share "
+        "counts that "
         f"is within {TOLERANCE:g} of the best."
     )
     head = ("share of the way", "mean gain", "patients judged at it", "candidate")

@@ -24,8 +24,8 @@ Tell = Callable[[Progress], None]
 
 
 class Pace:
-    """Tells how far a run is that ``began`` (on the monotonic clock) or begins now. The seconds that its plan gives each
-    stage are what is gone by."""
+    """Tells how far a run is that ``began`` (on the monotonic clock) or begins now. The seconds that its plan gives
+    each stage are what is gone by."""
 
     def __init__(self, tell: Tell, began: float | None = None):
         self._tell, self._progress = tell, RunProgress({}, measured=True, shown_by=math.inf)
@@ -47,7 +47,8 @@ class Pace:
 
 @dataclass
 class Finetuning:
-    """All that the steps below share. ``folder`` is the run's; ``mapping`` leads from the base's structures to the new."""
+    """All that the steps below share. ``folder`` is the run's; ``mapping`` leads from the base's structures to the
+    new."""
 
     site: Path
     folder: Path

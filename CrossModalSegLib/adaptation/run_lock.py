@@ -28,8 +28,8 @@ PROCESS_FILE = "process.json"  # who holds the lock, for the message alone; remo
 def only_process(run: Path) -> Iterator[None]:
     """Let no other process carry out the fine-tuning in the folder ``run`` during the block.
 
-    Raises DataError ``run-in-use`` where another one does, and ``run-is-done`` where another one has ended it meanwhile;
-    OutputError ``cannot-write``.
+    Raises DataError ``run-in-use`` where another one does, and ``run-is-done`` where another one has ended it
+    meanwhile; OutputError ``cannot-write``.
     """
     with _held(run):
         if (run / METRICS_FILE).exists():
@@ -40,7 +40,8 @@ def only_process(run: Path) -> Iterator[None]:
 
 @contextmanager
 def only_ranking(site: Path) -> Iterator[None]:
-    """Let no other process score the cases of ``site`` during the block: each keeps what it knows, so one would be lost.
+    """Let no other process score the cases of ``site`` during the block: each keeps what it knows, so one would be
+    lost.
 
     Raises DataError ``ranking-in-use`` where another one does; OutputError ``cannot-write``.
     """

@@ -1,7 +1,8 @@
 """How far a candidate goes from its parent's weights to the trained ones, as held-out patients show it.
 
-A share that was chosen on the patients it is judged on would look better than it is. So patients are in groups (of a fold
-each), and each group is judged at the share that all other groups choose; the candidate goes as far as all of them say.
+A share that was chosen on the patients it is judged on would look better than it is. So patients are in groups (of a
+fold each), and each group is judged at the share that all other groups choose; the candidate goes as far as all of them
+say.
 """
 
 import statistics
@@ -13,7 +14,8 @@ Gains = Mapping[float, Mapping[str, float]]  # by share and patient: mean Dice, 
 
 
 def best_share(gains: Gains, patients: Collection[str]) -> float | None:
-    """The smallest share whose mean gain over these ``patients`` is within `TOLERANCE` of the best; None without any."""
+    """The smallest share whose mean gain over these ``patients`` is within `TOLERANCE` of the best; None without
+    any."""
     means = {
         share: statistics.fmean(of[name] for name in of if name in patients)
         for share, of in gains.items()

@@ -28,8 +28,8 @@ Labels = tuple[np.ndarray, Grid]  # label values (K, J, I) and where they lie
 @dataclass(frozen=True)
 class DataCase:
     """One case by its files: ``scans`` and ``labels`` by the bundle's names of the modalities; ``values`` are the label
-    values that its labels would show, ``patient`` a salted hash or the case's own id; ``sha256`` by file; ``aligned`` says
-    whether its scans are taken to lie on each other."""
+    values that its labels would show, ``patient`` a salted hash or the case's own id; ``sha256`` by file; ``aligned``
+    says whether its scans are taken to lie on each other."""
 
     id: str
     patient: str
@@ -90,8 +90,8 @@ def site_data(
     splits: Mapping[str, str] | None = None,
     absent: Collection[str] = (),
 ) -> SiteData:
-    """The cases, all of them checked; ``splits`` are those that a person has set, by patient. ``absent`` names structures
-    that are truly not there where no correction shows them, which a person says.
+    """The cases, all of them checked; ``splits`` are those that a person has set, by patient. ``absent`` names
+    structures that are truly not there where no correction shows them, which a person says.
 
     Two scans lie on each other if the centres of what is labelled in both are at most ``FARTHEST_MM`` apart; where that
     cannot be told of a case itself, the median of those of which it can decides (without any: yes). Left out are cases
@@ -145,8 +145,8 @@ def same_scans_in_words(cases: Sequence[SiteCase]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class _Checked:
-    """What the check found of one case: ``case`` is None where it is left out; ``values`` are those that its labels show,
-    ``displacement_mm`` is how far apart its scans lie by what is labelled in both."""
+    """What the check found of one case: ``case`` is None where it is left out; ``values`` are those that its labels
+    show, ``displacement_mm`` is how far apart its scans lie by what is labelled in both."""
 
     case: DataCase | None
     notes: tuple[str, ...] = ()
@@ -282,11 +282,11 @@ def prepared(
     reference: Mapping[str, Labels] | None,
     predicted: Mapping[str, Labels] | None = None,
 ) -> TrainingCase:
-    """The case on its model grid, cut to what the bundle's locator finds, with normalised intensities: all scans without labels, or with a ``reference`` (labels by
-    modality) those of its scans that it labels.
+    """The case on its model grid, cut to what the bundle's locator finds, with normalised intensities: all scans
+    without labels, or with a ``reference`` (labels by modality) those of its scans that it labels.
 
-    What ``predicted`` (the parent's labels by modality, in values of the new model) shows completes the labels where the
-    site does not label a structure. It never stands in for the labels of a scan: there, it may be wrong altogether.
+    What ``predicted`` (the parent's labels by modality, in values of the new model) shows completes the labels where
+    the site does not label a structure. It never stands in for the labels of a scan: there, it may be wrong altogether.
     """
     slots = {name: bundle.modalities.index(name) for name in case.scans}
     shown = case.volumes() if reference is None else {name: read_volume(case.scans[name], name) for name in reference}

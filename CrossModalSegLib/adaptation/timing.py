@@ -44,8 +44,8 @@ def make_schedule(run: Finetuning) -> Schedule:
 
 
 def estimate_schedule(run: Finetuning) -> tuple[Schedule, str]:
-    """What `make_schedule` will find, and how many cases there will be time for, in words, from a few cases: no others are
-    prepared, and the parent scores none but the largest."""
+    """What `make_schedule` will find, and how many cases there will be time for, in words, from a few cases: no others
+    are prepared, and the parent scores none but the largest."""
     limit_plan(run)
     learnt, of_learnt = _estimate(run, run.plan.final.learnt, True)
     unlabelled, of_unlabelled = _estimate(run, run.plan.unlabelled, False)
@@ -88,8 +88,8 @@ def _schedule(run: Finetuning, seconds: float, step_seconds: float, probe_second
 
 
 def prepare_all(run: Finetuning) -> None:
-    """Bring the cases onto their model grids, so that no training waits for them: as many with labels, and as many of the
-    others, as there is time for. Ids are random, so the first ones do; the plan is left with these."""
+    """Bring the cases onto their model grids, so that no training waits for them: as many with labels, and as many of
+    the others, as there is time for. Ids are random, so the first ones do; the plan is left with these."""
     learnt = _prepare(run, finetune_plan.learning_order(run.plan), True)
     unlabelled = _prepare(run, run.plan.unlabelled, False)
     run.decide(finetune_plan.with_cases(run.plan, learnt, unlabelled))
@@ -119,7 +119,8 @@ def _prepare(run: Finetuning, names: Sequence[str], labelled: bool) -> list[str]
 
 
 def time_case(run: Finetuning) -> float:
-    """Seconds that segmenting and scoring the largest case takes; its scores are those of the parent, and kept as such."""
+    """Seconds that segmenting and scoring the largest case takes; its scores are those of the parent, and kept as
+    such."""
     largest = _largest(run)
     with tempfile.TemporaryDirectory() as place:
         known = (run.folder / PARENT / largest.id / SCORES_FILE).is_file()  # of a run that was stopped

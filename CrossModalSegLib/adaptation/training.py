@@ -1,4 +1,5 @@
-"""One training of a fine-tuning: from the base's weights, on some of the site's cases, to the weights that it ends with."""
+"""One training of a fine-tuning: from the base's weights, on some of the site's cases, to the weights that it ends
+with."""
 
 import json
 import statistics
@@ -81,13 +82,14 @@ def train_one(
 
 
 def mean_weights(trained: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of several trainings that began alike: it is about as good as each, or better (model soups; Wortsman et al.,
-    ICML 2022)."""
+    """The mean of several trainings that began alike: it is about as good as each, or better (model soups; Wortsman et
+    al., ICML 2022)."""
     return {name: torch.stack([one[name].float() for one in trained]).mean(dim=0) for name in trained[0]}
 
 
 def final_steps(run: Finetuning, schedule: Schedule) -> int:
-    """As many steps as fit; fewer where all folds together were better before their end, which is how overfitting shows.
+    """As many steps as fit; fewer where all folds together were better before their end, which is how overfitting
+    shows.
 
     The last training then sees each of its cases as often as the folds saw theirs until then.
     """

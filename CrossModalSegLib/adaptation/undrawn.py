@@ -32,6 +32,6 @@ def settle_undrawn(run: Finetuning, scorer: CaseScorer, cases: Sequence[DataCase
 
 
 def found_all_the_same(volumes: Sequence[Mapping[int, float]], values: Sequence[int]) -> frozenset[int]:
-    """Those of the ``values`` of which at least half of the scans show more than a speck; ``volumes`` holds the mL of each
-    value that the parent finds, by scan."""
+    """Those of the ``values`` of which at least half of the scans show more than a speck; ``volumes`` holds the mL of
+    each value that the parent finds, by scan."""
     return frozenset(v for v in values if volumes and statistics.median_high(s.get(v, 0.0) for s in volumes) > SPECK_ML)

@@ -1,8 +1,8 @@
 """Model bundles: a folder in MONAI Bundle layout with hashed files and safetensors weights.
 
 ``configs/metadata.json`` describes the model (see ``bundle_metadata``) and holds the SHA-256 of every other file:
-``configs/inference.json``, ``models/model.safetensors``, ``docs/README.md`` (the model card). Loading checks all hashes;
-no pickle is ever opened. A bundle's name is the name of its folder, its identity is the hash of its metadata.
+``configs/inference.json``, ``models/model.safetensors``, ``docs/README.md`` (the model card). Loading checks all
+hashes; no pickle is ever opened. A bundle's name is the name of its folder, its identity is the hash of its metadata.
 """
 
 import hashlib
@@ -43,9 +43,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LocatorSettings:
-    """How a bundle finds its anatomy before it segments it: a coarse ``network`` (constructor arguments) at ``spacing_mm`` in
-    windows of ``patch_size`` (k, j, i). The model sees the anatomy's box and ``margin_mm`` around it; nothing is labelled
-    further than ``reach_mm`` from what was found."""
+    """How a bundle finds its anatomy before it segments it: a coarse ``network`` (constructor arguments) at
+    ``spacing_mm`` in windows of ``patch_size`` (k, j, i). The model sees the anatomy's box and ``margin_mm`` around it;
+    nothing is labelled further than ``reach_mm`` from what was found."""
 
     network: dict[str, Any]
     spacing_mm: float
@@ -58,11 +58,11 @@ class LocatorSettings:
 class Bundle:
     """A model bundle on disk, as its metadata describe it.
 
-    ``modality_aliases`` lists other names under which a modality may be given. ``single_component``: all structures form
-    one connected piece; ``mirror``: predictions are averaged with those for the mirrored scans; ``requires_both``: one
-    scan alone is refused; ``locator``: None for bundles that look at the whole body. ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order. ``intensity`` has
-    one rule per modality, ``network`` the constructor arguments of ``CrossModalNetwork``. ``sha256`` identifies the
-    bundle: it changes with any of its files.
+    ``modality_aliases`` lists other names under which a modality may be given. ``single_component``: all structures
+    form one connected piece; ``mirror``: predictions are averaged with those for the mirrored scans; ``requires_both``:
+    one scan alone is refused; ``locator``: None for bundles that look at the whole body. ``spacing_mm`` is in (i, j, k)
+    order, ``patch_size`` in (k, j, i) order. ``intensity`` has one rule per modality, ``network`` the constructor
+    arguments of ``CrossModalNetwork``. ``sha256`` identifies the bundle: it changes with any of its files.
     """
 
     path: Path
@@ -151,11 +151,13 @@ class Bundle:
             _check_hash(self, name, expected)
 
     def read_locator(self) -> tuple[LocatorSettings, bytes] | None:
-        """Settings and weights file of the locator, for a bundle that is made from this one; None where there is none."""
+        """Settings and weights file of the locator, for a bundle that is made from this one; None where there is
+        none."""
         return (self.locator, (self.path / LOCATOR_FILE).read_bytes()) if self.locator else None
 
     def read_weights(self, file: str = WEIGHTS_FILE) -> dict[str, np.ndarray]:
-        """The tensors of the network, or of the locator, by name; all floating types come back as float32 (half and bfloat16 exactly).
+        """The tensors of the network, or of the locator, by name; all floating types come back as float32 (half and
+        bfloat16 exactly).
 
         Raises BundleError ``bundle-corrupt`` for a damaged file or values that are not finite.
         """
@@ -260,7 +262,8 @@ def publish_bundle(
     """Write a bundle: staged beside ``folder``, verified, then renamed into place.
 
     ``metadata`` as ``bundle_metadata`` gives it; the hashes are added here. With ``half``, floating weights are stored
-    as float16 (``read_weights`` gives float32 back). ``more_files`` are hashed and written beside them. The same arguments always give the same ``sha256``.
+    as float16 (``read_weights`` gives float32 back). ``more_files`` are hashed and written beside them. The same
+    arguments always give the same ``sha256``.
 
     Raises OutputError ``output-exists`` or BundleError ``bundle-invalid`` (metadata, or weights that are not finite or,
     with ``half``, beyond the range of float16).

@@ -56,8 +56,8 @@ def import_bundle(folder_or_zip: str | Path, target: str | Path | None = None) -
 def remove_bundle(name: str) -> None:
     """Delete the user's own bundle of this name.
 
-    Raises BundleError ``bundle-not-found`` (lists the user's bundles) or ``not-removable`` (it came with the program, or
-    lies elsewhere on the search path), OutputError ``cannot-write``.
+    Raises BundleError ``bundle-not-found`` (lists the user's bundles) or ``not-removable`` (it came with the program,
+    or lies elsewhere on the search path), OutputError ``cannot-write``.
     """
     folder = _user_bundles().get(name)
     if folder is None:

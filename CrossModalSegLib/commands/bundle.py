@@ -1,4 +1,5 @@
-"""``crossmodalseg bundle list | show NAME | verify NAME``: which models there are, what they say, whether they are whole."""
+"""``crossmodalseg bundle list | show NAME | verify NAME``: which models there are, what they say, whether they are
+whole."""
 
 import argparse
 from collections.abc import Callable, Iterable

@@ -18,8 +18,8 @@ class Display:
     """Progress, sentences and the end of one command, which it is entered for.
 
     On a terminal progress is a bar, which appears with the first of it, and is wiped at the end; in a file it is a line
-    now and then and at the end, unless ``lines`` is False. ``events``: events on stdout instead, errors included. It shows
-    nothing where ``is_shown`` is made False: of several processes, one tells.
+    now and then and at the end, unless ``lines`` is False. ``events``: events on stdout instead, errors included. It
+    shows nothing where ``is_shown`` is made False: of several processes, one tells.
     """
 
     def __init__(self, events: bool = False, lines: bool = True):

@@ -35,7 +35,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--labels",
         type=given_path,
         metavar="MAP",
-        help='JSON: a label map ({"structures": [...]}: score these), or a translation of reference values to prediction '
+        help='JSON: a label map ({"structures": [...]}: score these), or a translation of reference values to '
+        "prediction "
         'values ({"map": {"4": 14, ...}}: leave voxels of other reference values out of the comparison)',
     )
     parser.add_argument(

@@ -1,4 +1,5 @@
-"""``crossmodalseg finetune``: a site's corrections and unlabelled cases become a better model, judged against its parent."""
+"""``crossmodalseg finetune``: a site's corrections and unlabelled cases become a better model, judged against its
+parent."""
 
 import argparse
 import dataclasses
@@ -228,7 +229,8 @@ def _dry_run(args: argparse.Namespace, device: "torch.device", show: Display) ->
     trainings = [f"{counted(folds, 'training')} of {schedule.fold_steps} steps"] if folds else []
     trainings.append(f"one of {schedule.final_steps}")
     show.message(
-        f"{' and '.join(trainings)} at {schedule.step_seconds:.2f} s per step, {run.plan.case_seconds:.1f} s per scored "
+        f"{' and '.join(trainings)} at {schedule.step_seconds:.2f} s per step, {run.plan.case_seconds:.1f} s per "
+        "scored "
         f"case: {plan.budget_minutes:g} minutes in all"
     )
 

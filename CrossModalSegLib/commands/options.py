@@ -24,7 +24,8 @@ def paths_by_modality(entries: Iterable[str]) -> dict[str, Path]:
 
 
 def given_path(text: str) -> Path:
-    """The path of an option or argument. Nothing at all, such as a variable of a shell that is not set, is no folder."""
+    """The path of an option or argument. Nothing at all, such as a variable of a shell that is not set, is no
+    folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty: give one; . is the current folder")
     return Path(text)

@@ -118,7 +118,8 @@ def _trust(case: "SiteCase") -> str:
 
 
 def _note(case: "SiteCase") -> str:
-    """What a person should know: that it is excluded, corrections that do not know of each other, or one that waits for approval."""
+    """What a person should know: that it is excluded, corrections that do not know of each other, or one that waits for
+    approval."""
     if case.is_excluded:
         return "excluded"
     if case.forks:

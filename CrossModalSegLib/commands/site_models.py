@@ -1,4 +1,5 @@
-"""``crossmodalseg site models | adopt``: the models that fine-tuning has made for a site, and taking one over knowingly."""
+"""``crossmodalseg site models | adopt``: the models that fine-tuning has made for a site, and taking one over
+knowingly."""
 
 import argparse
 

@@ -120,7 +120,8 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
         several = f" in {processes.world} processes" if processes.world > 1 else ""
         print(
             f"{counted(len(datalist.training), 'training case')}, {len(datalist.validation)} for validation, {without}"
-            f"{counted(len(label_map.structures), 'structure')}, {counted(config.training.iterations, 'iteration')} on {device}{several}",
+            f"{counted(len(label_map.structures), 'structure')}, "
+            f"{counted(config.training.iterations, 'iteration')} on {device}{several}",
             file=sys.stderr,
         )
     report = DataReport()

@@ -1,4 +1,5 @@
-"""Layouts in which challenges were published: AMOS 2022, MS-CMRSeg 2019, CHAOS. Also CT and MR of different patients."""
+"""Layouts in which challenges were published: AMOS 2022, MS-CMRSeg 2019, CHAOS. Also CT and MR of different
+patients."""
 
 import re
 from pathlib import Path
@@ -20,7 +21,8 @@ CHAOS_SCANS = {  # folder below the patient's: (other names, scan, labels)
 
 class Amos:
     """AMOS 2022: imagesTr/amos_0001.nii.gz with labelsTr, imagesVa with labelsVa. Every patient has one scan: CT up to
-    number 500, MR from 501. The validation part validates; imagesTs, which has no labels, is for testing and not read."""
+    number 500, MR from 501. The validation part validates; imagesTs, which has no labels, is for testing and not
+    read."""
 
     name = "AMOS 2022"
 
@@ -53,8 +55,8 @@ class Amos:
 
 
 class MsCmrSeg:
-    """MS-CMRSeg 2019: patient1_C0.nii.gz (balanced SSFP), patient1_LGE.nii.gz, patient1_T2.nii.gz and label maps that end
-    in _manual, in any folders. The scans of a patient lie on grids of their own, and not all are labelled."""
+    """MS-CMRSeg 2019: patient1_C0.nii.gz (balanced SSFP), patient1_LGE.nii.gz, patient1_T2.nii.gz and label maps that
+    end in _manual, in any folders. The scans of a patient lie on grids of their own, and not all are labelled."""
 
     name = "MS-CMRSeg 2019"
 
@@ -83,9 +85,10 @@ class MsCmrSeg:
 
 class Chaos:
     """CHAOS: Train_Sets/CT/1/DICOM_anon and Ground; Train_Sets/MR/1/T1DUAL/DICOM_anon/InPhase (and OutPhase), T2SPIR/
-    DICOM_anon, each with Ground. CT and MR are of different patients; T1DUAL and T2SPIR are acquired one after the other,
-    and lie on each other in part only, the two phases of T1DUAL at once. Labels become 1 liver, 2 right kidney, 3 left
-    kidney, 4 spleen; in CT the liver alone is labelled, so list the liver alone in ``label_map`` where CT takes part."""
+    DICOM_anon, each with Ground. CT and MR are of different patients; T1DUAL and T2SPIR are acquired one after the
+    other, and lie on each other in part only, the two phases of T1DUAL at once. Labels become 1 liver, 2 right kidney,
+    3 left kidney, 4 spleen; in CT the liver alone is labelled, so list the liver alone in ``label_map`` where CT takes
+    part."""
 
     name = "CHAOS"
 

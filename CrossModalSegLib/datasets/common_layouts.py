@@ -22,8 +22,8 @@ BIDS_SPACE = re.compile(r"_space-([a-zA-Z0-9]+)")
 
 class NnunetRaw:
     """imagesTr/CASE_0000.nii.gz, imagesTr/CASE_0001.nii.gz, labelsTr/CASE.nii.gz and dataset.json, which names the
-    channels (``channel_names``, or ``modality`` before version 2). A case without a label is unlabelled; imagesTs is for
-    testing and is not read."""
+    channels (``channel_names``, or ``modality`` before version 2). A case without a label is unlabelled; imagesTs is
+    for testing and is not read."""
 
     name = "nnU-Net raw"
 

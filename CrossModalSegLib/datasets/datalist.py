@@ -4,9 +4,10 @@ A datalist is a JSON file ``{"training": [{"T1w": ..., "T2w": ..., "label": ...}
 entry per modality (either may be missing), ``label`` for both modalities or ``label_T1w`` and ``label_T2w`` where each
 has its own, and paths relative to the list or to a given root. An entry with a label alone is a label map to synthesise
 pairs from. One without any label, or in the list ``unlabelled``, is learnt from without one. A scan may be one channel
-of a file, ``case.nii.gz#1``. ``"assume_orientation": "RAS"``, of an entry or of the whole list, is that of files which do
-not say how their voxel axes run. A list whose entries are called ``image`` and ``label`` is read as MONAI's. A folder holds
-label maps, or one folder per case with files named like those entries; other layouts are those of ``LAYOUTS``.
+of a file, ``case.nii.gz#1``. ``"assume_orientation": "RAS"``, of an entry or of the whole list, is that of files which
+do not say how their voxel axes run. A list whose entries are called ``image`` and ``label`` is read as MONAI's. A
+folder holds label maps, or one folder per case with files named like those entries; other layouts are those of
+``LAYOUTS``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,8 +31,8 @@ PARTS = ("training", "validation", "unlabelled")
 @dataclass(frozen=True)
 class Entry:
     """One case: volumes by modality (none: synthesise them) and label maps by modality (none: unlabelled). ``aligned``
-    says that the scans of a pair show the same place at the same position. ``assumed_orientation`` is that of files that
-    do not say theirs."""
+    says that the scans of a pair show the same place at the same position. ``assumed_orientation`` is that of files
+    that do not say theirs."""
 
     volumes: Mapping[str, Path]
     labels: Mapping[str, Path]
@@ -58,10 +59,10 @@ def read_datalist(
 ) -> Datalist:
     """The cases at ``path``. Without a validation list, every tenth case is kept for validation (none below three).
 
-    ``aliases`` are other names of the modalities, for layouts that have names of their own. ``labels_required``: without
-    a labelled case there is nothing to train on, but there may be cases to correct. ``assumed_orientation`` holds where
-    neither the entry nor the list has its own. Raises DataError ``not-found``, ``layout`` or ``datalist``, which lists all
-    problems.
+    ``aliases`` are other names of the modalities, for layouts that have names of their own. ``labels_required``:
+    without a labelled case there is nothing to train on, but there may be cases to correct. ``assumed_orientation``
+    holds where neither the entry nor the list has its own. Raises DataError ``not-found``, ``layout`` or ``datalist``,
+    which lists all problems.
     """
     content: dict[str, Any] = {}
     hint, names = "correct these entries", Names(modalities, aliases or {})

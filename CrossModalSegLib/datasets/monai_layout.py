@@ -1,4 +1,5 @@
-"""Data as MONAI and the Medical Segmentation Decathlon list them: ``image``, ``label``, and channels that have numbers."""
+"""Data as MONAI and the Medical Segmentation Decathlon list them: ``image``, ``label``, and channels that have
+numbers."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,8 +15,8 @@ PARTS = {"training": "training", "validation": "validation", "unlabelled": "unla
 
 
 class Decathlon:
-    """dataset.json whose ``training`` lists ``image`` and ``label``, as in the Medical Segmentation Decathlon: the image is
-    one modality's, a list with one file per channel, or one file that holds all channels of ``modality`` (or
+    """dataset.json whose ``training`` lists ``image`` and ``label``, as in the Medical Segmentation Decathlon: the
+    image is one modality's, a list with one file per channel, or one file that holds all channels of ``modality`` (or
     ``channel_names``)."""
 
     name = "Medical Segmentation Decathlon (MONAI)"
@@ -67,7 +68,8 @@ def read_dataset_json(folder: Path) -> dict[str, Any]:
 
 
 def channel_names(content: Mapping[str, Any], problems: list[str]) -> dict[int, str]:
-    """Name of each channel by its number, from ``channel_names`` or ``modality``; what is wrong goes to ``problems``."""
+    """Name of each channel by its number, from ``channel_names`` or ``modality``; what is wrong goes to
+    ``problems``."""
     key = "channel_names" if "channel_names" in content else "modality"
     named = content.get(key, {})
     if isinstance(named, str):
@@ -175,4 +177,7 @@ def _wrong_count(files: list[Path], where: str, channels: Mapping[int, str]) -> 
             yield f"{where}: {error.message}"
         else:
             if count != len(channels):
-                yield f"{where}: {files[0]} has {count} of the channels {named}; a file must hold all, or a list name one for each"
+                yield (
+                    f"{where}: {files[0]} has {count} of the channels {named}; a file must hold all, or a list "
+                    "name one for each"
+                )

@@ -19,8 +19,8 @@ LARGEST_UNPACKED_BYTES = 8_000_000_000
 class ScanFile:
     """A scan that `volume.read_volume` can read from ``path``.
 
-    ``name`` is what to call it, never a patient's name; ``dicom_modality`` such as "MR", and ``patient_id``, are "" where
-    the file does not say.
+    ``name`` is what to call it, never a patient's name; ``dicom_modality`` such as "MR", and ``patient_id``, are ""
+    where the file does not say.
     """
 
     path: Source

@@ -17,7 +17,8 @@ def channel_path(file: Path, number: int) -> Path:
 
 
 def split_channel(path: Path) -> tuple[Path, int | None]:
-    """The file, and the number of its channel; None where the path names none, or where something has that very name."""
+    """The file, and the number of its channel; None where the path names none, or where something has that very
+    name."""
     match = _CHANNEL.fullmatch(path.name)
     if match is None or path.exists():
         return path, None
@@ -25,7 +26,8 @@ def split_channel(path: Path) -> tuple[Path, int | None]:
 
 
 def split_series(path: Path) -> tuple[Path, str | None]:
-    """The folder, and the UID of a DICOM series in it; None where the path names none, or something has that very name."""
+    """The folder, and the UID of a DICOM series in it; None where the path names none, or something has that very
+    name."""
     match = _SERIES.fullmatch(path.name)
     if match is None or path.exists():
         return path, None

@@ -1,4 +1,5 @@
-"""What is told about what the scans of a case show, beyond how they are stored: place, contrast, and what they are called.
+"""What is told about what the scans of a case show, beyond how they are stored: place, contrast, and what they are
+called.
 
 Judges numbers and names that others have found out, so that the panel, the page and the command line say the same.
 """
@@ -30,9 +31,9 @@ _FAMILY = {"T1w": "T1w", "T1c": "T1w", "T2w": "T2w", "FLAIR": "FLAIR", "PDw": "P
 class TissueIntensities:
     """Median intensity of tissues in the middle of a brain scan, 1 for the scan's bright tissue.
 
-    ``ventricle`` is the median of the ventricles' medians: where it differs from ``fluid``, the median over all of their
-    voxels, something else was taken for one of them, such as a lesion. ``deep_ml`` is how much deep grey matter was
-    recognised.
+    ``ventricle`` is the median of the ventricles' medians: where it differs from ``fluid``, the median over all of
+    their voxels, something else was taken for one of them, such as a lesion. ``deep_ml`` is how much deep grey matter
+    was recognised.
     """
 
     white: float
@@ -47,8 +48,8 @@ class TissueIntensities:
 
 @dataclass(frozen=True)
 class Contents:
-    """What the scans of a case show: ``findings``, and the motion of the second scan onto the first where one was looked
-    for and found."""
+    """What the scans of a case show: ``findings``, and the motion of the second scan onto the first where one was
+    looked for and found."""
 
     findings: tuple[Finding, ...] = ()
     refinement: RigidRefinement | None = field(default=None, compare=False)
@@ -111,8 +112,8 @@ def contrast_findings(
 ) -> list[Finding]:
     """Whether the tissues of a brain scan are as bright as in what it is given as; nothing for contrasts unknown here.
 
-    A warning where it looks like another modality of the bundle or is not recognised, an information where it looks like
-    another contrast of the same modality.
+    A warning where it looks like another modality of the bundle or is not recognised, an information where it looks
+    like another contrast of the same modality.
     """
     brightest = max(tissue.white, tissue.grey, tissue.fluid)
     darkest = min(tissue.white, tissue.grey, tissue.fluid)
@@ -137,7 +138,8 @@ def contrast_findings(
 
 
 def _contrast(tissue: TissueIntensities, fluid: float, expected: str, margin: float) -> str | None:
-    """The contrast with tissues so bright, in favour of ``expected``; None where fluid differs by less than ``margin``."""
+    """The contrast with tissues so bright, in favour of ``expected``; None where fluid differs by less than
+    ``margin``."""
     white, grey = tissue.white, tissue.grey
     brightest = max(white, grey, fluid)
     if fluid > white + margin * brightest:

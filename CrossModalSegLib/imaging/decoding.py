@@ -25,7 +25,8 @@ _LARGEST_RATIO = {"raw": 1, "gzip": 1100, "zlib": 1100, "bzip2": 100_000, "hex":
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """What goes wrong in reading ``path``: InputError ``truncated`` or ``unreadable``, and those of `errors.read_error`."""
+    """What goes wrong in reading ``path``: InputError ``truncated`` or ``unreadable``, and those of
+    `errors.read_error`."""
     try:
         yield
     except EOFError as error:
@@ -57,8 +58,8 @@ def counted(
 ) -> Iterator[tuple[int, bytes]]:
     """Pieces of the ``size`` bytes that lie in ``file``, decoded, each with its position among them.
 
-    Raises InputError ``truncated`` where there are fewer, ``extra-bytes`` where there are more (but for a few zeros that
-    fill up a block), ``unreadable`` where a checksum is wrong or the encoding is violated.
+    Raises InputError ``truncated`` where there are fewer, ``extra-bytes`` where there are more (but for a few zeros
+    that fill up a block), ``unreadable`` where a checksum is wrong or the encoding is violated.
     """
     if start < 0:
         with reading(file):

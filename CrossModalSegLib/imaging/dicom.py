@@ -1,4 +1,5 @@
-"""DICOM series: collected by their UID over a whole folder, checked slice by slice, and never read in part in silence."""
+"""DICOM series: collected by their UID over a whole folder, checked slice by slice, and never read in part in
+silence."""
 
 import filecmp
 from collections import Counter
@@ -109,10 +110,11 @@ def read_series(source: Path | Series) -> tuple[np.ndarray, Grid, tuple[Finding,
     """Read a whole series: (array (K, J, I), grid, what is worth knowing about its files).
 
     Slices are ordered by position along their normal, values are rescaled. Raises what `series_at` raises; InputError
-    ``unreadable`` or ``no-position`` (files among the slices that cannot be used), ``series-elsewhere`` (of a single file
-    whose folder holds a part), ``instance-differs``, ``several-volumes`` (echoes or time points in one series), ``mixed-series`` (slices of different
-    size, spacing, orientation or origin), ``missing-slices`` and ``uneven-slices`` (names the gap), ``not-3d`` (one slice),
-    ``not-scalar``, ``compression``; GeometryError ``gantry-tilt``.
+    ``unreadable`` or ``no-position`` (files among the slices that cannot be used), ``series-elsewhere`` (of a single
+    file whose folder holds a part), ``instance-differs``, ``several-volumes`` (echoes or time points in one series),
+    ``mixed-series`` (slices of different size, spacing, orientation or origin), ``missing-slices`` and
+    ``uneven-slices`` (names the gap), ``not-3d`` (one slice), ``not-scalar``, ``compression``; GeometryError
+    ``gantry-tilt``.
     """
     series = source if isinstance(source, Series) else series_at(source)
     path = series.tree.folder
@@ -163,7 +165,8 @@ def _unusable(images: Sequence[ImageFile], folder: Path) -> InputError:
 
 
 def _refuse_damaged(series: Series) -> None:
-    """Files that have no place, or cannot be read, in the folders of the slices: the series would be read without them."""
+    """Files that have no place, or cannot be read, in the folders of the slices: the series would be read without
+    them."""
     broken = [image for image in series.images if image.problem and image not in _captures(series)]
     broken += _of_no_series(series)
     unplaced = [image for image in broken if image.lacks_position]

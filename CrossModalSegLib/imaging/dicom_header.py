@@ -56,7 +56,8 @@ _TAGS = (
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One slice of a series in LPS millimetres (DICOM PS3.3 C.7.6.2): the first pixel's centre and the in-plane axes."""
+    """One slice of a series in LPS millimetres (DICOM PS3.3 C.7.6.2): the first pixel's centre and the in-plane
+    axes."""
 
     file: Path
     frame: int
@@ -114,7 +115,8 @@ class OtherObject:
 
 
 class DamagedHeader(Exception):
-    """A DICOM file of which it cannot be told what it is; the text says why. ``series_uid``: "" where it is not known."""
+    """A DICOM file of which it cannot be told what it is; the text says why. ``series_uid``: "" where it is not
+    known."""
 
     def __init__(self, reason: str, series_uid: str = ""):
         super().__init__(reason)
@@ -246,7 +248,8 @@ def _interpreted(path: Path, header: FileDataset, has_pixels: bool) -> ImageFile
 
 
 def _slices(path: Path, header: Dataset) -> tuple[tuple[Slice, ...], str, bool]:
-    """The slices; none where one of them cannot be used, with the reason, and whether it is that they lack a position."""
+    """The slices; none where one of them cannot be used, with the reason, and whether it is that they lack a
+    position."""
     frames, attributes = int(header.get("NumberOfFrames") or 1), [header]
     if "PerFrameFunctionalGroupsSequence" in header:
         groups = header.PerFrameFunctionalGroupsSequence or []

@@ -1,7 +1,7 @@
 """The pixels of DICOM slices: each file by itself, so that what is missing or cannot be decoded is told by name.
 
-What is stored as it is, or run-length encoded (RLE), is decoded by pydicom, which counts the bytes; the JPEG family by ITK's
-GDCM, after its streams were looked at: a stream that was cut is decoded to its end without an error otherwise.
+What is stored as it is, or run-length encoded (RLE), is decoded by pydicom, which counts the bytes; the JPEG family by
+ITK's GDCM, after its streams were looked at: a stream that was cut is decoded to its end without an error otherwise.
 """
 
 import os

@@ -44,7 +44,8 @@ def grid_of(slices: Sequence[Slice]) -> Grid:
 
 
 def refuse_mixed_origin(images: Sequence[ImageFile], path: Path) -> list[Finding]:
-    """Raises InputError ``mixed-series`` where files of one series name several patients, studies or frames of reference.
+    """Raises InputError ``mixed-series`` where files of one series name several patients, studies or frames of
+    reference.
 
     Where each file has one of its own, as some anonymisers do it, they tell nothing: that is a finding.
     """
@@ -69,8 +70,8 @@ def refuse_mixed_origin(images: Sequence[ImageFile], path: Path) -> list[Finding
 
 
 def numbering_findings(images: Sequence[ImageFile]) -> list[Finding]:
-    """Instance numbers with gaps, or fewer images than the header says there were: slices may be missing at an end, where
-    positions do not tell."""
+    """Instance numbers with gaps, or fewer images than the header says there were: slices may be missing at an end,
+    where positions do not tell."""
     findings = []
     numbers = sorted({image.number for image in images if image.number is not None})
     step = int(np.gcd.reduce(np.diff(numbers))) if len(numbers) > 1 else 1
@@ -127,7 +128,10 @@ def _refuse_irregular(slices: Sequence[Slice], path: Path) -> None:
     gaps = np.diff(along)
     if gaps.min() < _POSITION_TOLERANCE_MM:
         at = int(gaps.argmin())
-        message = f"{path}: {slices[at].name} and {slices[at + 1].name} lie at one position, {along[at]:.2f} mm along the stack"
+        message = (
+            f"{path}: {slices[at].name} and {slices[at + 1].name} lie at one position, {along[at]:.2f} mm along "
+            "the stack"
+        )
         hint = "export one echo, phase or time point as a series of its own"
         raise InputError("several-volumes", message, hint)
     regular = np.linspace(along[0], along[-1], len(along))

@@ -33,15 +33,15 @@ DIRECTORY = "DICOMDIR"
 HIDDEN = "hidden"
 OTHER = "known to be no slice"
 _SUFFIXES = _words("""
-.txt .text .csv .tsv .json .xml .xsl .html .htm .css .js .pdf .doc .docx .xls .xlsx .ppt .pptx .rtf .md .rst .log .ini .cfg
-.conf .inf .yml .yaml .toml .exe .dll .bat .cmd .sh .py .m .r .jar .class .app .msi .lnk .url .db .sqlite .png .jpg .jpeg
-.gif .bmp .tif .tiff .svg .webp .ico .avi .mp4 .mov .mpg .wmv .wav .zip .7z .rar .tar .gz .tgz .bz2 .xz .zst .nii .nrrd
-.nhdr .mha .mhd .hdr .img .mgz .mgh .mnc .bval .bvec .bvals .bvecs .stl .obj .vtk .vtp .ply .mrml .mrb .mat .npy .npz .pkl
-.h5 .md5 .sha1 .sha256 .sig .raw .zraw
+.txt .text .csv .tsv .json .xml .xsl .html .htm .css .js .pdf .doc .docx .xls .xlsx .ppt .pptx .rtf .md .rst .log .ini
+.cfg .conf .inf .yml .yaml .toml .exe .dll .bat .cmd .sh .py .m .r .jar .class .app .msi .lnk .url .db .sqlite .png .jpg
+.jpeg .gif .bmp .tif .tiff .svg .webp .ico .avi .mp4 .mov .mpg .wmv .wav .zip .7z .rar .tar .gz .tgz .bz2 .xz .zst .nii
+.nrrd .nhdr .mha .mhd .hdr .img .mgz .mgh .mnc .bval .bvec .bvals .bvecs .stl .obj .vtk .vtp .ply .mrml .mrb .mat .npy
+.npz .pkl .h5 .md5 .sha1 .sha256 .sig .raw .zraw
 """)
 _NAMES = _words("""
-readme license licence copying notice changes changelog version lockfile autorun index manifest contents checksums md5sums
-sha1sums sha256sums thumbs.db desktop.ini icon
+readme license licence copying notice changes changelog version lockfile autorun index manifest contents checksums
+md5sums sha1sums sha256sums thumbs.db desktop.ini icon
 """)
 _SIGNATURES = (b"%PDF", b"\x89PNG", b"\xff\xd8\xff", b"PK\x03\x04", b"\x1f\x8b", b"GIF8", b"MZ", b"\x7fELF", b"SQLite")
 _POINTERS = (b"/annex/objects", b"git-lfs", b".git/annex")
@@ -69,8 +69,8 @@ class PassedOver:
 
 @dataclass(frozen=True, eq=False)
 class DicomTree:
-    """What lies below ``folder`` (not ``deep``: directly in it), all of it sorted by path. ``listed`` is what its DICOMDIR files say: the images' instance
-    UIDs by series UID, with the file's path on the medium."""
+    """What lies below ``folder`` (not ``deep``: directly in it), all of it sorted by path. ``listed`` is what its
+    DICOMDIR files say: the images' instance UIDs by series UID, with the file's path on the medium."""
 
     folder: Path
     images: tuple[ImageFile, ...]
@@ -148,7 +148,8 @@ class _Looker:
             self._keep(found)
 
     def tree(self) -> DicomTree:
-        """What has a suffix that is known of other files is damaged all the same where slices beside it have it, too."""
+        """What has a suffix that is known of other files is damaged all the same where slices beside it have it,
+        too."""
         suffixes = {(image.path.parent, image.path.suffix.lower()) for image in self._images}
         damaged: list[DamagedFile] = []
         other: list[DamagedFile] = []

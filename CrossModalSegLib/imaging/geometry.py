@@ -2,8 +2,8 @@
 
 The model grid is aligned with the RAS axes of the world, not with those of a volume: i runs to the right, j to the
 front, k to the top. A volume that is stored flipped or permuted therefore reaches the network the same way as the
-original. Its voxel edges begin at an edge of the finest volume's field of view: a volume that lies along the world's axes
-with the model's spacing is not interpolated at all, and labels are not asked for half-way between two voxels.
+original. Its voxel edges begin at an edge of the finest volume's field of view: a volume that lies along the world's
+axes with the model's spacing is not interpolated at all, and labels are not asked for half-way between two voxels.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,9 @@ def model_grid(volumes: Sequence[Volume], spacing_mm: Spacing, margin_mm: float 
     """The world-aligned grid on which the network sees all ``volumes``.
 
     It covers the union of their bodies (`body_box`) plus ``margin_mm``, but not more than the union of their fields of
-    view. ``spacing_mm`` is along R, A, S (= i, j, k). ``ijk_to_ras`` has no rotation; voxel edges lie whole multiples of
-    the spacing away from the lower corner of the finest volume's field of view. Raises GeometryError ``bad-spacing``.
+    view. ``spacing_mm`` is along R, A, S (= i, j, k). ``ijk_to_ras`` has no rotation; voxel edges lie whole multiples
+    of the spacing away from the lower corner of the finest volume's field of view. Raises GeometryError
+    ``bad-spacing``.
     """
     if min(spacing_mm) <= 0 or not np.isfinite(spacing_mm).all():
         raise GeometryError("bad-spacing", f"spacing must be above 0 mm, not {spacing_mm}", "correct the bundle")
@@ -49,8 +50,8 @@ def model_grid(volumes: Sequence[Volume], spacing_mm: Spacing, margin_mm: float 
 
 
 def cut_grid(grid: Grid, box: np.ndarray) -> tuple[Grid, tuple[slice, ...]]:
-    """The part of a world-aligned ``grid`` that holds ``box`` (2, 3), lower and upper corner in RAS mm, and its slices along
-    (k, j, i). At least one voxel; never more than the grid has."""
+    """The part of a world-aligned ``grid`` that holds ``box`` (2, 3), lower and upper corner in RAS mm, and its slices
+    along (k, j, i). At least one voxel; never more than the grid has."""
     corners = (box - grid.ijk_to_ras[:3, 3]) / np.diag(grid.ijk_to_ras)[:3] + 0.5  # in voxels, along i, j, k
     sizes = np.asarray(grid.shape_ijk)
     first = np.clip(np.floor(corners[0] + _ROUNDING), 0, sizes - 1).astype(int)
@@ -90,8 +91,8 @@ def body_box(volume: Volume, coarse_mm: float = 4.0) -> np.ndarray:
 
 
 def body_intensities(array: np.ndarray) -> tuple[float, float] | None:
-    """The range of intensities of a scan (K, J, I) that are brighter than the air around the body; None where no air can
-    be told from the body (a crop inside it, a scan in which much is darker than what its corners hold).
+    """The range of intensities of a scan (K, J, I) that are brighter than the air around the body; None where no air
+    can be told from the body (a crop inside it, a scan in which much is darker than what its corners hold).
     """
     thinned = array[tuple(slice(None, None, max(1, n // _LATTICE)) for n in array.shape)].astype(np.float64)
     level, noise = background_level(np.maximum(corner_values(array).astype(np.float64), _AIR_HU))
@@ -160,8 +161,8 @@ def _bounds(grid: Grid) -> np.ndarray:
 
 
 def _world_grid(bounds: np.ndarray, spacing_mm: Spacing, edge: np.ndarray | None = None) -> Grid:
-    """The smallest grid along the world's axes over ``bounds`` with voxel edges whole multiples of the spacing away from
-    ``edge`` (3,), by default from the world's origin."""
+    """The smallest grid along the world's axes over ``bounds`` with voxel edges whole multiples of the spacing away
+    from ``edge`` (3,), by default from the world's origin."""
     spacing = np.asarray(spacing_mm, dtype=np.float64)
     phase = np.zeros(3) if edge is None else np.round(edge / spacing % 1 / _ROUNDING) * _ROUNDING
     first = np.floor(bounds[0] / spacing - phase + _ROUNDING) + phase

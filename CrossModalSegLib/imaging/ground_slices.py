@@ -23,8 +23,8 @@ def is_ground(path: Path) -> bool:
 
 
 def read_ground(folder: Path) -> tuple[np.ndarray, Grid]:
-    """Labels (K, J, I) uint8, 1 to 4, on the grid of the series beside them. Raises DataError ``slices-differ``, InputError
-    ``truncated`` or ``unreadable``.
+    """Labels (K, J, I) uint8, 1 to 4, on the grid of the series beside them. Raises DataError ``slices-differ``,
+    InputError ``truncated`` or ``unreadable``.
 
     The n-th PNG belongs to the n-th DICOM file, both by name; the position in the header says where it lies.
     """

@@ -51,7 +51,8 @@ def assign(modalities: Sequence[str], aliases: Aliases, descriptions: Sequence[S
 
 
 def contradicts(modality: str, modalities: Sequence[str], aliases: Aliases, scan: ScanDescription) -> str | None:
-    """The other modality of the bundle that ``scan`` clearly says it is, where it is chosen as ``modality``; else None."""
+    """The other modality of the bundle that ``scan`` clearly says it is, where it is chosen as ``modality``; else
+    None."""
     fits = _fits(modalities, aliases, scan)
     best = _best(fits)
     return best if best is not None and fits[best] >= fits.get(modality, 0) + 2 else None

@@ -145,7 +145,8 @@ def _size_and_order(content: bytes, path: Path) -> tuple[int, str]:
 
 
 def header_dtype(size: int, order: str) -> np.dtype:
-    """NumPy's description of the fields that are read, in a header of ``size`` bytes (348 or 540), ``order`` "<" or ">"."""
+    """NumPy's description of the fields that are read, in a header of ``size`` bytes (348 or 540), ``order`` "<" or
+    ">"."""
     layout = _FIELDS[size]
     described = {
         "names": list(layout),

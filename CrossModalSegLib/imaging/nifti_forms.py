@@ -2,10 +2,10 @@
 
 Source: nifti1.h, "3D image (volume) orientation and location in space". The rule, in this order:
 
-1. The sform, where its code is set and its axes span space at right angles: SPM, FSL, FreeSurfer and nibabel take it, too.
-2. The qform, where its code is set and its numbers make sense. Where the sform is set, but sheared or unusable, that is told.
-3. Otherwise the volume is refused: a sheared sform without a qform, statements that make no sense, or none at all (both
-   codes 0): then nobody knows which side is left.
+1. The sform, where its code is set and its axes span space at right angles: SPM, FSL, FreeSurfer and nibabel take it,
+too. 2. The qform, where its code is set and its numbers make sense. Where the sform is set, but sheared or unusable,
+that is told. 3. Otherwise the volume is refused: a sheared sform without a qform, statements that make no sense, or
+none at all (both codes 0): then nobody knows which side is left.
 
 Where both are set, their distance is told. Metres and microns are converted.
 """
@@ -33,8 +33,8 @@ _EXPORT = "export the volume again, with an orientation that its program stands 
 
 @dataclass(frozen=True)
 class NiftiForms:
-    """A header's own numbers: ``pixdim`` [qfac, i, j, k], ``quaternion`` b, c, d, ``offset`` of the qform, ``srow`` (3, 4)
-    of the sform, in the header's units. What is written for a scan carries them as they are."""
+    """A header's own numbers: ``pixdim`` [qfac, i, j, k], ``quaternion`` b, c, d, ``offset`` of the qform, ``srow`` (3,
+    4) of the sform, in the header's units. What is written for a scan carries them as they are."""
 
     pixdim: tuple[float, float, float, float]
     xyzt_units: int
@@ -167,7 +167,8 @@ def _beside_sform(
         if apart <= _WORTH_TELLING_MM:
             return []
         message = (
-            f"sform (code {forms.sform_code}) and qform (code {forms.qform_code}) of the header lie up to {apart:.1f} mm "
+            f"sform (code {forms.sform_code}) and qform (code {forms.qform_code}) of the header lie up to "
+            f"{apart:.1f} mm "
             "apart; the sform was taken"
         )
         remedy = "check on the overlay that the scans lie on each other; if they do not, correct the header"

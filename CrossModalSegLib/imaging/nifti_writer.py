@@ -22,8 +22,8 @@ _MAGIC = b"n+1\0"
 def write_nifti_like(path: Path, array: np.ndarray, forms: NiftiForms) -> None:
     """Write ``array`` (K, J, I) to the .nii.gz file ``path``, lying as the scan whose header has these ``forms``.
 
-    The file appears complete or not at all. Raises OutputError ``cannot-write``, ``unknown-format`` for a type of number
-    that NIfTI does not have.
+    The file appears complete or not at all. Raises OutputError ``cannot-write``, ``unknown-format`` for a type of
+    number that NIfTI does not have.
     """
     content = _header(array, forms)
     with staged_file(path) as staged:

@@ -70,8 +70,8 @@ _EXPORT = "export the volume again"
 
 @dataclass(frozen=True)
 class _Fields:
-    """The header's fields (lower case) and its own key:=value pairs; ``files`` are the lines after a LIST; ``length`` is
-    that of the header in bytes."""
+    """The header's fields (lower case) and its own key:=value pairs; ``files`` are the lines after a LIST; ``length``
+    is that of the header in bytes."""
 
     path: Path
     fields: dict[str, str]

@@ -1,4 +1,5 @@
-"""Which way voxel axes run, in letters: in RAS, i runs to the right, j to the front (anterior), k to the top (superior)."""
+"""Which way voxel axes run, in letters: in RAS, i runs to the right, j to the front (anterior), k to the top
+(superior)."""
 
 from itertools import permutations, product
 

@@ -24,9 +24,9 @@ ASK_ORIENTATION = "look at it in a viewer, then say with --assume-orientation wh
 class Placement:
     """What a header says about the place of its voxels.
 
-    ``affine`` is ijk_to_ras (4x4, mm), None where it is not known: then ``refusal`` (code, what is wrong, what to do) says
-    why. ``spacing`` are the distances of voxels along i, j, k in mm where the header has them, for those who know how the
-    axes run. ``findings`` are what was decided in reading it.
+    ``affine`` is ijk_to_ras (4x4, mm), None where it is not known: then ``refusal`` (code, what is wrong, what to do)
+    says why. ``spacing`` are the distances of voxels along i, j, k in mm where the header has them, for those who know
+    how the axes run. ``findings`` are what was decided in reading it.
     """
 
     affine: np.ndarray | None

@@ -41,7 +41,8 @@ def _moved(grid: Grid, by_ras: np.ndarray) -> Grid:
 
 
 def labels_at(labels: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Label values at fractional voxel indices (i, j, k), ``points`` (..., 3): (...) of the type of ``labels`` (K, J, I).
+    """Label values at fractional voxel indices (i, j, k), ``points`` (..., 3): (...) of the type of ``labels`` (K, J,
+    I).
 
     The eight voxels around a point vote with their trilinear weights, so that a boundary between labels runs smoothly
     between voxel centres instead of in steps. A tie goes to the lower index. Points beyond the outer edges of the outer
@@ -70,7 +71,8 @@ def samples_at(values: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _located(points: np.ndarray, shape_kji: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For n points: inside (n,) bool, the voxel below (n, 3) (i, j, k), and how far (0 to 1) the next one is reached."""
+    """For n points: inside (n,) bool, the voxel below (n, 3) (i, j, k), and how far (0 to 1) the next one is
+    reached."""
     flat = np.reshape(points, (-1, 3))
     size = np.array(shape_kji[::-1])
     inside = np.asarray(((flat >= -0.5) & (flat <= size - 0.5)).all(axis=1))
@@ -80,7 +82,8 @@ def _located(points: np.ndarray, shape_kji: tuple[int, ...]) -> tuple[np.ndarray
 
 
 def _corners(array: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """(8, n): values of the voxels ``lower`` (n, 3) (i, j, k) and their upper neighbours, in the order of `_weights`."""
+    """(8, n): values of the voxels ``lower`` (n, 3) (i, j, k) and their upper neighbours, in the order of
+    `_weights`."""
     slices, rows, columns = array.shape
     strides = (int(columns > 1), columns * (rows > 1), rows * columns * (slices > 1))  # a single voxel has no neighbour
     first = (lower[:, 2] * rows + lower[:, 1]) * columns + lower[:, 0]

@@ -65,8 +65,8 @@ def read_segmentation(
 ) -> tuple[np.ndarray, Grid, LabelMap | None]:
     """Label values (K, J, I) in the file's own type, their grid, and the label map where the file holds one.
 
-    Reads what ``write_segmentation`` writes, segmentations saved by any version of 3D Slicer (`slicer_segments`), and any
-    label volume (no label map).
+    Reads what ``write_segmentation`` writes, segmentations saved by any version of 3D Slicer (`slicer_segments`), and
+    any label volume (no label map).
 
     Raises what ``read_image`` raises, and what `slicer_segments` raises.
     """

@@ -1,8 +1,8 @@
 """The segments in a .seg.nrrd file of 3D Slicer: their fields, and their voxels in one or several layers.
 
 Source: Slicer developer guide, "Segmentation labelmap file format (.seg.nrrd)", and what Slicer's
-``vtkMRMLSegmentationStorageNode`` reads. Since Slicer 4.11, segments that do not overlap share a layer, in which each has a
-``LabelValue``; before, each segment was a layer of its own, and had neither ``Layer`` nor ``LabelValue``.
+``vtkMRMLSegmentationStorageNode`` reads. Since Slicer 4.11, segments that do not overlap share a layer, in which each
+has a ``LabelValue``; before, each segment was a layer of its own, and had neither ``Layer`` nor ``LabelValue``.
 """
 
 import re
@@ -27,8 +27,8 @@ _SAVE_AGAIN = "save the segmentation again"
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment: its structure, whose value is the one that it has in ``layer``; ``own_layer`` where the whole layer is
-    it, whatever its value."""
+    """One segment: its structure, whose value is the one that it has in ``layer``; ``own_layer`` where the whole layer
+    is it, whatever its value."""
 
     structure: Structure
     layer: int

@@ -1,7 +1,8 @@
 """An image in files as its header describes it, and its voxels: each byte is decoded, counted and checked here.
 
-No library is believed. ITK reads a damaged compressed MetaImage as zeros, or as what its memory held before, and a NIfTI
-file that ends early as zeros; so the product decodes the bytes itself, and refuses a file with too few or too many.
+No library is believed. ITK reads a damaged compressed MetaImage as zeros, or as what its memory held before, and a
+NIfTI file that ends early as zeros; so the product decodes the bytes itself, and refuses a file with too few or too
+many.
 """
 
 import math
@@ -37,8 +38,8 @@ class StoredData:
 class ImageHeader:
     """What the header of an image says.
 
-    ``sizes`` are voxels along i, j, k, and a fourth axis of several volumes; ``components`` values per voxel; ``kind`` is
-    their type in the file's own words, ``dtype`` NumPy's, with byte order, None where it is no plain number (colour,
+    ``sizes`` are voxels along i, j, k, and a fourth axis of several volumes; ``components`` values per voxel; ``kind``
+    is their type in the file's own words, ``dtype`` NumPy's, with byte order, None where it is no plain number (colour,
     complex). A voxel's value is ``slope`` times what is stored plus ``intercept``. ``forms`` are a NIfTI file's own two
     statements of its place; ``fields`` an NRRD file's own keys.
     """

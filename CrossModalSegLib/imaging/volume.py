@@ -33,8 +33,9 @@ READERS = {
 class Volume:
     """A scan: ``array`` float32 indexed (K, J, I) = slices, rows, columns, on ``grid``, of ``modality`` ("T1w", "CT").
 
-    ``findings`` is what was found out while it was read, and is worth knowing: the preflight passes it on. ``forms`` are its NIfTI file's own statements of its place.
-    Raises InputError ``not-3d`` where an axis has a single voxel: one slice is no volume.
+    ``findings`` is what was found out while it was read, and is worth knowing: the preflight passes it on. ``forms``
+    are its NIfTI file's own statements of its place. Raises InputError ``not-3d`` where an axis has a single voxel: one
+    slice is no volume.
     """
 
     array: np.ndarray
@@ -56,11 +57,11 @@ class Volume:
 def read_volume(path: dicom.Source | str, modality: str, assumed_orientation: str | None = None) -> Volume:
     """Read a scan as float32 and check that it can be segmented.
 
-    ``path`` is a NIfTI, NRRD or MetaImage file, a folder with one DICOM series anywhere below it, ``folder#UID`` for one
-    of several, one DICOM file (its series in that folder, or an enhanced multi-frame object), or a series that was found
-    in a tree. Rescale slope and intercept are applied. Of a file that holds several volumes, ``scan.nii.gz#1`` is the
-    second one. ``assumed_orientation`` (such as "RAS") is that of files that do not say which way their voxel axes run;
-    without it, they are refused.
+    ``path`` is a NIfTI, NRRD or MetaImage file, a folder with one DICOM series anywhere below it, ``folder#UID`` for
+    one of several, one DICOM file (its series in that folder, or an enhanced multi-frame object), or a series that was
+    found in a tree. Rescale slope and intercept are applied. Of a file that holds several volumes, ``scan.nii.gz#1`` is
+    the second one. ``assumed_orientation`` (such as "RAS") is that of files that do not say which way their voxel axes
+    run; without it, they are refused.
 
     Raises InputError with the code ``not-found``, ``unreadable``, ``truncated``, ``extra-bytes``, ``too-large``,
     ``not-3d``, ``no-channel``, ``not-scalar``, ``not-finite``, ``constant``, ``several-series``, ``missing-slices`` or
@@ -78,8 +79,8 @@ def read_volume(path: dicom.Source | str, modality: str, assumed_orientation: st
 def read_image(path: Path | str, assumed_orientation: str | None = None) -> tuple[np.ndarray, Grid]:
     """Read any 3D scalar image, such as a label map: (array (K, J, I) with the file's own type, grid).
 
-    What is to be told about the file goes to the log. Raises what `read_volume` raises about the file and its geometry; the
-    values are not judged.
+    What is to be told about the file goes to the log. Raises what `read_volume` raises about the file and its geometry;
+    the values are not judged.
     """
     image = _read(Path(path), assumed_orientation)
     log_warnings(path, image.findings)
@@ -92,7 +93,8 @@ def channel_count(path: Path) -> int:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files that hold the voxels of an image file: itself, or those beside it; none where its header cannot be read."""
+    """The files that hold the voxels of an image file: itself, or those beside it; none where its header cannot be
+    read."""
     try:
         return _header_of(path).data.files
     except (InputError, GeometryError):

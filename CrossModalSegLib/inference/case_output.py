@@ -106,7 +106,8 @@ def made_of(bundle: Bundle, inputs: Mapping[str, Path], options: OutputOptions) 
 def case_report(
     segmenter: Segmenter, result: SegmentationResult, preflight: Preflight, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
-    """What ``report.json`` holds; volumes in mL, confidence and agreement from 0 to 1, times in seconds, memory in GB."""
+    """What ``report.json`` holds; volumes in mL, confidence and agreement from 0 to 1, times in seconds, memory in
+    GB."""
     bundle = segmenter.bundle
     return {
         "crossmodalseg": __version__,

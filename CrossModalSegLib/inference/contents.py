@@ -1,4 +1,5 @@
-"""What the scans of a case show, looked at before they are segmented: whether they lie on each other, and their contrasts.
+"""What the scans of a case show, looked at before they are segmented: whether they lie on each other, and their
+contrasts.
 
 Takes about three seconds for a pair on one core, most of it for the displacement.
 """
@@ -22,7 +23,8 @@ Look = Callable[[Segmenter, Mapping[str, Volume], Report], Contents]
 
 
 def look_into(segmenter: Segmenter, volumes: Mapping[str, Volume], report: Report) -> Contents:
-    """What the ``volumes`` of a case, by the names that they are given under, show. Raises what `modality_slot` raises."""
+    """What the ``volumes`` of a case, by the names that they are given under, show. Raises what `modality_slot`
+    raises."""
     first, *others = sorted(volumes, key=lambda name: modality_slot(segmenter.bundle, name))
     apart = displacement(volumes[first], volumes[others[0]], report) if others else Contents()
     contrasts = [finding for name, volume in volumes.items() for finding in _contrast(segmenter, name, volume)]

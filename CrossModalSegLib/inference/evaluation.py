@@ -1,6 +1,7 @@
 """Scores of a segmentation against a reference, per structure, in native space: Dice, NSD and HD95.
 
-All three are MONAI's implementations, on the structure's own box and with the grid's real, possibly anisotropic spacing:
+All three are MONAI's implementations, on the structure's own box and with the grid's real, possibly anisotropic
+spacing:
 
 - **Dice**: 2 |P ∩ R| / (|P| + |R|) over voxels.
 - **NSD**, normalised surface Dice: the part of both surfaces' area that lies within ``tolerance_mm`` of the other
@@ -76,8 +77,8 @@ class MeanScores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of one file against another, and what they were measured with. ``notes`` say which structures of one side
-    have no counterpart on the other."""
+    """The scores of one file against another, and what they were measured with. ``notes`` say which structures of one
+    side have no counterpart on the other."""
 
     prediction: Path
     reference: Path
@@ -141,8 +142,8 @@ def score_files(
 
     Where both files have names (.seg.nrrd), structures are matched by name, whatever their values; elsewhere by value.
     Scored are the structures of the label map given or, with a translation, those it translates to; with neither, those
-    that the prediction's file describes and what the reference holds beside them, else every value found. Left out of the
-    comparison are voxels whose reference value is one of ``ignored_values`` or has no translation.
+    that the prediction's file describes and what the reference holds beside them, else every value found. Left out of
+    the comparison are voxels whose reference value is one of ``ignored_values`` or has no translation.
     ``assumed_orientation`` (such as "RAS") is that of files that do not say theirs.
 
     Raises:

@@ -1,8 +1,8 @@
 """From two volumes to one label map per modality, each on its volume's own grid.
 
 The order of the steps: ``Locator.find`` for bundles with a locator, ``prepare`` (both volumes onto the model grid),
-``predict`` (sliding window over the network), ``restore`` (probabilities back to each native grid). ``Segmenter`` holds the loaded network, so that
-one process segments many cases with it.
+``predict`` (sliding window over the network), ``restore`` (probabilities back to each native grid). ``Segmenter`` holds
+the loaded network, so that one process segments many cases with it.
 """
 
 import time
@@ -61,7 +61,8 @@ class SegmentationResult:
 
 
 class Segmenter:
-    """A bundle's network, loaded and ready on a device ("auto", "cpu" or "cuda"). ``network`` replaces the bundle's own.
+    """A bundle's network, loaded and ready on a device ("auto", "cpu" or "cuda"). ``network`` replaces the bundle's
+    own.
 
     Raises BundleError ``bundle-network`` when the weights do not fit the network, DeviceError ``no-gpu``.
     """

@@ -39,7 +39,8 @@ class Matched:
 def matched(prediction: LabelledSide, reference: LabelledSide, wanted: LabelMap | None = None) -> Matched:
     """Both sides in the values of ``wanted``, else of the prediction and of what the reference names beside it.
 
-    Raises LabelError ``names-differ`` where two with names share none, InputError ``no-structure`` where nothing is there.
+    Raises LabelError ``names-differ`` where two with names share none, InputError ``no-structure`` where nothing is
+    there.
     """
     for one, other in ((reference, prediction.own), (prediction, wanted), (reference, wanted)):
         _refuse_without_common_name(one, other)

@@ -1,7 +1,7 @@
 """What contrast a brain scan has, by how bright its tissues are where the model finds them: one window in its middle.
 
-The scan is looked at as the modality that the model has seen in most contrasts, whatever it is called: as that one, white
-matter is found by its place, and not by being bright.
+The scan is looked at as the modality that the model has seen in most contrasts, whatever it is called: as that one,
+white matter is found by its place, and not by being bright.
 """
 
 import re

@@ -1,6 +1,7 @@
 """Where the anatomy is: a coarse network looks at the whole scan first, so that the fine one looks only there.
 
-It makes a run faster, and keeps what lies elsewhere, such as fat of the scalp that looks like cortex, from being labelled.
+It makes a run faster, and keeps what lies elsewhere, such as fat of the scalp that looks like cortex, from being
+labelled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,8 @@ _HERE = Attempt(torch.device("cpu"), torch.device("cpu"), "on the CPU")  # a sec
 
 @dataclass(frozen=True)
 class Located:
-    """Where the anatomy is: ``distance_mm`` (D, H, W) float32 to it from each voxel of ``grid``, 0 inside; ``box`` (2, 3)
-    its lower and upper corner in RAS mm with a margin; nothing is labelled further than ``reach_mm`` from it."""
+    """Where the anatomy is: ``distance_mm`` (D, H, W) float32 to it from each voxel of ``grid``, 0 inside; ``box`` (2,
+    3) its lower and upper corner in RAS mm with a margin; nothing is labelled further than ``reach_mm`` from it."""
 
     distance_mm: np.ndarray
     grid: Grid

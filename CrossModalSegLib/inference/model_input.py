@@ -34,8 +34,8 @@ def prepare(
 ) -> ModelInput:
     """Both modalities, by slot, on one world-aligned grid; an absent one is zeros and marked as such.
 
-    ``spacing_mm`` in (i, j, k) order. The grid covers the bodies (`model_grid`), and of these no more than ``box`` (2, 3), in
-    RAS mm. Intensities are normalised by the whole of what the bodies' grid covers, whatever the box.
+    ``spacing_mm`` in (i, j, k) order. The grid covers the bodies (`model_grid`), and of these no more than ``box`` (2,
+    3), in RAS mm. Intensities are normalised by the whole of what the bodies' grid covers, whatever the box.
     """
     volumes = {slot: with_dark_background(volume) for slot, volume in volumes.items()}
     whole = model_grid(list(volumes.values()), spacing_mm)

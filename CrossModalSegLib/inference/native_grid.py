@@ -31,7 +31,8 @@ def restore(probabilities: Tensor, model: Grid, native: Grid, channels: Sequence
         Label value of each channel, background first.
 
     The label is the class with the highest trilinearly interpolated probability; confidence interpolates the highest
-    probability of each model voxel (at most 1, also where rounding has made the sum of windows more). What lies outside the model grid is background with confidence 1.
+    probability of each model voxel (at most 1, also where rounding has made the sum of windows more). What lies outside
+    the model grid is background with confidence 1.
     """
     highest, winner = probabilities.max(dim=0)  # (D, H, W)
     uniform = _uniform(winner)

@@ -35,8 +35,8 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Windows:
-    """How a bundle's network looks: ``size`` (d, h, w) of a window, ``classes``, and with ``mirrored`` (the channel of each
-    structure on the other side) the mean of the prediction and of that for the window mirrored left to right."""
+    """How a bundle's network looks: ``size`` (d, h, w) of a window, ``classes``, and with ``mirrored`` (the channel of
+    each structure on the other side) the mean of the prediction and of that for the window mirrored left to right."""
 
     size: tuple[int, ...]
     classes: int
@@ -49,8 +49,8 @@ def predict(
 ) -> dict[int, Tensor]:
     """Class probabilities (C, D, H, W) float16 per present modality, by slot.
 
-    Windows are weighted by a Gaussian. Those that no modality covers, or in which nothing is to be labelled, are skipped;
-    what lies in no other window is background.
+    Windows are weighted by a Gaussian. Those that no modality covers, or in which nothing is to be labelled, are
+    skipped; what lies in no other window is background.
     """
     volumes, crop = _pad(model_input.volumes, windows.size, network.cell)
     shape = tuple(volumes.shape[-3:])
@@ -80,7 +80,8 @@ def predict(
 
 
 class _Blend:
-    """Weighted sums of one modality's features over all windows: for each view (V, C, d, h, w), mirrored ones as seen."""
+    """Weighted sums of one modality's features over all windows: for each view (V, C, d, h, w), mirrored ones as
+    seen."""
 
     def __init__(self, views: int, shape: Sequence[int], cell: int, device: torch.device):
         self.views, self.cell, self.device = views, cell, device

@@ -23,11 +23,11 @@ _AWAY_FROM_EDGES = 1.7320508e-5
 class CaseFiles:
     """What is saved of a case.
 
-    ``volumes`` are the scans by modality; ``labels`` the label values (K, J, I) with their grid, empty for a case without
-    labels; ``bundle`` says which model the labels started from, or came from (name, version, sha256); ``patient_key`` is
-    anything that tells patients apart, or empty: only a salted hash of it is written. ``case_id`` is given where
-    the scans were loaded from this site: they go back to that case, whatever is known of the patient now; where they were
-    moved meanwhile, they become another case of the same patient.
+    ``volumes`` are the scans by modality; ``labels`` the label values (K, J, I) with their grid, empty for a case
+    without labels; ``bundle`` says which model the labels started from, or came from (name, version, sha256);
+    ``patient_key`` is anything that tells patients apart, or empty: only a salted hash of it is written. ``case_id`` is
+    given where the scans were loaded from this site: they go back to that case, whatever is known of the patient now;
+    where they were moved meanwhile, they become another case of the same patient.
 
     Raises GeometryError ``grids-differ`` where labels do not lie on the grid of their scan, DataError ``no-scan`` where
     there is none for them, ``bad-modality`` where a name cannot be a part of a file's name.

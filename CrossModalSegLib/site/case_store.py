@@ -13,8 +13,8 @@
 A case that is written is not changed again: later labels of the same scans are the next revision, and name the one that
 they were based on. Everything is staged beside its place, read back, and renamed, so that a reader sees it whole or not
 at all, and of several that save at once none loses anything. No name, date, path or number of a patient is written; the
-id of a case is a hash with the site's secret salt, so that the same scans are the same case, and says nothing to others.
-NRRD, because a file that was cut short is noticed when it is read.
+id of a case is a hash with the site's secret salt, so that the same scans are the same case, and says nothing to
+others. NRRD, because a file that was cut short is noticed when it is read.
 """
 
 import json
@@ -89,7 +89,8 @@ class CaseStore:
         return read_site(self.folder)
 
     def cases(self) -> list[SiteCase]:
-        """All cases by id. Raises DataError ``damaged-cases``, which names all that cannot be read, or ``not-a-site``."""
+        """All cases by id. Raises DataError ``damaged-cases``, which names all that cannot be read, or
+        ``not-a-site``."""
         cases, damaged = self.readable_cases()
         if damaged:
             listed = "; ".join(error.message for error in damaged.values())
@@ -97,15 +98,16 @@ class CaseStore:
         return cases
 
     def readable_cases(self) -> tuple[list[SiteCase], dict[str, DataError]]:
-        """The cases that can be read, and by id what is wrong with the others: for those who only look, and do not learn
-        from them. Cases of several patients that have a scan in common count as one patient's (`same_scans`). Raises DataError
-        ``not-a-site``."""
+        """The cases that can be read, and by id what is wrong with the others: for those who only look, and do not
+        learn from them. Cases of several patients that have a scan in common count as one patient's (`same_scans`).
+        Raises DataError ``not-a-site``."""
         site, splits = self.site(), read_splits(self.folder)
         cases, damaged = read_cases(self.folder, site, splits)
         return with_joined_patients(cases, site, splits), damaged
 
     def case(self, case_id: str) -> SiteCase:
-        """One case by its id, or by a beginning that only it has. Raises DataError ``no-such-case``, ``damaged-case``."""
+        """One case by its id, or by a beginning that only it has. Raises DataError ``no-such-case``,
+        ``damaged-case``."""
         folder = self.folder / CASES
         ids = [path.name for path in folder.glob(f"{_plain(case_id)}*") if not path.name.startswith(".")]
         if len(ids) != 1:
@@ -131,9 +133,9 @@ class CaseStore:
     def save_correction(self, case: CaseFiles, author: str = "", based_on: BasedOn = "latest") -> SavedCase:
         """Write scans and labels that a person stands for; the same scans again become the next revision of their case.
 
-        ``based_on`` is the revision that the person began with: None for none of them, "latest" for the newest there is.
-        Where others have corrected the same one meanwhile, both are kept, and `SavedCase.forks` says so. Of ``author``,
-        the person's initials, only a salted hash is kept.
+        ``based_on`` is the revision that the person began with: None for none of them, "latest" for the newest there
+        is. Where others have corrected the same one meanwhile, both are kept, and `SavedCase.forks` says so. Of
+        ``author``, the person's initials, only a salted hash is kept.
 
         Raises DataError ``not-a-site``, ``site-differs``, ``no-labels``, ``no-such-revision`` or ``no-such-case``;
         OutputError ``cannot-write`` or ``not-whole``; LabelError where labels hold values that are not
@@ -304,7 +306,8 @@ class CaseStore:
         return newest.number if newest else None
 
     def _forks(self, folder: Path) -> tuple[int, ...]:
-        """None where an earlier revision is damaged: what was just saved is saved all the same; verify tells the rest."""
+        """None where an earlier revision is damaged: what was just saved is saved all the same; verify tells the
+        rest."""
         with suppress(DataError):
             return self.case(folder.name).forks
         return ()

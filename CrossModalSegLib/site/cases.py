@@ -35,9 +35,9 @@ class Revision:
 
     ``is_prediction``: a model's labels, not looked at by anybody. ``parent`` is the revision that it was based on;
     ``author`` and ``approved_by`` are salted hashes ("" where no initials were given; ``approved_by`` is None where
-    nobody has approved it), ``settled`` the highest revision that was there when it was approved, ``approval`` counts the
-    case's approvals up to that one (0 where an earlier version did not count). ``sha256`` is by name of file in ``place``,
-    the revision's folder.
+    nobody has approved it), ``settled`` the highest revision that was there when it was approved, ``approval`` counts
+    the case's approvals up to that one (0 where an earlier version did not count). ``sha256`` is by name of file in
+    ``place``, the revision's folder.
     """
 
     number: int
@@ -62,11 +62,11 @@ class SiteCase:
     """One case of a site.
 
     ``patient`` is a salted hash, "" where unknown. ``modalities`` are those of its scans, ``scan_sha256`` the hashes of
-    their files by path in the case's folder ``place``. ``split`` is the patient's, and stays. ``trusted`` is the revision
-    to believe: the one that was approved last, else the newest correction; a model's prediction never is. An excluded case
-    is kept, but neither learnt from nor listed to be corrected. ``is_split_set``: a person has set the split. ``content``
-    tells the same scans, ``same_scan_as`` are ids of cases of other patients with one of them (see `same_scans`, which
-    gives all of these one ``split`` and one of their patients as ``counts_as``).
+    their files by path in the case's folder ``place``. ``split`` is the patient's, and stays. ``trusted`` is the
+    revision to believe: the one that was approved last, else the newest correction; a model's prediction never is. An
+    excluded case is kept, but neither learnt from nor listed to be corrected. ``is_split_set``: a person has set the
+    split. ``content`` tells the same scans, ``same_scan_as`` are ids of cases of other patients with one of them (see
+    `same_scans`, which gives all of these one ``split`` and one of their patients as ``counts_as``).
     """
 
     id: str

@@ -53,7 +53,8 @@ class Damage:
 
 @dataclass(frozen=True)
 class SiteReport:
-    """What was found in a site: counts of whole cases and revisions, damages, and what was left by interrupted saving."""
+    """What was found in a site: counts of whole cases and revisions, damages, and what was left by interrupted
+    saving."""
 
     cases: int
     revisions: int
@@ -118,7 +119,8 @@ def revision_folders(case: Path) -> list[Path]:
 
 
 def revision_damages(revision: Path, site: SiteFacts, case: Path | None = None) -> Iterator[Damage]:
-    """What is wrong with one revision of ``case``, whose scans are whole; where it is not given, the revision is there."""
+    """What is wrong with one revision of ``case``, whose scans are whole; where it is not given, the revision is
+    there."""
     try:
         content = read_json(revision / REVISION_FILE, "damaged-case", HINT)
         hashes = dict(content["sha256"])

@@ -16,8 +16,8 @@ def export_datalist(cases: Iterable[SiteCase], file: Path, approved_only: bool =
     """Write the cases to the JSON ``file`` and return what it holds, with paths relative to it.
 
     Labels that are trusted are in ``training``, or in ``validation`` where the patient is held out; all other cases are
-    ``unlabelled``, but for those of patients who are validated with. Excluded cases are left out. Raises DataError ``no-cases``, OutputError
-    ``cannot-write``.
+    ``unlabelled``, but for those of patients who are validated with. Excluded cases are left out. Raises DataError
+    ``no-cases``, OutputError ``cannot-write``.
     """
     lists: Items = {"training": [], "validation": [], "unlabelled": []}
     cases = [case for case in cases if not case.is_excluded]

@@ -29,8 +29,8 @@ def choose_base(site: Path, name: str | None, cases: Sequence[SiteCase]) -> Bund
 
 
 def learnt_patients(site: Path, cases: Sequence[SiteCase], damaged: Collection[str] = ()) -> set[str]:
-    """The patients of whom the site's newest model has learnt. None where the site has no model of its own, or where some
-    of its cases are ``damaged``: whose they are is not known."""
+    """The patients of whom the site's newest model has learnt. None where the site has no model of its own, or where
+    some of its cases are ``damaged``: whose they are is not known."""
     own = site_models(site)
     return known_patients(newest(own), cases) if own and not damaged else set()
 
@@ -43,8 +43,8 @@ def newest(models: Sequence[Bundle]) -> Bundle:
 
 
 def base_of_plan(site: Path, planned: str, sha256: str, name: str | None = None) -> Bundle:
-    """The parent of a run that is resumed, by the name and the hash that it was ``planned`` with; another ``name`` may be
-    given. Raises BundleError ``base-differs`` where it cannot be found."""
+    """The parent of a run that is resumed, by the name and the hash that it was ``planned`` with; another ``name`` may
+    be given. Raises BundleError ``base-differs`` where it cannot be found."""
     places = (site / MODELS, *bundle_search_path())
     same = [one for one in list_bundles(places) if one.sha256 == sha256 and not name]
     bundle = load_bundle(same[0].path if same else name or planned, places)

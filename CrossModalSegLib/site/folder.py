@@ -35,7 +35,8 @@ class SiteFacts:
     salt: str = field(repr=False)
 
     def patient_hash(self, key: str) -> str:
-        """Salted hash of a patient's key, "" for an unknown patient (two such cases may be of one patient, or of two)."""
+        """Salted hash of a patient's key, "" for an unknown patient (two such cases may be of one patient, or of
+        two)."""
         return hashlib.pbkdf2_hmac("sha256", key.encode(), bytes.fromhex(self.salt), _ROUNDS).hex() if key else ""
 
     def author_hash(self, initials: str) -> str:
@@ -80,7 +81,8 @@ def read_site(folder: Path) -> SiteFacts:
 def read_splits(folder: Path) -> Mapping[str, Split]:
     """The splits that a person has set, by patient hash, or by case id where the patient is unknown.
 
-    Each is a file of its own, so that two who set splits at once do not undo each other. Raises DataError ``bad-split``.
+    Each is a file of its own, so that two who set splits at once do not undo each other. Raises DataError
+    ``bad-split``.
     """
     return {file.stem: read_split(file) for file in split_files(folder)}
 
@@ -105,7 +107,8 @@ def excluded_ids(folder: Path) -> frozenset[str]:
 
 
 def approval_file(revision: Path, order: int, is_first: bool) -> Path:
-    """Where an approval of a revision goes: ``0002.approved.json`` the first time, ``0002.approved-0003.json`` later."""
+    """Where an approval of a revision goes: ``0002.approved.json`` the first time, ``0002.approved-0003.json``
+    later."""
     return revision.with_name(f"{revision.name}{APPROVAL}{'' if is_first else f'-{order:04d}'}.json")
 
 

@@ -37,7 +37,8 @@ class SiteIndex:
         return content
 
     def save(self) -> None:
-        """Write the index anew where many files were not in it. Where nothing may be written, it is read anew each time."""
+        """Write the index anew where many files were not in it. Where nothing may be written, it is read anew each
+        time."""
         if len(self._new) >= _WORTH_WRITING:
             with suppress(OutputError):
                 write_atomically(self._file, json.dumps(self._known | self._new, separators=(",", ":")))

@@ -1,7 +1,7 @@
 """What a fine-tuned model has learnt from, as its bundle says: its own cases and those of all its ancestors.
 
-A model can only be judged against its parent on patients that neither has learnt from. The cases are named by the SHA-256
-of their ids at the site, which are random and say nothing elsewhere.
+A model can only be judged against its parent on patients that neither has learnt from. The cases are named by the
+SHA-256 of their ids at the site, which are random and say nothing elsewhere.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ class KnownCase(Protocol):
 
 
 def learnt_by(bundle: Bundle) -> LearntCases:
-    """What a model says; nothing for one that says nothing. Of models from before there was this entry, the corrected cases
-    are known."""
+    """What a model says; nothing for one that says nothing. Of models from before there was this entry, the corrected
+    cases are known."""
     facts = bundle.training
     if LEARNT_FROM in facts:
         return LearntCases(**{kind: frozenset(hashes) for kind, hashes in facts[LEARNT_FROM].items()})
@@ -53,8 +53,8 @@ def learnt_by_child(parent: Bundle, labelled: Iterable[str], unlabelled: Iterabl
 
 
 def known_patients(bundle: Bundle, cases: Iterable[KnownCase]) -> set[str]:
-    """The patients of whom a model or an ancestor of it has learnt from a case, with labels or without. A case that names
-    no patient is a patient of its own."""
+    """The patients of whom a model or an ancestor of it has learnt from a case, with labels or without. A case that
+    names no patient is a patient of its own."""
     learnt = learnt_by(bundle)
     known = learnt.labelled | learnt.unlabelled
     return {person_of(case) for case in cases if _hash(case.id) in known}

@@ -18,8 +18,8 @@ def site_models(site: Path) -> list[Bundle]:
 def adopt(site: Path, candidate: Path) -> Bundle:
     """The bundle in the folder ``candidate`` as one of the site's models; it appears there whole or not at all.
 
-    One that is there already by its hash is returned as it is, or put right where its files are damaged. What is adopted
-    last has the highest number: ``brain-site-1`` becomes ``brain-site-3`` where there is a ``brain-site-2``.
+    One that is there already by its hash is returned as it is, or put right where its files are damaged. What is
+    adopted last has the highest number: ``brain-site-1`` becomes ``brain-site-3`` where there is a ``brain-site-2``.
 
     Raises BundleError ``bundle-invalid`` or ``bundle-corrupt``, OutputError ``cannot-write``.
     """
@@ -42,7 +42,8 @@ def stem(name: str) -> str:
 
 
 def next_name(site: Path, base: str) -> str:
-    """``brain-site-3`` after ``brain-site-2``: above the generation of ``base`` and of all its relatives at the site."""
+    """``brain-site-3`` after ``brain-site-2``: above the generation of ``base`` and of all its relatives at the
+    site."""
     there = (site / MODELS).glob("[!.]*")
     relatives = [base, *(place.name for place in there if stem(place.name) == stem(base))]
     return f"{stem(base)}-site-{max(generation(name)[0] for name in relatives) + 1}"

@@ -20,9 +20,9 @@ from CrossModalSegLib.site.index import INDEX_FILE
 def repair_site(folder: Path, nobody_is_saving: bool = False) -> list[str]:
     """Repair the site in ``folder``; returns what was done, in words.
 
-    Damaged cases, revisions and approvals are moved into ``quarantine/``. A damaged case takes its revisions along; they
-    come back with the next repair once the same scans were added again. What killed processes left is removed, but not
-    what was touched within the last hour: somebody may be saving just now, unless ``nobody_is_saving``.
+    Damaged cases, revisions and approvals are moved into ``quarantine/``. A damaged case takes its revisions along;
+    they come back with the next repair once the same scans were added again. What killed processes left is removed, but
+    not what was touched within the last hour: somebody may be saving just now, unless ``nobody_is_saving``.
 
     Raises DataError ``not-a-site``, OutputError ``cannot-write``.
     """

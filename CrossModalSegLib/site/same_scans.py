@@ -13,8 +13,8 @@ from CrossModalSegLib.site.folder import SiteFacts, Split
 def with_joined_patients(cases: Sequence[SiteCase], site: SiteFacts, splits: Mapping[str, Split]) -> list[SiteCase]:
     """The cases, where those with a scan in common count as one patient, have one split, and name each other.
 
-    A split that a person has set for any of these patients holds for all; of two that differ, held-out: nothing is learnt
-    then from what may be judged on. Else chance decides, by one of them.
+    A split that a person has set for any of these patients holds for all; of two that differ, held-out: nothing is
+    learnt then from what may be judged on. Else chance decides, by one of them.
     """
     owners: dict[str, list[SiteCase]] = {}
     for case in cases:

@@ -26,8 +26,9 @@ PATIENT_PATTERN = r"sub-[a-zA-Z0-9]+"  # BIDS; elsewhere names do not tell patie
 
 @dataclass(frozen=True)
 class FoundCase:
-    """Files of one case by modality: scans, labels (none: unlabelled). ``left_out`` names what is of the same examination
-    and was not chosen. ``assumed_orientation`` is that of files that do not say which way their voxel axes run."""
+    """Files of one case by modality: scans, labels (none: unlabelled). ``left_out`` names what is of the same
+    examination and was not chosen. ``assumed_orientation`` is that of files that do not say which way their voxel axes
+    run."""
 
     volumes: Mapping[str, Source]
     labels: Mapping[str, Path] = field(default_factory=dict)
@@ -43,9 +44,9 @@ class FoundCase:
     def read(self, site: SiteFacts) -> CaseFiles:
         """The content of the files, with the label values of the ``site``.
 
-        Label values may be stored as floats, as many tools write them. Labels with names of their own (.seg.nrrd) are translated by name. A label file that serves several scans is
-        resampled to those on other grids. Raises what reading volumes and segmentations raises; LabelError
-        ``unknown-label`` for a structure that the site has not.
+        Label values may be stored as floats, as many tools write them. Labels with names of their own (.seg.nrrd) are
+        translated by name. A label file that serves several scans is resampled to those on other grids. Raises what
+        reading volumes and segmentations raises; LabelError ``unknown-label`` for a structure that the site has not.
         """
         assumed = self.assumed_orientation
         volumes = {modality: read_volume(path, modality, assumed) for modality, path in self.volumes.items()}
@@ -69,8 +70,9 @@ def find_cases(
     """The cases in ``path``: a datalist, a dataset in one of the known layouts, a folder per case, files
     ``<case>_<modality>`` (and ``<case>_label`` or ``<case>_label_<modality>``) in one folder, or a folder with DICOM.
 
-    What ``patient_pattern`` (a regular expression) matches in a scan's path tells patients apart; DICOM has the patient's
-    ID. ``assumed_orientation`` is that of files that do not say theirs. Raises DataError ``not-found``, ``no-cases``, ``datalist`` or ``layout``.
+    What ``patient_pattern`` (a regular expression) matches in a scan's path tells patients apart; DICOM has the
+    patient's ID. ``assumed_orientation`` is that of files that do not say theirs. Raises DataError ``not-found``,
+    ``no-cases``, ``datalist`` or ``layout``.
     """
     if not path.exists():
         raise DataError("not-found", f"no such file or folder: {path}", "check the path")

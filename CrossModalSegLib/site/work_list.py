@@ -3,7 +3,8 @@
 A case promises much where the model is uncertain, where its two modalities disagree, and where it looks unlike the
 cases that are corrected already or stand before it in the list. The network measures these (`CaseScore`); the order is
 made here, anew each time, from what is corrected by then: greedy, score plus distance to the nearest one chosen
-(k-centre selection; Sener and Savarese, "Active learning for convolutional neural networks: a core-set approach", 2018).
+(k-centre selection; Sener and Savarese, "Active learning for convolutional neural networks: a core-set approach",
+2018).
 
 A model that has learnt from all corrected patients leaves nobody to judge its child on. Then patients whom it does not
 know come first, as many as the gate of a fine-tuning needs.
@@ -58,9 +59,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A case to correct. ``gain``: expected gain, None where no model has scored it; comparable within one list only, and
-    there among those that judge, and among the others. ``judges``: it comes first because the model does not know its
-    patient."""
+    """A case to correct. ``gain``: expected gain, None where no model has scored it; comparable within one list only,
+    and there among those that judge, and among the others. ``judges``: it comes first because the model does not know
+    its patient."""
 
     case: SiteCase
     gain: float | None
@@ -104,8 +105,8 @@ def read_ranking(folder: Path) -> Ranking:
 def work_list(
     cases: Iterable[SiteCase], ranking: Ranking, limit: int | None = None, learnt: AbstractSet[str] = frozenset()
 ) -> list[WorkItem]:
-    """The cases that nobody has corrected yet or taken out, the most promising first; those without scores come last, by
-    id. ``learnt`` are the patients of whom the site's newest model has learnt."""
+    """The cases that nobody has corrected yet or taken out, the most promising first; those without scores come last,
+    by id. ``learnt`` are the patients of whom the site's newest model has learnt."""
     cases = [case for case in cases if not case.is_excluded]
     waiting = [case for case in cases if case.trusted is None]
     done = [case for case in cases if case.trusted is not None]
@@ -145,8 +146,8 @@ def greedy_order(
 ) -> list[tuple[int, float]]:
     """(index into ``waiting``, gain) in the order to take them; ``done`` are those that are corrected already.
 
-    The gain is the mean of both scores' ranks (0 to 1) plus half the distance in feature space to the nearest one that is
-    done or stands before it, relative to the largest such distance at the beginning. Of equals, the first is taken.
+    The gain is the mean of both scores' ranks (0 to 1) plus half the distance in feature space to the nearest one that
+    is done or stands before it, relative to the largest such distance at the beginning. Of equals, the first is taken.
     """
     if not waiting:
         return []

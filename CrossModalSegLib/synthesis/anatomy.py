@@ -1,9 +1,9 @@
 """Anatomies that the label maps do not have: structures that are larger or smaller, and lesions.
 
-Seventeen heads are few. A structure's border is moved along the gradient of its own blurred mask, so that ventricles open,
-sulci widen and a hippocampus shrinks while all that lies further away stays. Lesions are blobs of a smooth random field
-within one tissue. Fields are kept on coarse grids whose voxel (0, 0, 0) has its centre at ``offset`` millimetres from the
-centre of the map's first voxel along each axis; (k, j, i) order throughout.
+Seventeen heads are few. A structure's border is moved along the gradient of its own blurred mask, so that ventricles
+open, sulci widen and a hippocampus shrinks while all that lies further away stays. Lesions are blobs of a smooth random
+field within one tissue. Fields are kept on coarse grids whose voxel (0, 0, 0) has its centre at ``offset`` millimetres
+from the centre of the map's first voxel along each axis; (k, j, i) order throughout.
 """
 
 import math
@@ -30,8 +30,8 @@ GROWTH = within("0 to 5 mm", lambda mm: 0 <= mm <= 5)
 
 @table()
 class Growth:
-    """A structure, in the maps' ``labels``, whose border is pulled by a random a of up to ``outwards`` or ``inwards`` mm
-    with ``probability``. It moves by d = a · exp(−d² / 2σ²), σ = ``BLUR_MM``: by 1.4 mm of 1.5, 2.3 of 3, 3 of 5."""
+    """A structure, in the maps' ``labels``, whose border is pulled by a random a of up to ``outwards`` or ``inwards``
+    mm with ``probability``. It moves by d = a · exp(−d² / 2σ²), σ = ``BLUR_MM``: by 1.4 mm of 1.5, 2.3 of 3, 3 of 5."""
 
     labels: tuple[Whole, ...]
     outwards: Annotated[Number, GROWTH]
@@ -69,7 +69,8 @@ class CoarseField:
 
 
 def growth_fields(labels: Tensor, spacing_mm: float, groups: Sequence[Sequence[int]]) -> Tensor:
-    """(G, 3, d, h, w) float16: for each group of label values, vectors towards its inside, of length 1 at a flat border.
+    """(G, 3, d, h, w) float16: for each group of label values, vectors towards its inside, of length 1 at a flat
+    border.
 
     ``labels`` (K, J, I) is the map. A structure that is thinner than the blur has shorter ones: it is moved less.
     """

@@ -41,8 +41,8 @@ Extent = Annotated[Number, AT_LEAST_0]
 
 @table()
 class ContrastPrior:
-    """A typical contrast of one modality, drawn with ``probability``, and with ``elsewhere`` for the other modality: a scan
-    may be given under the other's name. ``means``: mean intensity (0 to 1) per label."""
+    """A typical contrast of one modality, drawn with ``probability``, and with ``elsewhere`` for the other modality: a
+    scan may be given under the other's name. ``means``: mean intensity (0 to 1) per label."""
 
     modality: str
     probability: Chance
@@ -237,8 +237,8 @@ class PairSynthesizer:
         return position_channels(first, view.patch, torch.full((3,), view.spacing_mm, device=self.device))
 
     def _coordinates(self, source: "LabelSource", view: "View", generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Coordinate fields (3, D, H, W) of the first and of the second modality, in voxels of the map; one and the same
-        where the second is not displaced."""
+        """Coordinate fields (3, D, H, W) of the first and of the second modality, in voxels of the map; one and the
+        same where the second is not displaced."""
         c = self.config
         elastic = deformation.random_elastic(view.patch, c.elastic_knots, c.elastic, generator)
         positions = deformation.patch_positions(view.patch, view.spacing_mm, self.device)

@@ -1,7 +1,9 @@
-"""Volumes without bias: one number per structure, added to its logit, so that on average as much is labelled as is true.
+"""Volumes without bias: one number per structure, added to its logit, so that on average as much is labelled as is
+true.
 
-A network that is unsure at borders gives the larger neighbour too much, or small structures too much where its loss is a
-Dice. The numbers are fitted to labelled samples and become part of the heads' biases: nothing is done differently later.
+A network that is unsure at borders gives the larger neighbour too much, or small structures too much where its loss is
+a Dice. The numbers are fitted to labelled samples and become part of the heads' biases: nothing is done differently
+later.
 """
 
 import torch
@@ -19,7 +21,8 @@ FARTHEST = 2.0  # a logit is moved no further: more is no calibration
 
 
 def calibrate(network: CrossModalNetwork, source: SampleSource, samples: int) -> list[list[float]]:
-    """Adds to the bias of each head, in place, what makes the volumes of ``samples`` right; returns it, per head and class.
+    """Adds to the bias of each head, in place, what makes the volumes of ``samples`` right; returns it, per head and
+    class.
 
     A class that no sample shows is left alone. ``network`` is on the device of ``source``.
     """

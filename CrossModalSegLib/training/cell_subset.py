@@ -1,4 +1,5 @@
-"""The loss may look at the voxels of a part of the feature cells, and another part has its turn in each step. With many classes, a large part of a step on a CPU would otherwise go into the loss."""
+"""The loss may look at the voxels of a part of the feature cells, and another part has its turn in each step. With many
+classes, a large part of a step on a CPU would otherwise go into the loss."""
 
 from dataclasses import dataclass
 from typing import Self

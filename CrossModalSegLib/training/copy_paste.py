@@ -74,7 +74,8 @@ def exchange(labelled: Sample, unlabelled: UnlabelledSample, box: Tensor) -> Stu
 
 
 def exchange_targets(labelled: Sample, targets: Targets, box: Tensor, subset: CellSubset, block: int) -> Targets:
-    """What is to be seen in the patches of ``exchange``: where they come from a labelled patch, the labels on that grid."""
+    """What is to be seen in the patches of ``exchange``: where they come from a labelled patch, the labels on that
+    grid."""
     thin_box = subset.voxels(box, block)
     return [
         [

@@ -1,5 +1,5 @@
-"""What is found out about a training's data while they are read: findings, labels without counterpart, scans that are there
-twice."""
+"""What is found out about a training's data while they are read: findings, labels without counterpart, scans that are
+there twice."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from CrossModalSegLib.plurals import counted, some_of
 
 @dataclass
 class DataReport:
-    """``unmatched`` counts, by what the label files call it, in how many of them there are structures that the model does
-    not learn; ``content`` are the fingerprints of all that is learnt from, and ``left_out`` names the validation cases
-    that hold one of these."""
+    """``unmatched`` counts, by what the label files call it, in how many of them there are structures that the model
+    does not learn; ``content`` are the fingerprints of all that is learnt from, and ``left_out`` names the validation
+    cases that hold one of these."""
 
     unmatched: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
@@ -21,7 +21,8 @@ class DataReport:
     left_out: list[str] = field(default_factory=list)
 
     def is_new(self, title: str, fingerprints: Iterable[str], learnt: bool) -> bool:
-        """Whether a case may be used: always to learn from; to validate with, unless one of its scans is learnt from."""
+        """Whether a case may be used: always to learn from; to validate with, unless one of its scans is learnt
+        from."""
         found = set(fingerprints)
         if learnt:
             self.content |= found

@@ -30,8 +30,8 @@ def best_of(curve: Curve) -> int:
 def best_step(curves: Sequence[Curve]) -> int | None:
     """The step after which several trainings of one length only overfit; None where they do not.
 
-    They do where their mean Dice was better before the end than at it, and the 90 % interval of that difference over the
-    trainings (Student's t) lies above 0: one alone, or one that was lucky, tells nothing.
+    They do where their mean Dice was better before the end than at it, and the 90 % interval of that difference over
+    the trainings (Student's t) lies above 0: one alone, or one that was lucky, tells nothing.
     """
     if len(curves) < 2 or len({tuple(entry["step"] for entry in curve) for curve in curves}) > 1:
         return None

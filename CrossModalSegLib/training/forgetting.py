@@ -30,7 +30,7 @@ class Anchor:
 def between(start: Mapping[str, Tensor], end: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     """w₀ + α (w − w₀) for each of the weights ``end``: α is the ``share`` of the way, w₀ the weights ``start``.
 
-    Half way, a fine-tuned network keeps most of what it has learnt, and forgets little (WiSE-FT; Wortsman et al., Robust
-    fine-tuning of zero-shot models, CVPR 2022, equation 1).
+    Half way, a fine-tuned network keeps most of what it has learnt, and forgets little (WiSE-FT; Wortsman et al.,
+    Robust fine-tuning of zero-shot models, CVPR 2022, equation 1).
     """
     return {name: torch.lerp(start[name].to(weight), weight, share) for name, weight in end.items()}

@@ -1,8 +1,8 @@
 """The weights of a bundle as the beginning of a training, also for a network that is wider than the bundle's.
 
-What the bundle's network has learnt is kept (Chen et al., Net2Net, ICLR 2016, with zeros instead of copies): its channels
-come first, and nothing of theirs reads the channels that are new, which begin at random. A gate that is new lets nothing
-through, a head that sees neighbouring cells begins by not looking at them.
+What the bundle's network has learnt is kept (Chen et al., Net2Net, ICLR 2016, with zeros instead of copies): its
+channels come first, and nothing of theirs reads the channels that are new, which begin at random. A gate that is new
+lets nothing through, a head that sees neighbouring cells begins by not looking at them.
 """
 
 import re
@@ -31,8 +31,8 @@ def begin_from(bundle: Bundle, config: TrainingConfig, classes: int) -> CrossMod
 def start_from(network: CrossModalNetwork, bundle: Bundle) -> None:
     """Put the weights of ``bundle`` into ``network``, in place.
 
-    Raises TrainingError ``start-differs`` where the bundle's network has more channels somewhere, other levels or classes, or
-    shares its convolutions otherwise.
+    Raises TrainingError ``start-differs`` where the bundle's network has more channels somewhere, other levels or
+    classes, or shares its convolutions otherwise.
     """
     given = {name: torch.from_numpy(array).float() for name, array in bundle.read_weights().items()}
     options = {key: value for key, value in bundle.network.items() if key != "classes"}

@@ -71,7 +71,8 @@ class LabelFile:
 
 
 def read_label_file(path: Path, assumed_orientation: str | None = None) -> LabelFile:
-    """A label file, or a folder of slices beside a DICOM series. Raises what reading raises, InputError ``not-labels``."""
+    """A label file, or a folder of slices beside a DICOM series. Raises what reading raises, InputError
+    ``not-labels``."""
     labels, grid, own = (*read_ground(path), None) if is_ground(path) else read_segmentation(path, assumed_orientation)
     low, high = float(labels.min()), float(labels.max())  # NaN comes through both
     if not (-_BEYOND < low <= high < _BEYOND and np.allclose(labels, np.rint(labels), rtol=0, atol=_ROUNDING)):
@@ -83,8 +84,8 @@ def read_label_file(path: Path, assumed_orientation: str | None = None) -> Label
 def common_label_map(files: Sequence[LabelFacts], first: LabelMap | None = None) -> LabelMap | None:
     """The structures that files with names name, after those of ``first``; None where no file has names.
 
-    Raises DataError ``labels-ambiguous`` where two names share a value and other files have no names: nobody could say which
-    of the two their values are.
+    Raises DataError ``labels-ambiguous`` where two names share a value and other files have no names: nobody could say
+    which of the two their values are.
     """
     maps = [file.own for file in files if file.own is not None]
     if not maps:

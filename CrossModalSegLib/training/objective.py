@@ -27,8 +27,8 @@ Parts = dict[str, Tensor | None]
 
 @dataclass(frozen=True)
 class Task:
-    """What the student is given; the first ``labelled`` samples are learnt from their labels, the others from ``targets``,
-    which is None where there are no others."""
+    """What the student is given; the first ``labelled`` samples are learnt from their labels, the others from
+    ``targets``, which is None where there are no others."""
 
     batch: StudentBatch
     labelled: int
@@ -50,7 +50,8 @@ class Objective(nn.Module):
     def forward(
         self, labelled: Sample, unlabelled: UnlabelledSample | None, targets: Targets | None, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """``targets`` is what the teacher sees in ``unlabelled``, thinned out for this ``step``; both or neither is given."""
+        """``targets`` is what the teacher sees in ``unlabelled``, thinned out for this ``step``; both or neither is
+        given."""
         subset = CellSubset.of_step(self.config.training, step)
         task = self._task(labelled, unlabelled, targets, subset, step)
         with autocast(labelled.volumes.device):

@@ -1,7 +1,7 @@
 """The seeds of a training's random choices. Each training has a stretch of whole numbers, each stream a part of it.
 
-PyTorch's generators on CPUs look at the low 32 bits of a seed alone. The streams of one training lie closer together than
-that, so they never meet. Those of different trainings may meet as of the ninth seed, which does no harm.
+PyTorch's generators on CPUs look at the low 32 bits of a seed alone. The streams of one training lie closer together
+than that, so they never meet. Those of different trainings may meet as of the ninth seed, which does no harm.
 """
 
 PER_TRAINING = 500_000_000

@@ -1,5 +1,5 @@
-"""Reports and model cards: text around values, by jinja2. What is put into HTML is escaped; a value that is missing is an
-error."""
+"""Reports and model cards: text around values, by jinja2. What is put into HTML is escaped; a value that is missing is
+an error."""
 
 from pathlib import Path
 from typing import Any

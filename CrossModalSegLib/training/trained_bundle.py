@@ -22,10 +22,10 @@ class TrainedModel:
     """A model that is finished.
 
     ``facts`` says what it was trained on (cases, iterations, hours, device), ``dice`` is the validation Dice per
-    structure in the order of the label map. ``card`` replaces the model card that would be written from them, ``created``
-    (ISO 8601) today's date. ``parent`` is the SHA-256 of the bundle that it was fine-tuned from; ``scores`` are written
-    beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan alone;
-    ``locator``: its settings and weights file.
+    structure in the order of the label map. ``card`` replaces the model card that would be written from them,
+    ``created`` (ISO 8601) today's date. ``parent`` is the SHA-256 of the bundle that it was fine-tuned from; ``scores``
+    are written beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan
+    alone; ``locator``: its settings and weights file.
     """
 
     config: TrainingConfig

@@ -43,9 +43,9 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Course:
-    """How a training differs from a plain one. It begins with ``network`` instead of random weights; ``log`` is told about
-    each step and each checkpoint; ``anchor`` draws the weights back after each step; ``early_stop`` may end it after a
-    validation; with ``until`` it pauses after that step, to be gone on with later."""
+    """How a training differs from a plain one. It begins with ``network`` instead of random weights; ``log`` is told
+    about each step and each checkpoint; ``anchor`` draws the weights back after each step; ``early_stop`` may end it
+    after a validation; with ``until`` it pauses after that step, to be gone on with later."""
 
     network: CrossModalNetwork | None = None
     log: TrainingLog | None = None

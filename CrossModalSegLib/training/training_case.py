@@ -57,8 +57,9 @@ def training_case(
 ) -> TrainingCase:
     """Bring volumes and label maps (by modality, values as in ``channels``) onto one world-aligned grid.
 
-    With ``rules`` the intensities are normalised; with ``box`` (2, 3), corners in RAS mm, the case is cut to it afterwards, as
-    a model with a locator sees it. Label values that are not in ``channels`` become background. A case without labels is given an empty mapping.
+    With ``rules`` the intensities are normalised; with ``box`` (2, 3), corners in RAS mm, the case is cut to it
+    afterwards, as a model with a locator sees it. Label values that are not in ``channels`` become background. A case
+    without labels is given an empty mapping.
     """
     volumes = {slot: with_dark_background(volume) for slot, volume in volumes.items()}
     grid = model_grid(list(volumes.values()), (spacing, spacing, spacing))

@@ -68,8 +68,8 @@ def build_source(
 ) -> SampleSource | None:
     """One source over all entries; None where there are none. Real and synthetic samples alternate where both exist.
 
-    ``report`` is told what was found out about the files. Not ``learnt``, for validation: entries of which a scan is learnt
-    from, by its content, are left out; build the sources to learn from before, with the same report.
+    ``report`` is told what was found out about the files. Not ``learnt``, for validation: entries of which a scan is
+    learnt from, by its content, are left out; build the sources to learn from before, with the same report.
 
     Raises DataError ``no-labels`` (names the label maps without any structure) or ``too-many-labels``, and what reading
     the files raises.
@@ -153,7 +153,8 @@ def _world_aligned_file(path: Path, common: LabelMap | None, assumed: str | None
 
 
 def world_aligned(labels: np.ndarray, grid: Grid) -> tuple[np.ndarray, float]:
-    """Labels (K, J, I) int32 along the world's axes (i -> R, j -> A, k -> S) at the finest spacing, and that spacing."""
+    """Labels (K, J, I) int32 along the world's axes (i -> R, j -> A, k -> S) at the finest spacing, and that
+    spacing."""
     spacing = min(grid.spacing_ijk)
     integers = np.rint(labels).astype(np.int32)
     return resample_labels(integers, grid, world_grid_of(grid, spacing)), spacing

@@ -54,7 +54,8 @@ class StepReport:
 
 
 class TrainingLog:
-    """Writes into ``folder`` what ``training.train`` tells it. ``structures`` are the classes' names, without background.
+    """Writes into ``folder`` what ``training.train`` tells it. ``structures`` are the classes' names, without
+    background.
 
     ``missing`` says what is left out and what to do about it where TensorBoard is not installed; else it is None.
     """

@@ -1,7 +1,7 @@
 """The extension is configured and installed by CMake, against a stand-in for Slicer's macros; the installed tree works.
 
-What this proves: every file is listed, lands where Slicer looks for modules, and is found there by the code. It does not
-prove that Slicer's own build system takes the files; its macros are not here.
+What this proves: every file is listed, lands where Slicer looks for modules, and is found there by the code. It does
+not prove that Slicer's own build system takes the files; its macros are not here.
 """
 
 import json
@@ -98,7 +98,8 @@ def test_the_module_s_own_test_is_registered(build):
 
 
 def python(installed, code, *arguments, home):
-    """Runs Python as Slicer would with the extension alone: the installed modules, and no environment of a developer."""
+    """Runs Python as Slicer would with the extension alone: the installed modules, and no environment of a
+    developer."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CROSSMODALSEG")}
     environment |= {"PYTHONPATH": str(installed), "XDG_DATA_HOME": str(home), "HOME": str(home)}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1"}

@@ -1,7 +1,8 @@
 """What the checker of Slicer's Extensions Index asks of an extension, as far as it needs no network.
 
-Its rules are those of ``scripts/check_description_files.py`` in Slicer/ExtensionsIndex, read in November 2026, and of the
-schema that the entry names. Like the checker, the tests read CMakeLists.txt as text: a variable in an address is none.
+Its rules are those of ``scripts/check_description_files.py`` in Slicer/ExtensionsIndex, read in November 2026, and of
+the schema that the entry names. Like the checker, the tests read CMakeLists.txt as text: a variable in an address is
+none.
 """
 
 import importlib.util

@@ -1,4 +1,5 @@
-"""A disk that is full or read-only at any step of a write, and a process that is killed there: old or new, never between."""
+"""A disk that is full or read-only at any step of a write, and a process that is killed there: old or new, never
+between."""
 
 import errno
 import os

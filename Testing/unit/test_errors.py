@@ -79,9 +79,15 @@ def test_why_a_file_cannot_be_read_is_said_with_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (MemoryError("Unable to allocate 30 GiB\nfor an array"), "error[out-of-memory]: MemoryError: Unable to allocate 30 GiB for an array (close other programs or crop the volumes)"),
-        (PermissionError(13, "Permission denied", "/a/b"), "error[cannot-read]: /a/b: Permission denied (ask for the right to read it, or copy it to a folder of your own)"),
-        (OSError(28, "No space left on device", "/a/b"), "error[cannot-write]: /a/b: No space left on device (check that the disk has space)"),
+        (MemoryError("Unable to allocate 30 GiB\nfor an array"),
+         ("error[out-of-memory]: MemoryError: "
+         "Unable to allocate 30 GiB for an array (close other programs or crop the volumes)")),
+        (PermissionError(13, "Permission denied", "/a/b"),
+         ("error[cannot-read]: /a/b: Permission denied "
+         "(ask for the right to read it, or copy it to a folder of your own)")),
+        (OSError(28, "No space left on device", "/a/b"),
+         ("error[cannot-write]: /a/b: No space left on device "
+         "(check that the disk has space)")),
     ],
 )  # fmt: skip
 def test_the_command_line_tells_it_in_one_line(error, line, monkeypatch, capsys):

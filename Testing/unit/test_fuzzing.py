@@ -1,4 +1,5 @@
-"""Some thousand damaged inputs: each is read or refused by a typed error. `Testing.fuzz` goes on for as long as one likes."""
+"""Some thousand damaged inputs: each is read or refused by a typed error. `Testing.fuzz` goes on for as long as one
+likes."""
 
 import os
 

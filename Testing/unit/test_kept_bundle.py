@@ -1,4 +1,5 @@
-"""A model of each earlier version is loaded and segments as it did; the starter bundle is the one that was published."""
+"""A model of each earlier version is loaded and segments as it did; the starter bundle is the one that was
+published."""
 
 from pathlib import Path
 

@@ -269,7 +269,8 @@ def test_mia_starts_as_the_identity():
 
 def test_mia_of_two_channels_by_hand():
     # Rows (3, 4) and (5, 0) have the unit rows (0.6, 0.8) and (1, 0), so E = [[1, 0.6], [0.6, 1]] and
-    # rowmax(E) - E = [[0, 0.4], [0.4, 0]]. At temperature 0.5 that doubles: A = [[1, e], [e, 1]] / (1 + e), e = exp(0.8).
+    # rowmax(E) - E = [[0, 0.4], [0.4, 0]]. At temperature 0.5 that doubles: A = [[1, e], [e, 1]] / (1 + e), e =
+    # exp(0.8).
     mia = ModalityIndependentAwareness()
     with torch.no_grad():
         mia.gamma.fill_(2.0)

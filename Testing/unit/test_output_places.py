@@ -85,7 +85,8 @@ def test_an_empty_folder_keeps_its_owner_and_its_rights(place):
 
 
 def with_disk_at(target: Path, options: str, *commands: str) -> subprocess.CompletedProcess[str]:
-    """Run shell ``commands`` where a new disk of ``options`` is mounted at ``target``; it goes with the last of them."""
+    """Run shell ``commands`` where a new disk of ``options`` is mounted at ``target``; it goes with the last of
+    them."""
     if shutil.which("unshare") is None or subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
         pytest.skip("no disk can be mounted here: needs unshare -rm")
     mount = f"mount -t tmpfs -o {options} disk {shlex.quote(str(target))}"

@@ -1,4 +1,5 @@
-"""Our own processes: threads that the machine has, that wait without spinning, and pictures whatever a notebook has set."""
+"""Our own processes: threads that the machine has, that wait without spinning, and pictures whatever a notebook has
+set."""
 
 import os
 import subprocess
@@ -42,8 +43,10 @@ V1 = "3:cpuset:/\n2:cpu,cpuacct:/docker/abc\n0::/\n"
         (V2, {"sys/fs/cgroup/cpu.max": "6400000 100000\n"}, 8),  # more than the affinity allows
         (V2, {}, 8),
         ("0::/../../outside\n", {"sys/fs/cgroup/cpu.max": "400000 100000\n"}, 4),
-        (V1, {f"sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_{name}_us": text for name, text in [("quota", "300000"), ("period", "100000")]}, 3),
-        (V1, {f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us": text for name, text in [("quota", "-1"), ("period", "100000")]}, 8),
+        (V1, {f"sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_{name}_us": text
+              for name, text in [("quota", "300000"), ("period", "100000")]}, 3),
+        (V1, {f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us": text
+              for name, text in [("quota", "-1"), ("period", "100000")]}, 8),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("eight_processors")
@@ -73,7 +76,8 @@ def test_what_the_user_has_set_stands_but_for_the_notebooks_backend():
 
 # What each program does with torch's own settings, in place of its work.
 PROGRAMS = {
-    "command line": "from CrossModalSegLib import cli as program; from CrossModalSegLib.commands import doctor as place; name = 'run'",
+    "command line": "from CrossModalSegLib import cli as program; "
+    "from CrossModalSegLib.commands import doctor as place; name = 'run'",
     "worker": "from CrossModalSegLib import worker as program; place = program; name = 'serve'",
     "page": "from CrossModalSegApp.web import command as program; place = program; name = '_serve'",
 }

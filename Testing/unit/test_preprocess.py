@@ -28,8 +28,8 @@ def test_a_window_becomes_0_to_1_and_is_clipped():
 
 
 def test_percentiles_by_hand():
-    # Of 0 ... 100, percentile 1 is 1 and percentile 99 is 99. Foreground is above 1 + 0.1 * 98 = 10.8, that is 11 ... 100,
-    # and its percentile 99 is 11 + 0.99 * 89 = 99.11.
+    # Of 0 ... 100, percentile 1 is 1 and percentile 99 is 99. Foreground is above 1 + 0.1 * 98 = 10.8, that is 11 ...
+    # 100, and its percentile 99 is 11 + 0.99 * 89 = 99.11.
     image = column(torch.arange(101))
     scaled = normalise(image, everywhere(image), PERCENTILE).flatten()
     assert scaled[0] == 0

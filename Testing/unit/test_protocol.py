@@ -90,7 +90,10 @@ def test_what_is_no_request_is_refused(line, what):
         (b'{"event": "done", "id": "a", "result": null}', "result is None"),
         (b'{"event": "ready", "version": "1", "pid": true}', "pid is True"),
         (
-            b'{"event": "progress", "id": "a", "stage": "x", "fraction": "1", "overall": 0, "seconds_left": null, "words": ""}',
+            (
+                b'{"event": "progress", "id": "a", "stage": "x", "fraction": "1", "overall": 0, '
+                b'"seconds_left": null, "words": ""}'
+            ),
             "fr",
         ),
     ],

@@ -2,9 +2,10 @@
 
     taskset -c 1 python -m Testing.Benchmarks.method.campaign
 
-Each run is a process of its own and saves its progress every few minutes: the same command goes on where it was stopped.
-Scores that were measured before are kept in Testing/Benchmarks/method/measured; copied to OUTPUT, they are not repeated.
-Rows 4 and 5 come first, because the others use the better of their fusions. Second modality simulated; see simulate.py.
+Each run is a process of its own and saves its progress every few minutes: the same command goes on where it was
+stopped. Scores that were measured before are kept in Testing/Benchmarks/method/measured; copied to OUTPUT, they are not
+repeated. Rows 4 and 5 come first, because the others use the better of their fusions. Second modality simulated; see
+simulate.py.
 """
 
 import argparse
@@ -48,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def plan(args: argparse.Namespace) -> Iterator[Run]:
-    """All runs: the main table with each seed, then few labels with each, more with one, the unpaired setting with one."""
+    """All runs: the main table with each seed, then few labels with each, more with one, the unpaired setting with
+    one."""
     wanted = [(row, args.labelled, seed) for row in ORDER for seed in range(args.seeds)]
     wanted += [(row, args.few_labelled, seed) for row in FEW_LABELS for seed in range(args.seeds)]
     wanted += [(row, args.more_labelled, 0) for row in MORE_LABELS] + [(row, args.labelled, 0) for row in UNPAIRED]
@@ -84,7 +86,8 @@ def refuse_other_settings(runs: Sequence[Run], output: Path) -> None:
 
 
 def acting(run: Run, config: TrainingConfig) -> TrainingConfig:
-    """``config`` without what has no effect on this run: how unlabelled patients are learnt from, where there are none."""
+    """``config`` without what has no effect on this run: how unlabelled patients are learnt from, where there are
+    none."""
     return config if ROWS[run.row].semi is not None else replace(config, semi_supervised=SemiSupervisedConfig())
 
 

@@ -2,9 +2,9 @@
 
     python -m Testing.Benchmarks.method.curves --picture docs/method-curves.png
 
-Of runs that are done. The validation samples are patches with random displacements and missing scans, so the level is not
-that of the tables, and early fusion, whose one label map is compared with the first scan's labels, is another matter.
-Nothing was chosen by them.
+Of runs that are done. The validation samples are patches with random displacements and missing scans, so the level is
+not that of the tables, and early fusion, whose one label map is compared with the first scan's labels, is another
+matter. Nothing was chosen by them.
 """
 
 import argparse

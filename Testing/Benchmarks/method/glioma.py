@@ -1,9 +1,11 @@
-"""Real pairs: FLAIR and contrast-enhanced T1w of four patients with glioma, whole tumour, one patient left out at a time.
+"""Real pairs: FLAIR and contrast-enhanced T1w of four patients with glioma, whole tumour, one patient left out at a
+time.
 
     python -m Testing.Benchmarks.method.glioma
 
 Rows 1, 2, 3, 5 and 9 of rows.py; the patients without labels are the unlabelled pool of row 9. Resumable; writes
-OUTPUT/<iterations>/<row>-<patient>/ and OUTPUT/<iterations>/table.md. Four patients rank no methods: this shows that the path works on real pairs.
+OUTPUT/<iterations>/<row>-<patient>/ and OUTPUT/<iterations>/table.md. Four patients rank no methods: this shows that
+the path works on real pairs.
 """
 
 import argparse
@@ -100,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def carry_out(
     row: str, left_out: GliomaPatient, others: Sequence[GliomaPatient], output: Path, config: TrainingConfig
 ) -> None:
-    """Train without one patient and score on that patient; nothing where scores are there. Leaves the program where they
-    are of other settings; those of before settings were noted are taken for the default ones."""
+    """Train without one patient and score on that patient; nothing where scores are there. Leaves the program where
+    they are of other settings; those of before settings were noted are taken for the default ones."""
     folder = output / f"{row}-{left_out.folder.name}"
     settings = json.loads(json.dumps(asdict(config)))
     if (folder / "scores.json").exists():

@@ -87,7 +87,8 @@ def split_of(data: Path, cache: Path) -> Split:
 
 
 def images_in(data: Path) -> list[Path]:
-    """The first scans, in ascending order. Leaves the program with a message where there are too few, or labels lack."""
+    """The first scans, in ascending order. Leaves the program with a message where there are too few, or labels
+    lack."""
     images = [path for path in sorted((data / "images").glob("*.nii.gz")) if not path.name.startswith(".")]
     if len(images) < FEWEST:
         sys.exit(f"{data / 'images'}: {len(images)} files *.nii.gz, at least {FEWEST} are needed")

@@ -2,9 +2,9 @@
 
     python -m Testing.Benchmarks.method.run --row 9 --labelled 14 --seed 0
 
-Writes OUTPUT/<row>-<labelled>-<seed>/: checkpoint.pt, curves.png and, when it is done, scores.json. The same command goes
-on where it was stopped, and does nothing where there are scores. Scored are the final weights, once. OUTPUT belongs to one
-set of patients and one simulated contrast (OUTPUT/data.json says which).
+Writes OUTPUT/<row>-<labelled>-<seed>/: checkpoint.pt, curves.png and, when it is done, scores.json. The same command
+goes on where it was stopped, and does nothing where there are scores. Scored are the final weights, once. OUTPUT
+belongs to one set of patients and one simulated contrast (OUTPUT/data.json says which).
 """
 
 import argparse

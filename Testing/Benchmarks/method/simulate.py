@@ -3,15 +3,14 @@
 Real is the anatomy, the first scan (T1-weighted) and the expert's labels. Simulated is the second scan, SIM:
 
 1. **Contrast.** The T1 intensity, from its 1st to its 99th percentile, goes through a curve. The curve falls, so that
-   fluid is bright, and is flat above the middle: the border between grey and white matter, which T1 shows, is lost.
-2. **What T1 does not show.** Labels add an offset of their own, blurred by 0.8 mm: the anterior hippocampus stands out
+   fluid is bright, and is flat above the middle: the border between grey and white matter, which T1 shows, is lost. 2.
+   **What T1 does not show.** Labels add an offset of their own, blurred by 0.8 mm: the anterior hippocampus stands out
    against its surroundings and against the posterior part, which looks like what is around it. The offsets vary from
-   patient to patient. Blobs of the same size and strength lie elsewhere, so that brightness alone proves nothing.
-3. **Texture** of 1 mm grain.
-4. **Displacement.** The patient has moved a little between the scans (aligned: up to 0.7 mm along and 1 degree about each
-   axis) or much (displaced: 5 mm in any direction, 5 degrees about any axis). The labels of SIM move along.
-5. **Grid.** Slices of 2.5 mm (aligned), or of 3 mm on a grid tilted by 15 degrees about any axis (displaced).
-6. **Acquisition.** A bias field and white noise.
+   patient to patient. Blobs of the same size and strength lie elsewhere, so that brightness alone proves nothing. 3.
+   **Texture** of 1 mm grain. 4. **Displacement.** The patient has moved a little between the scans (aligned: up to 0.7
+   mm along and 1 degree about each axis) or much (displaced: 5 mm in any direction, 5 degrees about any axis). The
+   labels of SIM move along. 5. **Grid.** Slices of 2.5 mm (aligned), or of 3 mm on a grid tilted by 15 degrees about
+   any axis (displaced). 6. **Acquisition.** A bias field and white noise.
 
 ``contrast(0)`` is the recipe of the tables. Other numbers draw other curves and offsets.
 """

@@ -2,8 +2,8 @@
 
     python -m Testing.Benchmarks.method.table [--output FOLDER]
 
-A number is the mean over patients, after the mean over seeds, scans and structures of each patient; in brackets the
-95 % bootstrap interval over patients: how much other patients would change it, not how much other seeds would. Differences
+A number is the mean over patients, after the mean over seeds, scans and structures of each patient; in brackets the 95
+% bootstrap interval over patients: how much other patients would change it, not how much other seeds would. Differences
 are between the same patients, seeds and scans, and each seed's is given beside them.
 """
 

@@ -2,9 +2,9 @@
 
     python -m Testing.Benchmarks.site.few_cases [--budget 15]
 
-Base, site and shift are those of new_scanner.py, whose OUTPUT is shared. The command is given the budget; then supervised
-fine-tuning gets as many steps as it took. Scored are the 40 test patients, shifted and unshifted. What is done is kept:
-the same command goes on where it was stopped.
+Base, site and shift are those of new_scanner.py, whose OUTPUT is shared. The command is given the budget; then
+supervised fine-tuning gets as many steps as it took. Scored are the 40 test patients, shifted and unshifted. What is
+done is kept: the same command goes on where it was stopped.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 A third of the kills hits a process that saves corrections: after each, the site verifies, and every revision that was
 said to be saved is there. The others hit a fine-tuning of a tiny site that ends with a promotion, at a random moment of
-a random stage; it is resumed each time. When it is done, a new one begins. The weights of all, and of the models that the
-site has adopted, are those of a fine-tuning that nobody has stopped.
+a random stage; it is resumed each time. When it is done, a new one begins. The weights of all, and of the models that
+the site has adopted, are those of a fine-tuning that nobody has stopped.
 """
 
 import argparse

@@ -2,11 +2,11 @@
 
     taskset -c 1 python -m Testing.Benchmarks.site.new_scanner
 
-The base is trained on patients 1 to 40 of the hippocampus set (method/simulate.py makes the second contrast). The site is
-patients 41 to 140 as another scanner takes them (shift.py): 1, 2, 4 or 8 are corrected, the others have no labels. Scored
-are the last 40 patients, shifted, and unshifted to see what is forgotten (with ``--protocol``: "shifted" is the same scanner with
-labels that are consistently drawn otherwise): the base, supervised and semi-supervised
-fine-tuning with equal steps. Every row is kept in OUTPUT, so that the same command goes on where it was stopped.
+The base is trained on patients 1 to 40 of the hippocampus set (method/simulate.py makes the second contrast). The site
+is patients 41 to 140 as another scanner takes them (shift.py): 1, 2, 4 or 8 are corrected, the others have no labels.
+Scored are the last 40 patients, shifted, and unshifted to see what is forgotten (with ``--protocol``: "shifted" is the
+same scanner with labels that are consistently drawn otherwise): the base, supervised and semi-supervised fine-tuning
+with equal steps. Every row is kept in OUTPUT, so that the same command goes on where it was stopped.
 """
 
 import argparse
@@ -85,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def placed(args: argparse.Namespace) -> argparse.Namespace:
-    """All sites have one base and its scans; what belongs to another shift or protocol than the first has its own folder."""
+    """All sites have one base and its scans; what belongs to another shift or protocol than the first has its own
+    folder."""
     args.scans, args.base_folder = args.output / "scans", args.output
     other = args.protocol or ("" if args.shift == "first" else args.shift)
     args.output = args.output / other if other else args.output

@@ -2,12 +2,13 @@
 
     python -m Testing.Benchmarks.site.oasis_t1 --judged 1128 [--method product] [--budget 45]
 
-The site's label map is the bundle's, with cerebrospinal fluid, which this annotator never draws. Without labels: T1w scans of
-open-ms and glioma. Methods at equal minutes: ``product`` is ``crossmodalseg finetune``, gate and report included; ``plain`` trains
-all weights without anchor and goes all of the way, ``head`` trains the last layer alone, ``scratch`` a new network. Dice is over
-the 31 structures that the annotator draws; voxels with labels that have no counterpart are left out. Rows are kept in OUTPUT, by
-base; nothing of the starter is chosen by them. ``measured/oasis-t1/base-0.1.0.json`` keeps the scores of the starter 0.1.0, so that
-gains compare whatever the bundle of the day is.
+The site's label map is the bundle's, with cerebrospinal fluid, which this annotator never draws. Without labels: T1w
+scans of open-ms and glioma. Methods at equal minutes: ``product`` is ``crossmodalseg finetune``, gate and report
+included; ``plain`` trains all weights without anchor and goes all of the way, ``head`` trains the last layer alone,
+``scratch`` a new network. Dice is over the 31 structures that the annotator draws; voxels with labels that have no
+counterpart are left out. Rows are kept in OUTPUT, by base; nothing of the starter is chosen by them.
+``measured/oasis-t1/base-0.1.0.json`` keeps the scores of the starter 0.1.0, so that gains compare whatever the bundle
+of the day is.
 """
 
 import argparse
@@ -168,7 +169,8 @@ def yardstick(site: Path, base: Bundle, judged: Adult, drawn: LabelMap, args: ar
 
 
 def trained(run: Finetuning, method: str, steps: int) -> dict[str, Tensor]:
-    """The averaged weights: ``plain`` all of them, ``head`` the last layer's alone, ``scratch`` those of a new network."""
+    """The averaged weights: ``plain`` all of them, ``head`` the last layer's alone, ``scratch`` those of a new
+    network."""
     config = configuration(run, steps)
     classes = len(run.mapping.label_map.channels)
     torch.manual_seed(0)

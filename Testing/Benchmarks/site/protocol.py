@@ -1,7 +1,7 @@
 """A second labelling protocol, simulated: what an expert draws otherwise, and always in the same way.
 
-``dilated`` and ``eroded`` move all outer borders by one voxel; ``merged`` calls the posterior hippocampus anterior; ``left-out``
-draws no posterior hippocampus at all. The scans stay what they are.
+``dilated`` and ``eroded`` move all outer borders by one voxel; ``merged`` calls the posterior hippocampus anterior;
+``left-out`` draws no posterior hippocampus at all. The scans stay what they are.
 """
 
 from collections.abc import Callable

@@ -1,11 +1,12 @@
-"""The starter bundle at a site that it has never seen: adults of OASIS, in the command's whole way, gate and report included.
+"""The starter bundle at a site that it has never seen: adults of OASIS, in the command's whole way, gate and report
+included.
 
     python -m Testing.Benchmarks.site.starter [--budget 15]
 
-Real are the T1w scans and their manual labels; the second scan of each patient is simulated from the T1w by the recipe of
-method/simulate.py, because no two real modalities with labels of the brain's structures could be had. Two patients are
-corrected, the other three are scored and never learnt from. Without labels: real pairs of open-ms (T1, T2) and of glioma
-(contrast-enhanced T1, FLAIR). Rows are kept in OUTPUT; the same command goes on where it was stopped.
+Real are the T1w scans and their manual labels; the second scan of each patient is simulated from the T1w by the recipe
+of method/simulate.py, because no two real modalities with labels of the brain's structures could be had. Two patients
+are corrected, the other three are scored and never learnt from. Without labels: real pairs of open-ms (T1, T2) and of
+glioma (contrast-enhanced T1, FLAIR). Rows are kept in OUTPUT; the same command goes on where it was stopped.
 """
 
 import argparse
@@ -74,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def pair_of(folder: Path, label_map: LabelMap) -> dict[str, Scan]:
-    """The real T1w of an adult and a simulated second scan, each with the structures of ``label_map`` on its own grid."""
+    """The real T1w of an adult and a simulated second scan, each with the structures of ``label_map`` on its own
+    grid."""
     t1 = read_volume(folder / "T1w.nii.gz", "T1w")
     manual, _grid, _map = read_segmentation(folder / "labels.nii.gz")
     found, _unknown = read_labels(folder.parent / "to_freesurfer.json").apply(np.rint(manual).astype(int))

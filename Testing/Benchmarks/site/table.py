@@ -1,4 +1,5 @@
-"""The tables of the site experiments, as Markdown, from the rows that are done. Second modality of new-scanner simulated.
+"""The tables of the site experiments, as Markdown, from the rows that are done. Second modality of new-scanner
+simulated.
 
     python -m Testing.Benchmarks.site.table [--output FOLDER]
 

@@ -32,8 +32,8 @@ PULLS_MM = (0.0, 0.6, 1.2, 2.0)  # inwards: from no atrophy to about 40 %
 FAR_MM = 5.0  # outside of the brain
 STILL = SynthesisConfig(
     rotation=0, scaling=0, shear=0, elastic=0, anywhere_probability=0, single_probability=0, crop_probability=0,
-    extraction_probability=0, thick_slice_probability=0, displacement_probability=0, centre_spread=0, noise=0.03, bias=0.2,
-)  # fmt: skip
+    extraction_probability=0, thick_slice_probability=0, displacement_probability=0, centre_spread=0, noise=0.03,
+    bias=0.2, )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""Milliseconds from the wheel in a slice view to its answer, while surfaces are made: for 3D shown anew, and after a stroke.
+"""Milliseconds from the wheel in a slice view to its answer, while surfaces are made: for 3D shown anew, and after a
+stroke.
 
     python Testing/Benchmarks/web/answers.py
 
-Chromium opens the page with the phantom, segments it with the starter model, and turns the wheel about four times a second;
-the answer is the new position of the slice, which the server sends. Prints the median and the longest of each part; ends
-with 1 where one exceeds the limit. Needs a quiet computer.
+Chromium opens the page with the phantom, segments it with the starter model, and turns the wheel about four times a
+second; the answer is the new position of the slice, which the server sends. Prints the median and the longest of each
+part; ends with 1 where one exceeds the limit. Needs a quiet computer.
 """
 
 import sys

@@ -2,9 +2,10 @@
 
     python Testing/Benchmarks/web/memory.py [--runs 20] [--quick]
 
-Chromium opens the page with the phantom and clicks Segment again and again, as a user would: each result replaces the one
-before. Prints the resident memory after each run, and the largest. ``--quick`` takes a small model instead of the starter
-model, which shows growth as well and takes seconds instead of a minute per run. Ends with 1 where the limit is exceeded.
+Chromium opens the page with the phantom and clicks Segment again and again, as a user would: each result replaces the
+one before. Prints the resident memory after each run, and the largest. ``--quick`` takes a small model instead of the
+starter model, which shows growth as well and takes seconds instead of a minute per run. Ends with 1 where the limit is
+exceeded.
 """
 
 import argparse

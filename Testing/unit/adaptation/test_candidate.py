@@ -22,8 +22,8 @@ def scores(left: float, right: float = 0.9, case: str = "f") -> dict:
 
 @pytest.fixture
 def allowed(monkeypatch):
-    """The share that is allowed when a structure of the frozen case loses ``loss`` Dice at the trained weights, another one
-    ``other``, and both less on the way."""
+    """The share that is allowed when a structure of the frozen case loses ``loss`` Dice at the trained weights, another
+    one ``other``, and both less on the way."""
 
     def choose(
         loss: float, other: float = 0.0, wanted: float = 1.0, frozen: bool = True, general: bool = True

@@ -42,7 +42,8 @@ def test_what_is_lost_elsewhere_is_named_and_what_is_drawn_otherwise_is_called_t
     site = cases("cortex", (0.70, 0.80), (0.72, 0.82))
     lost = cases("cortex", (0.9, 0.82))
     assert said(site, lost)[1] == (
-        "On other scanners' and protocols' scans (the frozen cases) it loses 8%, most in cortex (-0.08): use the present "
+        "On other scanners' and protocols' scans (the frozen cases) it loses 8%, most in cortex (-0.08): use the "
+        "present "
         "model for those."
     )
     aim = Aim(own=frozenset({"cortex"}), protocol=frozenset({"cortex"}))

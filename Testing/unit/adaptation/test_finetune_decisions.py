@@ -76,7 +76,8 @@ def test_the_next_generation_is_not_judged_on_patients_whom_its_parent_has_learn
     parent = run_folder(done) / "tiny-site-1"
     assert run(folder, "--base", parent) == 0
     assert capsys.readouterr().out.startswith(
-        "insufficient-evidence: the parent has learnt from cases of 2 of the corrected patients, who cannot be judged on;"
+        "insufficient-evidence: the parent has learnt from cases of 2 of the corrected patients, who cannot be "
+        "judged on;"
     )
     (case,) = (case for case in CaseStore(folder / "site").cases() if not case.labels)
     known = learnt_by(load_bundle(parent))

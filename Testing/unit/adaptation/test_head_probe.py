@@ -15,7 +15,8 @@ PRESENT = torch.tensor([True, True])
 
 
 class Blobs:
-    """Scans in which the first new structure is bright, and the second one dark; ``shown`` says where they are labelled."""
+    """Scans in which the first new structure is bright, and the second one dark; ``shown`` says where they are
+    labelled."""
 
     device = CPU
 

@@ -1,4 +1,5 @@
-"""The frozen cases that the starter's publishing step puts into the bundle: crops of synthetic scans in several contrasts."""
+"""The frozen cases that the starter's publishing step puts into the bundle: crops of synthetic scans in several
+contrasts."""
 
 import importlib.util
 import statistics

@@ -1,4 +1,5 @@
-"""The hippocampus benchmark's own parts: the simulated scan, the rows, early fusion, and the arithmetic of the table."""
+"""The hippocampus benchmark's own parts: the simulated scan, the rows, early fusion, and the arithmetic of the
+table."""
 
 import argparse
 import json

@@ -1,4 +1,5 @@
-"""What the site experiments simulate: labels that are drawn otherwise, always in the same way, and three other scanners."""
+"""What the site experiments simulate: labels that are drawn otherwise, always in the same way, and three other
+scanners."""
 
 import numpy as np
 import pytest

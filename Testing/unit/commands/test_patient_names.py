@@ -1,4 +1,5 @@
-"""Who the patient is, is in no file that a run writes, however the scan says it: in its header, its path, its faults."""
+"""Who the patient is, is in no file that a run writes, however the scan says it: in its header, its path, its
+faults."""
 
 import gzip
 import zlib

@@ -1,4 +1,5 @@
-"""Each fault that a scan can have, as a user meets it: one line with its code, the value and what to do; nothing changes.
+"""Each fault that a scan can have, as a user meets it: one line with its code, the value and what to do; nothing
+changes.
 
 The same for a single case, in the row of a table, and where cases are added to a site.
 """

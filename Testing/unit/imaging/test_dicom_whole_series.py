@@ -1,4 +1,5 @@
-"""A DICOM series is read whole or not at all: whatever lies beside its slices is a slice, known to be none, or an error."""
+"""A DICOM series is read whole or not at all: whatever lies beside its slices is a slice, known to be none, or an
+error."""
 
 import os
 import shutil

@@ -174,7 +174,8 @@ def z_scored(volume: Volume, outside: float) -> Volume:
 
 
 def as_ct(volume: Volume, padding: float) -> Volume:
-    """Air at -1000 HU with noise, tissue at -100 to 60 HU, and ``padding`` outside a cylinder about the slices' axis."""
+    """Air at -1000 HU with noise, tissue at -100 to 60 HU, and ``padding`` outside a cylinder about the slices'
+    axis."""
     array = np.where(volume.array > 300, (volume.array - 800.0) * 0.2, -1000.0)
     array += np.random.default_rng(0).normal(0, 20, array.shape)
     radius = np.linalg.norm((points_of(volume.grid) - [5, -10, 15])[..., :2], axis=-1)
@@ -199,7 +200,7 @@ HEAD = sampled(head, HEAD_GRID)
         as_ct(HEAD, padding=-3024),
         Volume(HEAD.array * 1e-6, HEAD_GRID, "T1w"),
     ],
-    ids=["zero", "noise +-50", "magnitude noise", "offset", "z-scored", "z-scored around 0", "CT", "padded CT", "tiny values"],
+    ids=["zero", "noise +-50", "magnitude noise", "offset", "z-scored", "z-scored at 0", "CT", "padded CT", "tiny"],
 )  # fmt: skip
 def test_the_head_is_found_before_any_background(volume):
     assert np.abs(body_box(volume) - HEAD_BOX).max() <= TOLERANCE_MM

@@ -1,4 +1,5 @@
-"""NIfTI headers: read as nibabel reads them, and where they contradict themselves or say nothing, by the written rule."""
+"""NIfTI headers: read as nibabel reads them, and where they contradict themselves or say nothing, by the written
+rule."""
 
 import gzip
 import itertools

@@ -72,7 +72,8 @@ def test_labels_that_are_not_half_way_are_those_of_the_nearest_voxel():
 def test_eight_voxels_vote_with_their_trilinear_weights():
     labels = np.full((2, 2, 2), 5, np.uint16)
     labels[0, 0, 0], labels[0, 0, 1] = 1, 300
-    # (i, j, k) = (0.4, 0.1, 0.2): label 1 weighs 0.6 * 0.9 * 0.8 = 0.432, 300 weighs 0.4 * 0.9 * 0.8 = 0.288, 5 the rest
+    # (i, j, k) = (0.4, 0.1, 0.2): label 1 weighs 0.6 * 0.9 * 0.8 = 0.432, 300 weighs 0.4 * 0.9 * 0.8 = 0.288, 5 the
+    # rest
     assert labels_at(labels, np.array([0.4, 0.1, 0.2])) == 1
     assert labels_at(labels, np.array([0.6, 0.1, 0.2])) == 300
     assert labels_at(labels, np.array([0.4, 0.3, 0.4])) == 5  # 1 - 0.7 * 0.6 = 0.58

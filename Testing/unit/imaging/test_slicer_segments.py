@@ -1,4 +1,5 @@
-"""Segmentations of 3D Slicer in one or several layers, of old versions too; what cannot be one label per voxel is refused."""
+"""Segmentations of 3D Slicer in one or several layers, of old versions too; what cannot be one label per voxel is
+refused."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,5 @@
-"""Slabs thinner than the lattices that scans are looked at with: a warning and a result, or one line; never a traceback."""
+"""Slabs thinner than the lattices that scans are looked at with: a warning and a result, or one line; never a
+traceback."""
 
 import numpy as np
 import pytest

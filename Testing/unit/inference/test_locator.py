@@ -54,7 +54,8 @@ def test_what_lies_elsewhere_is_labelled_without_a_locator_and_not_with_one(bund
 
 
 def test_the_model_sees_the_anatomy_alone_and_tells_sides_from_its_middle(segmenter):
-    """The bar moves the body's middle by 15 mm to the right, and with it what counts as left; the anatomy's it does not."""
+    """The bar moves the body's middle by 15 mm to the right, and with it what counts as left; the anatomy's it does
+    not."""
     plain = segmenter.segment({"T1w": sampled(two_balls, WIDE)})
     result = segmenter.segment({"T1w": sampled(with_something_else, WIDE)})
     assert result.model_grid.shape_kji == plain.model_grid.shape_kji

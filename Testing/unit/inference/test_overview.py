@@ -1,4 +1,5 @@
-"""The overview picture: the patient's right on the left, up is up, one row per modality, outlines where the labels are."""
+"""The overview picture: the patient's right on the left, up is up, one row per modality, outlines where the labels
+are."""
 
 from itertools import pairwise
 from pathlib import Path

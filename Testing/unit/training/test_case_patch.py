@@ -131,8 +131,8 @@ def test_a_displaced_second_modality_keeps_its_labels_and_the_pair_is_not_aligne
 
 def test_a_displacement_lies_within_its_bounds():
     config = with_synthesis(
-        displacement_probability=1, displacement=4, displacement_rotation=0, displacement_elastic=0, rotation=0, shear=0,
-        scaling=0, elastic=0
+        displacement_probability=1, displacement=4, displacement_rotation=0, displacement_elastic=0, rotation=0,
+        shear=0,         scaling=0, elastic=0
     )  # fmt: skip
     source = CaseSource([ball_case()], replace(config, patch=(32, 32, 32)))
     shifts = []

@@ -11,7 +11,8 @@ from CrossModalSegLib.training.seeds import LABELLED, seed_of
 
 
 def block_numbers(cells: tuple[int, int, int], block: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (1, block³, d, h, w) that hold the labels (1, D, H, W) of their block: every voxel has its own number."""
+    """Features (1, block³, d, h, w) that hold the labels (1, D, H, W) of their block: every voxel has its own
+    number."""
     shape = [n * block for n in cells]
     labels = torch.arange(math.prod(shape)).view(1, *shape)
     split = labels.view(1, cells[0], block, cells[1], block, cells[2], block)

@@ -279,7 +279,8 @@ def test_nothing_is_said_about_what_follows_from_an_entry_that_cannot_be_read(ta
     ("entry", "value", "said"),
     [
         *[(f"synthesis.{name}_probability", value, "between 0 and 1")
-          for name in ("extraction", "anywhere", "displacement", "single", "thick_slice", "crop") for value in (-0.1, 1.1)],
+          for name in ("extraction", "anywhere", "displacement", "single", "thick_slice", "crop")
+          for value in (-0.1, 1.1)],
         *[(f"synthesis.{name}", value, "at least 0")
           for name in ("position_error", "rotation", "shear", "elastic", "displacement", "displacement_rotation",
                        "displacement_elastic", "blur", "bias", "noise", "gamma")
@@ -306,8 +307,10 @@ def test_a_value_out_of_range_is_named_with_what_it_may_be(entry, value, said):
 
 
 @pytest.mark.parametrize("entry", [
-    {"synthesis": {"elastic_knots": 2, "thick_slice": 1.5, "oversampling": 1, "centre_spread": 0, "crop_probability": 1}},
-    {"training": {"average": 0, "decay": 1, "warmup": 0, "weight_decay": 0, "checkpoint_minutes": 0, "seed": 2**32 - 1}},
+    {"synthesis": {"elastic_knots": 2, "thick_slice": 1.5, "oversampling": 1}},
+    {"synthesis": {"centre_spread": 0, "crop_probability": 1}},
+    {"training": {"average": 0, "decay": 1, "warmup": 0, "weight_decay": 0}},
+    {"training": {"checkpoint_minutes": 0, "seed": 2**32 - 1}},
     {"intensity": {"A": {"lower": 0, "upper": 100}, "B": {"rule": "window", "lower": -1000, "upper": 3000}}},
 ])  # fmt: skip
 def test_the_ends_of_a_range_are_in_it(entry):

@@ -20,7 +20,8 @@ from Testing.tiny_site import make_site
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-# Trains on halves of patches; argument 1 is the folder, 2 the batch of each process, 3 what goes wrong in the second one.
+# Trains on halves of patches; argument 1 is the folder, 2 the batch of each process, 3 what goes wrong in the second
+# one.
 SCRIPT = """
 import json, math, sys
 from dataclasses import replace
@@ -51,7 +52,8 @@ with processes_of_torchrun(torch.device("cpu")) as (processes, device):
     samples = Samples(source, UnlabelledHalves(), LabelledHalves())
     weights = train(config, 2, samples, Place(folder, device, processes), reported.append)
     total = sum(float(value.double().sum()) for value in weights.values())
-    result = {"weights": total, "losses": [p.loss for p in reported], "dice": reported[-1].mean_dice if reported else None}
+    dice = reported[-1].mean_dice if reported else None
+    result = {"weights": total, "losses": [p.loss for p in reported], "dice": dice}
     (folder / f"rank{processes.rank}.json").write_text(json.dumps(result))
 """
 
