@@ -79,7 +79,7 @@ class CrossModalSegLogic(ScriptedLoadableModuleLogic):
         self.core = SegmentationLogic(slicer.mrmlScene, WorkerClient(QtWorkerProcess))
 
     def segment(self, first=None, second=None, bundle="brain-mr-pair", device="auto"):
-        """Segment one or two volume nodes and wait; returns the new nodes (`CrossModalSegApp.scene.case_nodes.CaseNodes`)."""
+        """Segment one or two volume nodes and wait; returns the new nodes (`scene.case_nodes.CaseNodes`)."""
         return self.core.segment(first, second, bundle, device)
 
 

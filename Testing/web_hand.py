@@ -1,4 +1,5 @@
-"""A hand on the views of the page: where a place of the patient is on the screen, strokes there, and the labels after them."""
+"""A hand on the views of the page: where a place of the patient is on the screen, strokes there, and the labels after
+them."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -21,8 +21,8 @@ VIEWS = tuple(f"CrossModalSeg{row}{orientation}" for row in (1, 2) for orientati
 
 
 def start_chromium(folder: Path) -> Any:
-    """A headless Chromium with a profile in ``folder``. Skips where there is none, unless CROSSMODALSEG_BROWSER=required,
-    and everywhere with CROSSMODALSEG_BROWSER=none."""
+    """A headless Chromium with a profile in ``folder``. Skips where there is none, unless
+    CROSSMODALSEG_BROWSER=required, and everywhere with CROSSMODALSEG_BROWSER=none."""
     if os.environ.get("CROSSMODALSEG_BROWSER") == "none":
         pytest.skip("CROSSMODALSEG_BROWSER=none")
     program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
@@ -186,8 +186,8 @@ class Page:
         from selenium.webdriver.common.keys import Keys
 
         self.unfold(name)
-        self.element(name).clear()
-        self.element(name).send_keys(text, Keys.TAB)
+        self.element(name).send_keys(Keys.CONTROL, "a")
+        self.element(name).send_keys(text or Keys.DELETE, Keys.TAB)
 
     def press(self, *keys: str) -> None:
         """Press keys while no control has the focus."""
@@ -283,7 +283,8 @@ class Page:
 
     def settle_pictures(self, names: Iterable[str]) -> None:
         """Wait until nothing moves in these views, each a picture of the size of its view."""
-        fits = """const e = document.querySelector(`[data-view="${arguments[0]}"]`), i = e.parentElement.querySelector('img');
+        fits = """const e = document.querySelector(`[data-view="${arguments[0]}"]`);
+            const i = e.parentElement.querySelector('img');
             const off = i && [i.naturalWidth - e.clientWidth, i.naturalHeight - e.clientHeight];
             return !!i && off.every((pixels) => Math.abs(pixels) <= 1)"""
         for name in names:

@@ -1,4 +1,5 @@
-"""PythonSlicer as it is in Slicer: a program of its own that starts Python as its child, waits, and passes on how it ended."""
+"""PythonSlicer as it is in Slicer: a program of its own that starts Python as its child, waits, and passes on how it
+ended."""
 
 import sys
 from pathlib import Path

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from CrossModalSegApp.scene.scene_io import local_grid
+from CrossModalSegApp.scene.node_geometry import local_grid
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 
 BRAIN = read_label_map(LABEL_MAP_FOLDER / "brain_mr_pair.json")

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.node_geometry import local_grid
-from CrossModalSegApp.scene.result_nodes import CaseBuilder, CaseNodes
+from CrossModalSegApp.scene.result_nodes import CaseBuilder
 from CrossModalSegLib.imaging.content_findings import Contents, displacement_findings
 from CrossModalSegLib.imaging.registration import RigidRefinement
 
@@ -37,11 +38,11 @@ def found_displaced(panel: Any, mm: float) -> None:
     """As if the worker had found the second scan of a `test_panel.Panel` to be off by ``mm`` to the right."""
     motion = np.eye(4)
     motion[0, 3] = mm
-    panel.logic._estimator.forget()  # what it is about to find out by itself
-    examination = panel.desktop.panel.panel._setup._examination
+    panel.logic.forget_questions()  # what it is about to find out by itself
+    examination = panel.desktop.panel.panel._scans._examination
     refinement = RigidRefinement(motion, mm, mm, 0.0, 0.2, 0.5)
-    examination._contents = Contents(tuple(displacement_findings(refinement, "T1w", "T2w")), refinement)
-    examination._look()
+    contents = Contents(tuple(displacement_findings(refinement, "T1w", "T2w")), refinement)
+    examination.take(examination._identity(), contents)
 
 
 def _place(number: int, structure: str, modalities: list[str]) -> dict[str, Any]:

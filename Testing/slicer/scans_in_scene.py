@@ -15,7 +15,8 @@ ELSEWHERE = grid_around((900.0, 0.0, 0.0), (27, 30, 28), (4.0, 4.0, 4.0))
 
 
 def add_head(scene: Any, name: str, grid: Grid = FIRST_GRID) -> Any:
-    """A vtkMRMLScalarVolumeNode called ``name`` that shows `two_balls` on ``grid``; `ELSEWHERE` it lies out of place."""
+    """A vtkMRMLScalarVolumeNode called ``name`` that shows `two_balls` on ``grid``; `ELSEWHERE` it lies out of
+    place."""
     place = FIRST_GRID if grid is ELSEWHERE else grid
     return add_volume(scene, grid, sampled(two_balls, place).array, name)
 
@@ -24,7 +25,7 @@ def add_head_under(scene: Any, name: str, kind: str, seed: int) -> Any:
     """The same head of the world, on a random oblique grid under transforms of ``kind``; left-handed for odd seeds."""
     import slicer
 
-    from CrossModalSegApp.scene.scene_io import from_world, to_world
+    from CrossModalSegApp.scene.node_geometry import from_world, to_world
 
     random = np.random.default_rng(seed)
     node = add_volume(scene, FIRST_GRID, np.zeros(FIRST_GRID.shape_kji, np.float32), name)

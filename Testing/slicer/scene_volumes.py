@@ -21,7 +21,8 @@ def add_volume(scene, grid, array, name="scan", class_name="vtkMRMLScalarVolumeN
 
 
 def oblique_grid(seed, size_mm=100.0):
-    """Turned by any angle about all axes, spacing 1.5 to 2.5 mm and thick slices every third; left-handed for odd seeds."""
+    """Turned by any angle about all axes, spacing 1.5 to 2.5 mm and thick slices every third; left-handed for odd
+    seeds."""
     random = np.random.default_rng(seed)
     direction = rotation(tuple(random.uniform(-180, 180, 3)))
     if seed % 2:
@@ -184,7 +185,8 @@ class Anatomy:
         return found
 
     def labels_on(self, grid):
-        """Label values (K, J, I) at the voxels of ``grid`` in the world; looks at the boxes around the structures only."""
+        """Label values (K, J, I) at the voxels of ``grid`` in the world; looks at the boxes around the structures
+        only."""
         found = np.zeros(grid.shape_kji, dtype=np.uint16)
         for centre, radii in zip(self.centres, self.radii, strict=True):
             middle = grid.ras_to_ijk @ [*centre, 1]
@@ -210,7 +212,8 @@ class Anatomy:
 
 
 def add_scan(scene, grid, kind, seed):
-    """(volume node under transforms of ``kind``, `Anatomy`): the scan shows the anatomy, ten per label value, plus 5."""
+    """(volume node under transforms of ``kind``, `Anatomy`): the scan shows the anatomy, ten per label value, plus
+    5."""
     node = add_volume(scene, grid, np.zeros(grid.shape_kji, np.float32))
     put_under(node, *TRANSFORMS[kind](scene, np.random.default_rng(seed)))
     anatomy = Anatomy(node, grid)
@@ -222,7 +225,8 @@ def add_scan(scene, grid, kind, seed):
 
 
 def segment_at(segmentation_node, world):
-    """The id of the segment that Slicer has at a ``world`` point, found through Slicer's own transforms; None outside."""
+    """The id of the segment that Slicer has at a ``world`` point, found through Slicer's own transforms; None
+    outside."""
     import slicer
     import vtk
 

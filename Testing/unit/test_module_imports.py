@@ -80,6 +80,30 @@ def test_nothing_is_imported_that_slicer_does_not_have(name):
     assert not {full.split(".")[0] for full in imports_of(FILES[name])} & NOT_IN_SLICER
 
 
+def names_of(path):
+    """What a file defines at its top."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        inner = ast.walk(node) if isinstance(node, ast.Assign | ast.AnnAssign | ast.Try) else [node]
+        names |= {one.id for one in inner if isinstance(one, ast.Name)}
+        names |= {one.name for one in ast.walk(node) if isinstance(one, ast.ClassDef | ast.FunctionDef)}
+    return names
+
+
+def test_a_name_is_imported_from_its_home():
+    """No file passes on what it has from another one."""
+    homes = {f"CrossModalSegApp.{name.replace('/', '.').removesuffix('.py')}": path for name, path in FILES.items()}
+    passed_on = [
+        f"{name}: {alias.name} of {node.module}"
+        for name, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module in homes
+        for alias in node.names
+        if alias.name not in names_of(homes[node.module])
+    ]
+    assert passed_on == []
+
+
 def test_the_picture_shows_every_room():
     picture = (MODULE.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
     assert [room for room in ROOMS if f">{room}</text>" not in picture] == []

@@ -52,10 +52,10 @@ def opened(tmp_path, monkeypatch):
         files_section, "add_volume", lambda _scene, array, grid, name: added.append((name, array, grid))
     )
     monkeypatch.setattr(files_section, "file_as_series", lambda *_: None)
-    nothing = SimpleNamespace(offers=list)
-    logic, scans = SimpleNamespace(scene=None), SimpleNamespace(take_in=lambda _nodes: None, bundle=None)
+    logic = SimpleNamespace(scene=None)
+    scans = SimpleNamespace(choose_opened=lambda _nodes: None, presenter=SimpleNamespace(bundle=None))
     dialogs = SimpleNamespace(show_error=lambda error: pytest.fail(str(error)))
-    FilesSection(page, logic, uploads, scans, dialogs, nothing, nullcontext)
+    FilesSection(page, logic, uploads, scans, dialogs, nullcontext)
     return page, uploads, added
 
 

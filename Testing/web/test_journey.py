@@ -74,7 +74,7 @@ def test_the_keyboard_reaches_the_buttons_and_shows_where_it_is(page):
     page.browser.execute_script("document.getElementById('device').focus()")
     page.element("device").send_keys(Keys.SHIFT, Keys.TAB)
     style = page.browser.execute_script(
-        "const s = getComputedStyle(document.activeElement); return [document.activeElement.id, s.outlineStyle, s.outlineWidth]"
+        "const e = document.activeElement, s = getComputedStyle(e); return [e.id, s.outlineStyle, s.outlineWidth]"
     )
     assert style == ["segment", "solid", "2px"]
 
@@ -222,7 +222,7 @@ def test_a_zip_file_of_dicom_and_other_files_are_opened_and_what_cannot_be_read_
     result.wait(lambda: "Opened: axial" in result.text("files-message"), "the series")
     assert "broken was left out" in result.text("files-message")
     assert "axial" in result.element("scan-first").text
-    result.wait(lambda: result.text("reason") == "Choose which scan is which.", "what to do")
+    result.wait(lambda: result.text("reason") == "Choose one or two scans of one patient.", "what to do")
     title = "return document.querySelector('[data-view=CrossModalSeg1Axial] .view-title').innerText"
     assert "axial" in result.browser.execute_script(title), "what was opened last is shown"
     result.select("case", "head_T1w + head_T2w")

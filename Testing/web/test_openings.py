@@ -1,4 +1,5 @@
-"""What a hand does at the beginning of a visit: files that are dropped, scans that are aligned, what was left before."""
+"""What a hand does at the beginning of a visit: files that are dropped, scans that are aligned, what was left
+before."""
 
 import json
 import time

@@ -1,4 +1,5 @@
-"""Corrections that are kept on disk: whose are offered, and that nothing else is touched. `test_visits` has the rest."""
+"""Corrections that are kept on disk: whose are offered, and that nothing else is touched. `test_visits` has the
+rest."""
 
 import json
 import os

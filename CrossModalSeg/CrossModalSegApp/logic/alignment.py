@@ -1,65 +1,14 @@
-"""Aligning the second scan onto the first: an estimate in the background, a preview in the scene, keep or undo."""
+"""Aligning the second scan onto the first: a preview in the scene, that is kept or undone."""
 
-import shutil
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from CrossModalSegApp.process.temporary import new_temporary_folder
-from CrossModalSegApp.process.worker_client import WorkerClient
+from CrossModalSegApp.scene.node_geometry import parent_transform_kind
 from CrossModalSegApp.scene.rendering import one_render
-from CrossModalSegApp.scene.scene_io import export_volume, parent_transform_kind
-from CrossModalSegLib.errors import CrossModalSegError, GeometryError
+from CrossModalSegLib.errors import GeometryError
 from CrossModalSegLib.imaging.registration import RigidRefinement
-from CrossModalSegLib.protocol import Done, Event, Failed, Request
-
-Answer = Callable[[RigidRefinement | None, CrossModalSegError | None], None]
-
-
-class AlignmentEstimator:
-    """Asks the worker how far the second scan is displaced against the first; only the last question is answered."""
-
-    def __init__(self, worker: WorkerClient):
-        self._worker = worker
-        self._latest = ""
-
-    def estimate(self, first: Any, second: Any, answer: Answer) -> None:
-        """Start an estimate and return; ``answer(refinement, error)`` is called with one of the two, or never.
-
-        It is never called where another estimate was started meanwhile, or `forget` was called. Raises what
-        `export_volume` raises.
-        """
-        self._latest = request_id = uuid.uuid4().hex[:12]
-        folder = new_temporary_folder()
-        try:
-            export_volume(first, folder / "fixed.nrrd", "first")
-            export_volume(second, folder / "moving.nrrd", "second")
-        except (CrossModalSegError, OSError):
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        arguments = {"fixed": str(folder / "fixed.nrrd"), "moving": str(folder / "moving.nrrd")}
-
-        def on_event(event: Event) -> None:
-            if isinstance(event, Done | Failed):
-                shutil.rmtree(folder, ignore_errors=True)
-                if request_id == self._latest:
-                    _pass_on(event, answer)
-
-        self._worker.submit(Request(request_id, "register", arguments), on_event)
-
-    def forget(self) -> None:
-        """Whatever is still on its way no longer matters."""
-        self._latest = ""
-
-
-def _pass_on(event: Done | Failed, answer: Answer) -> None:
-    if isinstance(event, Done):
-        answer(RigidRefinement.from_json(event.result), None)
-    else:
-        answer(None, CrossModalSegError(event.code, event.message, event.hint))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from CrossModalSegApp.logic.alignment import AlignmentPreview
-from CrossModalSegApp.logic.case_selection import Check, Remedy
+from CrossModalSegApp.logic.alignment import AlignmentPreview, preview
+from CrossModalSegApp.logic.case_selection import Check, Remedy, check
 from CrossModalSegApp.logic.logic import SegmentationLogic
 from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.process.run_state import RunState
+from CrossModalSegApp.scene.rendering import one_render
+from CrossModalSegApp.scene.scene_io import harden_copy
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.imaging.content_findings import Contents
@@ -64,20 +66,28 @@ class CaseExamination:
 
     def forget(self) -> None:
         """What was found out no longer holds."""
+        self._logic.forget_questions()
         self.check: Check | None = None
         self.is_aligning = False
         self._contents: Contents | None = None
 
     def examine(self) -> None:
         """The preflight; and a question to the worker what the scans show."""
-        if self._choice.bundle is None:
+        bundle = self._choice.bundle
+        if bundle is None:
             return
-        self._examined = self._identity()
-        self._look()
+        asked = self._examined = self._identity()
+        self.check, scans = check(bundle, self._choice.volumes)
         is_idle = self._logic.status.state is RunState.IDLE
-        is_open = self._contents is None and not self.is_aligning
-        if self.check is not None and self.check.allows_run and is_open and is_idle:
-            self._ask()
+        if self.check.allows_run and not self.is_aligning and is_idle:
+            self._logic.look_into(bundle, self._choice.volumes, lambda found: self.take(asked, found), scans)
+        self._on_change()
+
+    def take(self, asked: Any, contents: Contents) -> None:
+        """What the worker has found out, unless the scans were changed meanwhile."""
+        if asked == self._identity() and self.check is not None:
+            self._contents, self.check = contents, self.check.with_contents(contents)
+            self._on_change()
 
     def apply(self, remedy: Remedy) -> None:
         """Do what a note offers."""
@@ -111,11 +121,11 @@ class CaseExamination:
         """Keep the alignment that is shown, or put the second scan back; nothing where there is none."""
         if self._preview is None:
             return
-        preview, self._preview = self._preview, None
+        shown, self._preview = self._preview, None
         if keep:
-            preview.keep()
+            shown.keep()
         else:
-            preview.undo()
+            shown.undo()
         self._on_change()
 
     def _align(self) -> None:
@@ -137,7 +147,8 @@ class CaseExamination:
                 raise error or CrossModalSegError("no-alignment", _("No alignment was found"), _("align by hand"))
             first, second = self._choice.volumes.values()
             self.end_preview(keep=False)
-            self._preview = self._logic.preview_alignment(first, second, refinement)
+            with one_render():
+                self._preview = preview(first, second, refinement)
             self._shown = refinement
         except CrossModalSegError as problem:
             self._on_error(problem)
@@ -156,24 +167,7 @@ class CaseExamination:
 
         self._logic.estimate_displacement(first, second, on_answer)
 
-    def _ask(self) -> None:
-        bundle, asked = self._choice.bundle, self._identity()
-        assert bundle is not None
-
-        def on_answer(contents: Contents) -> None:
-            if asked == self._identity():  # else the scans were changed meanwhile
-                self._contents = contents
-                self._look()
-
-        self._logic.look_into(bundle, self._choice.volumes, on_answer)
-
     # --- what is chosen
-
-    def _look(self) -> None:
-        bundle = self._choice.bundle
-        assert bundle is not None
-        self.check = self._logic.check(bundle, self._choice.volumes, self._contents)
-        self._on_change()
 
     def _identity(self) -> Any:
         """Changes with the model, the scans, and where they lie."""
@@ -204,4 +198,4 @@ class CaseExamination:
         self._put(pair)
 
     def _harden(self, place: int) -> None:
-        self._replace(place, self._logic.harden_copy(self._pair()[place]))
+        self._replace(place, harden_copy(self._pair()[place]))

@@ -1,11 +1,12 @@
 """The scans of a case: which volume of the scene is which modality, and what to be careful about before a run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from CrossModalSegApp.scene.result_nodes import ROLE_ATTRIBUTE
-from CrossModalSegApp.scene.scene_io import parent_transform_kind, world_volume
+from CrossModalSegApp.scene.case_nodes import ROLE_ATTRIBUTE
+from CrossModalSegApp.scene.node_geometry import parent_transform_kind
+from CrossModalSegApp.scene.scene_io import world_volume
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError
@@ -51,6 +52,11 @@ class Check:
     transforms: dict[str, str]
     notes: tuple[Note, ...]
 
+    def with_contents(self, contents: Contents) -> "Check":
+        """The same with what the worker has found out about the scans."""
+        found = [_note(one, len(self.transforms)) for one in contents.findings]
+        return replace(self, notes=_gravest_first([*found, *self.notes]))
+
     @property
     def allows_run(self) -> bool:
         return bool(self.transforms) and not any(note.severity == "error" for note in self.notes)
@@ -85,34 +91,38 @@ def describe(node: Any) -> ScanDescription:
     return ScanDescription((node.GetName() or "", hierarchy.GetItemName(item)), modality)
 
 
-def check(bundle: Bundle, volumes: Mapping[str, Any], contents: Contents | None = None) -> Check:
-    """Preflight of the chosen volume nodes by modality; never raises for a scan that cannot be used, but notes it.
+def check(bundle: Bundle, volumes: Mapping[str, Any]) -> tuple[Check, dict[str, Volume]]:
+    """Preflight of the chosen volume nodes by modality, and the scans that it has read, in world space.
 
-    ``contents`` is what the scans show, where that has been found out.
+    Never raises for a scan that cannot be used, but notes it.
     """
     notes: list[Note] = []
-    findings = list(contents.findings) if contents else []
-    scans: list[Volume] = []
+    findings: list[Finding] = []
+    scans: dict[str, Volume] = {}
     kinds: dict[str, str] = {}
     for modality, node in volumes.items():
         kinds[modality] = "none"
         try:
             kinds[modality] = parent_transform_kind(node)
-            scans.append(world_volume(node, modality))
+            scans[modality] = world_volume(node, modality)
         except CrossModalSegError as error:
             notes.append(Note("error", error.code, f"{modality} ({node.GetName()}): {error.message}", error.hint))
         called = describe(node)
         findings += name_findings(modality, node.GetName(), called, bundle.modalities, bundle.modality_aliases)
         notes += _transform_notes(bundle, modality, kinds[modality])
-    preflight = examine(scans) if scans and len(scans) == len(volumes) else None
+    preflight = examine(list(scans.values())) if scans and len(scans) == len(volumes) else None
     if preflight:
         findings += preflight.findings
     notes += [_note(one, len(volumes)) for one in findings]
     notes += _twice_notes(volumes)
     notes += _own_notes(volumes)
     notes += _missing_notes(bundle, volumes)
-    notes.sort(key=lambda note: ("error", "warning", "info").index(note.severity))
-    return Check(preflight, {modality: _TRANSFORM_WORDS[kind] for modality, kind in kinds.items()}, tuple(notes))
+    transforms = {modality: _TRANSFORM_WORDS[kind] for modality, kind in kinds.items()}
+    return Check(preflight, transforms, _gravest_first(notes)), scans
+
+
+def _gravest_first(notes: Sequence[Note]) -> tuple[Note, ...]:
+    return tuple(sorted(notes, key=lambda note: ("error", "warning", "info").index(note.severity)))
 
 
 def _is_scan(node: Any) -> bool:

@@ -6,12 +6,13 @@ It works on the nodes of one scene. The worker and the scene are given, so that 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from CrossModalSegApp.logic import case_selection, contents_inquiry
-from CrossModalSegApp.logic.alignment import AlignmentEstimator, AlignmentPreview, Answer, preview
+from CrossModalSegApp.logic.scan_files import ScanFiles
 from CrossModalSegApp.logic.segmentation_run import RunPlan, SegmentationRunner
-from CrossModalSegApp.process.adaptation import Adaptation, AdaptationResult
+from CrossModalSegApp.process.fine_tuning import FineTuning
+from CrossModalSegApp.process.question import Question
 from CrossModalSegApp.process.ranking import CaseRanking
 from CrossModalSegApp.process.run_state import RunState, RunStatus, RunTracker
 from CrossModalSegApp.process.worker_client import WorkerClient
@@ -19,16 +20,16 @@ from CrossModalSegApp.scene import site_cases
 from CrossModalSegApp.scene.case_nodes import CaseNodes, find_cases
 from CrossModalSegApp.scene.opened_case import OpenedCase, open_case
 from CrossModalSegApp.scene.rendering import one_render
-from CrossModalSegApp.scene.scene_io import harden_copy
 from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
-from CrossModalSegLib.bundles.bundle_library import import_bundle, is_removable, remove_bundle
 from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import CrossModalSegError, InputError
 from CrossModalSegLib.imaging.content_findings import Contents
 from CrossModalSegLib.imaging.registration import RigidRefinement
+from CrossModalSegLib.imaging.volume import Volume
+from CrossModalSegLib.protocol import Done, Failed
 from CrossModalSegLib.site.case_store import CaseStore, SavedCase
 from CrossModalSegLib.site.cases import SiteCase
-from CrossModalSegLib.site.models import MODELS, adopt
+from CrossModalSegLib.site.models import MODELS
 
 STARTER_BUNDLE = "brain-mr-pair"
 _POLL_SECONDS = 0.1
@@ -37,27 +38,19 @@ _POLL_SECONDS = 0.1
 class SegmentationLogic:
     """The module's logic on ``scene``, with the process that computes behind ``worker``.
 
-    ``site_folder`` opens the store that cases are saved to; ``has_surfaces`` is False where the view makes the surfaces
-    that 3D shows. Only one run goes on at a time; `status` says how far it
-    is, and `listen` is told of every change.
+    ``has_surfaces`` is False where the view makes the surfaces that 3D shows. Only one run goes on at a time; `status`
+    says how far it is, and `listen` is told of every change.
     """
 
-    def __init__(
-        self,
-        scene: Any,
-        worker: WorkerClient,
-        site_folder: Callable[[Path], site_cases.SiteFolder] = CaseStore,
-        has_surfaces: bool = True,
-    ) -> None:
+    def __init__(self, scene: Any, worker: WorkerClient, has_surfaces: bool = True) -> None:
         self.scene = scene
         self._has_surfaces = has_surfaces
         self._worker = worker
-        self._open_site = site_folder
         self._tracker = RunTracker()
-        self._runner = SegmentationRunner(scene, worker, self._tracker, self._note_result)
-        self._estimator = AlignmentEstimator(worker)
-        self._inquiry = contents_inquiry.ContentsInquiry(worker)
-        self.adaptation, self.ranking = Adaptation(worker.launch), CaseRanking(worker.launch)
+        self._files = ScanFiles()
+        self._runner = SegmentationRunner(scene, worker, self._files, self._tracker, self._note_result)
+        self._alignment, self._contents = Question(worker, "register"), Question(worker, "look")
+        self.fine_tuning, self.ranking = FineTuning(worker.launch), CaseRanking(worker.launch)
         self._latest: CaseNodes | None = None
         self._site: Path | None = None
 
@@ -82,46 +75,50 @@ class SegmentationLogic:
         by_name = {bundle.name: bundle for bundle in self.bundles()}
         return by_name.get(name) or load_bundle(name)
 
-    def import_bundle(self, folder_or_zip: str | Path) -> Bundle:
-        """Install a model for this user. Raises BundleError."""
-        return import_bundle(Path(folder_or_zip))
-
-    def remove_bundle(self, name: str) -> None:
-        """Delete a model that this user has imported. Raises BundleError."""
-        remove_bundle(name)
-
-    def is_removable(self, bundle: Bundle) -> bool:
-        return is_removable(bundle)
-
     # --- scans
 
-    def suggest(self, bundle: Bundle) -> dict[str, Any]:
-        """The volume of the scene for each modality that can be told from names and headers."""
-        return case_selection.suggest(bundle, case_selection.candidates(self.scene))
+    def look_into(
+        self,
+        bundle: Bundle,
+        volumes: Mapping[str, Any],
+        answer: Callable[[Contents], None],
+        scans: Mapping[str, Volume] = MappingProxyType({}),
+    ) -> None:
+        """Find out in the background what these volume nodes (by modality) show; ``scans`` are they in world space,
+        where that is known. Only the last question is answered.
 
-    def check(
-        self, bundle: Bundle, volumes: Mapping[str, Any], contents: Contents | None = None
-    ) -> case_selection.Check:
-        """What there is to know and to be careful about before these volumes (by modality) are segmented."""
-        return case_selection.check(bundle, volumes, contents)
+        Nobody has asked for it, so that what goes wrong on the way is not told: the run itself tells. Raises what
+        `ScanFiles.of` raises.
+        """
+        inputs = {name: str(self._files.of(node, scans.get(name)).path) for name, node in volumes.items()}
 
-    def look_into(self, bundle: Bundle, volumes: Mapping[str, Any], answer: contents_inquiry.Answer) -> None:
-        """Find out in the background what these volumes (by modality) show."""
-        self._inquiry.ask(bundle, volumes, answer)
+        def on_answer(event: Done | Failed) -> None:
+            if isinstance(event, Done):
+                answer(Contents.from_json(event.result))
 
-    def estimate_displacement(self, first: Any, second: Any, answer: Answer) -> None:
-        """Find out in the background how far ``second`` is displaced against ``first``."""
-        self._estimator.estimate(first, second, answer)
+        self._contents.ask({"bundle": str(bundle.path), "inputs": inputs}, on_answer)
 
-    def preview_alignment(self, first: Any, second: Any, refinement: RigidRefinement) -> AlignmentPreview:
-        """Show ``second`` aligned to ``first``; the preview can be kept or undone. Raises GeometryError ``warped``."""
-        with one_render():
-            return preview(first, second, refinement)
+    def estimate_displacement(
+        self, first: Any, second: Any, answer: Callable[[RigidRefinement | None, CrossModalSegError | None], None]
+    ) -> None:
+        """Find out in the background how far ``second`` is displaced against ``first``: ``answer(refinement, error)``
+        is called with one of the two, or never where this is asked again. Raises what `ScanFiles.of` raises."""
+        arguments = {"fixed": str(self._files.of(first).path), "moving": str(self._files.of(second).path)}
 
-    def harden_copy(self, volume: Any) -> Any:
-        """A copy of ``volume`` as it is shown, resampled where its transform bends it; under no transform."""
-        with one_render():
-            return harden_copy(volume)
+        def on_answer(event: Done | Failed) -> None:
+            if isinstance(event, Done):
+                answer(RigidRefinement.from_json(event.result), None)
+            else:
+                answer(None, CrossModalSegError(event.code, event.message, event.hint))
+
+        self._alignment.ask(arguments, on_answer)
+
+    def forget_questions(self) -> None:
+        """What is being found out about scans no longer matters; their files go."""
+        self._alignment.forget()
+        self._contents.forget()
+        if self.status.state is RunState.IDLE:
+            self._files.forget()
 
     # --- runs
 
@@ -168,7 +165,8 @@ class SegmentationLogic:
         return self._latest
 
     def cancel(self, reason: str = "") -> None:
-        """Stop the run that is going on, if any; the scene stays as it was. ``reason``: where it was not the user's wish."""
+        """Stop the run that is going on, if any; the scene stays as it was. ``reason``: where it was not the user's
+        wish."""
         self._runner.cancel(reason)
 
     def require_scans(self) -> None:
@@ -181,12 +179,11 @@ class SegmentationLogic:
 
     def close(self) -> None:
         """Stop everything and end the worker: the scene or the program is about to go."""
-        self._estimator.forget()
-        self._inquiry.forget()
+        self.forget_questions()
         self._runner.cancel()
-        self._worker.cancel()  # those who wait for anything else remove their files
         self._worker.close()
-        self.adaptation.close()
+        self._files.forget()
+        self.fine_tuning.close()
         self.ranking.close()
 
     # --- results
@@ -201,7 +198,8 @@ class SegmentationLogic:
 
     def is_unconfirmed(self, case: CaseNodes, folder: str | Path, author: str) -> bool:
         """Whether ``author`` has to confirm that the segmentations are right before they are saved: nobody has changed
-        them. Raises InputError ``no-initials`` where somebody has to and there is no author; what `is_untouched` raises.
+        them. Raises InputError ``no-initials`` where somebody has to and there is no author; what `is_untouched`
+        raises.
         """
         is_untouched = self.is_untouched(case, folder)
         if is_untouched:
@@ -213,7 +211,7 @@ class SegmentationLogic:
 
         Raises LabelError where they cannot be read, DataError where the site cannot.
         """
-        store = self._open_site(Path(folder))
+        store = CaseStore(Path(folder))
         origin = site_cases.origin_of(case, store)
         known = store.case(origin.case) if origin.case else None
         return site_cases.is_untouched(case, self._bundle_of(case).label_map, known, origin.revision)
@@ -231,7 +229,7 @@ class SegmentationLogic:
             site_cases.require_author(author)
         elif self.is_untouched(case, folder):
             raise site_cases.untouched()
-        store = self._open_site(Path(folder))
+        store = CaseStore(Path(folder))
         origin = site_cases.origin_of(case, store)
         files = replace(site_cases.corrected_case(case, self._bundle_of(case)), case_id=origin.case)
         saved = store.save_correction(files, author, origin.revision)
@@ -241,50 +239,30 @@ class SegmentationLogic:
     def add_unlabelled(self, volumes: Mapping[str, Any], bundle: Bundle, folder: str | Path) -> SavedCase:
         """Put scans without labels into the site folder, for training that learns from them too."""
         _refuse_unusable(volumes)
-        return self._open_site(Path(folder)).add_unlabelled(site_cases.unlabelled_case(volumes, bundle))
+        return CaseStore(Path(folder)).add_unlabelled(site_cases.unlabelled_case(volumes, bundle))
 
     # --- the site's cases
 
     def site_work(self, folder: str | Path, limit: int) -> site_cases.SiteWork | None:
-        """What there is in the site folder, and the cases to correct next; None where it is no site yet. Raises DataError."""
-        return site_cases.work(self._open_site(Path(folder)), limit)
-
-    def rank(self, folder: str | Path, bundle: Bundle, device: str = "auto") -> None:
-        """Begin to score the site's cases, for the order of the work list; `ranking` says how far it is. Raises
-        InputError ``busy``."""
-        self.ranking.start(Path(folder), bundle, device)
+        """What there is in the site folder, and the cases to correct next; None where it is no site yet. Raises
+        DataError."""
+        return site_cases.work(CaseStore(Path(folder)), limit)
 
     def open_site_case(self, case_id: str, bundle: Bundle, folder: str | Path) -> OpenedCase:
         """Load a case of the site folder into the scene, with its newest labels. Raises DataError, LabelError."""
         with one_render():
-            return open_case(self.scene, self._open_site(Path(folder)).case(case_id), bundle, self._has_surfaces)
+            return open_case(self.scene, CaseStore(Path(folder)).case(case_id), bundle, self._has_surfaces)
 
     def approve(self, case: CaseNodes, folder: str | Path, author: str = "") -> SiteCase:
         """Stand for the saved segmentations of ``case``. Raises DataError ``not-saved``, ``not-corrected``, InputError
         ``no-initials``."""
         site_cases.require_author(author)
-        store = self._open_site(Path(folder))
+        store = CaseStore(Path(folder))
         origin = site_cases.origin_of(case, store)
         if origin.revision is None:
             raise site_cases.not_saved()
         site_cases.require_saved(case, self._bundle_of(case).label_map, store.case(origin.case), origin.revision)
         return store.approve(origin.case, origin.revision, author)
-
-    # --- adapting a model to the site
-
-    def adapt(
-        self, folder: str | Path, bundle: Bundle, minutes: float, device: str = "auto", keep_general: bool = False
-    ) -> None:
-        """Begin to fine-tune ``bundle`` to the site's cases; `adaptation` says how far it is. Raises InputError ``busy``."""
-        self.adaptation.start(Path(folder), bundle, minutes, device, keep_general)
-
-    def resume_adaptation(self, folder: str | Path, device: str = "auto") -> None:
-        """Go on with a fine-tuning that was stopped. Raises InputError ``busy``."""
-        self.adaptation.resume(Path(folder), device)
-
-    def adopt(self, result: AdaptationResult, folder: str | Path) -> Bundle:
-        """The new model as one of the site's; it is there already where it was promoted. Raises BundleError, OutputError."""
-        return adopt(Path(folder), result.bundle)
 
     def _note_result(self, case: CaseNodes) -> None:
         self._latest = case

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from CrossModalSegApp.logic.scan_files import ScanFiles
 from CrossModalSegApp.process.run_state import Outcome, RunState, RunTracker
 from CrossModalSegApp.process.temporary import new_temporary_folder
 from CrossModalSegApp.process.worker_client import CANCELLED, WorkerClient
-from CrossModalSegApp.scene.placed_scan import PlacedScan, place
+from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.placed_scan import PlacedScan
 from CrossModalSegApp.scene.rendering import one_render
-from CrossModalSegApp.scene.result_import import import_result
-from CrossModalSegApp.scene.result_nodes import CaseNodes
+from CrossModalSegApp.scene.result_import import RunOutput, import_result
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, WorkerError
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Request
@@ -56,9 +57,17 @@ class _Run:
 class SegmentationRunner:
     """Runs one `RunPlan` after another; ``tracker`` says how far it is, ``on_result`` gets the new nodes."""
 
-    def __init__(self, scene: Any, worker: WorkerClient, tracker: RunTracker, on_result: Callable[[CaseNodes], None]):
+    def __init__(
+        self,
+        scene: Any,
+        worker: WorkerClient,
+        files: ScanFiles,
+        tracker: RunTracker,
+        on_result: Callable[[CaseNodes], None],
+    ):
         self._scene = scene
         self._worker = worker
+        self._files = files
         self._tracker = tracker
         self._on_result = on_result
         self._run: _Run | None = None
@@ -71,7 +80,7 @@ class SegmentationRunner:
         self._reason, self._problem = "", None
         folder = new_temporary_folder()
         try:
-            scans = {name: place(node, folder / f"{name}.nrrd", name) for name, node in plan.volumes.items()}
+            scans = {name: self._files.put(node, folder / f"{name}.nrrd") for name, node in plan.volumes.items()}
             self._run = _Run(uuid.uuid4().hex[:12], plan, scans, folder)
             request = self._request(self._run)
             self._tracker.enter(RunState.RUNNING, "starting")
@@ -90,8 +99,8 @@ class SegmentationRunner:
     def require_scans(self) -> None:
         """End the run as FAILED with GeometryError ``volume-gone`` where a scan of it has left the scene."""
         try:
-            for scan in self._run.scans.values() if self._run is not None else ():
-                scan.require_present(self._scene)
+            for modality, scan in self._run.scans.items() if self._run is not None else ():
+                scan.require_present(self._scene, modality)
         except GeometryError as error:
             if self._tracker.status.is_cancellable:
                 self._problem = error
@@ -128,8 +137,8 @@ class SegmentationRunner:
 
     def _import(self, run: _Run, report: dict[str, Any]) -> None:
         try:
-            has_surfaces = run.plan.has_surfaces
-            nodes = import_result(self._scene, run.id, run.scans, run.output, report, run.plan.bundle, has_surfaces)
+            output = RunOutput(run.id, run.scans, run.output, report, run.plan.bundle)
+            nodes = import_result(self._scene, output, run.plan.has_surfaces)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave the panel waiting for ever
             _log.exception("the result could not be brought into the scene")
             self._end(Outcome.FAILED, _typed(error))
@@ -140,6 +149,7 @@ class SegmentationRunner:
         self._on_result(nodes)
 
     def _end(self, outcome: Outcome, error: CrossModalSegError | None = None) -> None:
+        self._files.forget()
         if self._run is not None:
             shutil.rmtree(self._run.folder, ignore_errors=True)
             self._run = None

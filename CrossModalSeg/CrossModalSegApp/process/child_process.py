@@ -1,7 +1,7 @@
 """A process of the library, whatever starts it, and how it is ended: one way for the worker and for all commands.
 
-PythonSlicer is a launcher: the process that computes is its child, and outlives it where the launcher alone is killed. So
-the process says its own id (`CrossModalSegLib.attended`, ``worker``), and is ended by that id, with its group.
+PythonSlicer is a launcher: the process that computes is its child, and outlives it where the launcher alone is killed.
+So the process says its own id (`CrossModalSegLib.attended`, ``worker``), and is ended by that id, with its group.
 """
 
 import signal
@@ -45,7 +45,8 @@ class WorkerProcess(Protocol):
         """Kill it and all that it has started, among them ``worker_pid``. No callback is called from here on."""
 
     def wait(self, seconds: float) -> None:
-        """Let output arrive: calls the callbacks on this thread; returns when some came, at latest after ``seconds``."""
+        """Let output arrive: calls the callbacks on this thread; returns when some came, at latest after
+        ``seconds``."""
 
     def join(self, seconds: float) -> None:
         """Wait for its end, at most ``seconds``: calls the callbacks for what came until then, on this thread."""
@@ -54,8 +55,9 @@ class WorkerProcess(Protocol):
 class ChildProcess:
     """One run of a program of the library through ``process``; the callbacks get whole lines, and the end.
 
-    ``pid`` is the process that computes, once it has said so to whoever reads the lines and calls `note_pid`. ``on_end``
-    comes once, with the exit code as `WorkerProcess` has it, and only when the process that computes is over, too.
+    ``pid`` is the process that computes, once it has said so to whoever reads the lines and calls `note_pid`.
+    ``on_end`` comes once, with the exit code as `WorkerProcess` has it, and only when the process that computes is
+    over, too.
     """
 
     def __init__(
@@ -97,8 +99,8 @@ class ChildProcess:
     def end(self) -> None:
         """End it with all that it has started. ``on_end`` comes when nothing of it is left: from here, or later.
 
-        Later where it has not said yet which process it is, so that nobody could kill it: it ends by itself, because its
-        stdin is closed. Or where it hangs in the operating system. To be called again then.
+        Later where it has not said yet which process it is, so that nobody could kill it: it ends by itself, because
+        its stdin is closed. Or where it hangs in the operating system. To be called again then.
         """
         self._is_ending = True
         self._process.close_stdin()

@@ -1,8 +1,8 @@
 """Python packages that the worker needs and Slicer does not bring: what is missing, and how it gets there.
 
 Slicer's own packages are checked, but never installed or changed: other modules rely on them. PyTorch is installed by
-the extension PyTorch, which knows the builds for each GPU. Without a network, all comes from a folder of wheels. Nothing
-heavy is imported to find out what is there.
+the extension PyTorch, which knows the builds for each GPU. Without a network, all comes from a folder of wheels.
+Nothing heavy is imported to find out what is there.
 """
 
 import importlib

@@ -38,7 +38,8 @@ def is_alive(pid: int) -> bool:
 
 
 def is_group_alive(pid: int) -> bool:
-    """Whether any process of the group that ``pid`` leads, or led, has not ended; on Windows, whether ``pid`` has not."""
+    """Whether any process of the group that ``pid`` leads, or led, has not ended; on Windows, whether ``pid`` has
+    not."""
     if os.name == "nt":
         return is_alive(pid)
     try:

@@ -1,7 +1,8 @@
 """The module's side of the worker process: starts it when there is something to do, and tells what becomes of it.
 
-`WorkerClient` knows nothing of Qt. How a process is started and read is left to a `child_process.WorkerProcess`, of which
-there are two: ``worker_process.QtWorkerProcess`` for the desktop, ``subprocess_worker.SubprocessWorkerProcess`` for all else.
+`WorkerClient` knows nothing of Qt. How a process is started and read is left to a `child_process.WorkerProcess`, of
+which there are two: ``worker_process.QtWorkerProcess`` for the desktop, ``subprocess_worker.SubprocessWorkerProcess``
+for all else.
 """
 
 import logging
@@ -186,7 +187,7 @@ class WorkerClient:
             _log.error(
                 "the worker process %s; its last words:\n%s", ending_words(exit_code), "\n".join(session.error_lines)
             )
-            code, message, hint = self._obituary(exit_code, next(iter(lost.values())).submitted)
+            code, message, hint = self._error_of_the_end(exit_code, next(iter(lost.values())).submitted)
             _fail(lost, code, message + session.last_words(), hint)
 
     def _send_again(self, waiting: "dict[str, _Waiting]") -> "dict[str, _Waiting]":
@@ -200,7 +201,7 @@ class WorkerClient:
             self._send(one)
         return {key: one for key, one in waiting.items() if key not in again}
 
-    def _obituary(self, exit_code: int | None, submitted: float) -> tuple[str, str, str]:
+    def _error_of_the_end(self, exit_code: int | None, submitted: float) -> tuple[str, str, str]:
         """Code, message and hint for a request that a worker has taken with it."""
         if exit_code is None:
             program = self._python or default_python()

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from CrossModalSegApp.logic.wording import masking_hint, masking_words
 from CrossModalSegApp.qt.dialogs import Dialogs
+from CrossModalSegApp.qt.selector import Selector
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.correction import DEFAULT_MASKING, Masking, MaskSettings, mask_settings, set_masking
 
@@ -22,7 +23,7 @@ class CorrectPanel:
     def __init__(self, ui: Any, dialogs: Dialogs, on_modality: Callable[[], None]):
         self._ui, self._dialogs, self._on_modality = ui, dialogs, on_modality
         self._case: CaseNodes | None = None
-        self._is_filling = False
+        self._selector = Selector(ui.correctSelector, self._choose)
         self._masking = DEFAULT_MASKING
         self._settings: MaskSettings | None = None  # of the editor's node, as the masking set them
         self._observed: tuple[Any, int] | None = None  # the editor's node
@@ -30,15 +31,14 @@ class CorrectPanel:
         for masking in _MASKINGS:
             ui.maskSelector.addItem(masking_words(masking))
         ui.maskSelector.setCurrentIndex(_MASKINGS.index(self._masking))
-        ui.correctSelector.currentIndexChanged.connect(self._choose)
         ui.maskSelector.activated.connect(self._choose_masking)
         ui.restoreButton.clicked.connect(self._restore)
 
     @property
     def modality(self) -> str | None:
         """The modality whose segmentation is edited."""
-        text = self._ui.correctSelector.currentText
-        return text if self._case and text in self._case.segmentations else None
+        current = self._selector.current
+        return current if self._case and current in self._case.segmentations else None
 
     def show(self, case: CaseNodes | None) -> None:
         """Edit ``case``. What is edited already goes on being edited, with the tool that is in hand."""
@@ -46,16 +46,11 @@ class CorrectPanel:
         self._case = case
         self._ui.correctSection.visible = case is not None
         modalities = list(case.segmentations) if case else []
-        self._is_filling = True
-        if modalities != [self._ui.correctSelector.itemText(row) for row in range(self._ui.correctSelector.count)]:
-            self._ui.correctSelector.clear()
-            for modality in modalities:
-                self._ui.correctSelector.addItem(modality)
-            self._ui.correctSelector.setCurrentIndex(modalities.index(former) if former in modalities else 0)
-        self._is_filling = False
+        current = former if former in modalities else next(iter(modalities), "")
+        self._selector.show(tuple((name, name) for name in modalities), current)
         self._edit()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Take the editor off the scene's nodes: the panel is left, or the scene closes."""
         editor = self._ui.segmentEditor
         self._observe(None)
@@ -66,15 +61,14 @@ class CorrectPanel:
 
     # --- what is edited
 
-    def _choose(self, _index: int) -> None:
-        if not self._is_filling:
-            self._edit()
-            self._on_modality()
+    def _choose(self, _modality: str) -> None:
+        self._edit()
+        self._on_modality()
 
     def _edit(self) -> None:
         modality, editor = self.modality, self._ui.segmentEditor
         if modality is None or self._case is None:
-            self.let_go()
+            self.release()
             return
         segmentation, volume = self._case.segmentations[modality], self._case.volumes.get(modality)
         if editor.segmentationNode() is segmentation and editor.sourceVolumeNode() is volume:

@@ -1,5 +1,6 @@
 """Everything that asks the user something or tells of an error; tests put their own in its place."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import qt
@@ -17,6 +18,15 @@ class Dialogs:
 
     def confirm(self, question: str) -> bool:
         return bool(slicer.util.confirmYesNoDisplay(question, windowTitle=_("CrossModalSeg")))
+
+    def ask(
+        self, question: str, _action: str, on_yes: Callable[[], None], on_no: Callable[[], None] = lambda: None
+    ) -> None:
+        """As `logic.presenter.Dialogs` has it."""
+        if self.confirm(question):
+            on_yes()
+        else:
+            on_no()
 
     def choose_folder(self, title: str, start: str = "") -> Path | None:
         return _path(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title, start))

@@ -5,8 +5,9 @@ from enum import Enum
 from typing import Annotated, Any
 
 import slicer
-from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from CrossModalSegApp.logic.wording import DEVICES
 
 
 class Device(Enum):
@@ -18,7 +19,7 @@ class Device(Enum):
 
     def label(self) -> str:
         """The entry of the combo box."""
-        return {"auto": _("Automatic"), "cuda": _("GPU"), "cpu": _("CPU")}[self.value]
+        return DEVICES[self.value]
 
 
 @parameterNodeWrapper
@@ -57,3 +58,26 @@ class ShownParameters(CrossModalSegParameters):
         self.disconnectGui(self._connection)
         while self._observations:
             self.RemoveObserver(self._observations.pop())
+
+
+class ParameterStore:
+    """The choice of a `ScansPresenter` in the parameter node."""
+
+    def __init__(self, parameters: CrossModalSegParameters):
+        self._parameters = parameters
+
+    @property
+    def model(self) -> str:
+        return str(self._parameters.modelName)
+
+    @model.setter
+    def model(self, name: str) -> None:
+        self._parameters.modelName = name
+
+    def scans(self) -> tuple[Any, Any]:
+        return self._parameters.firstVolume, self._parameters.secondVolume
+
+    def put(self, first: Any, second: Any) -> None:
+        was_modifying = self._parameters.StartModify()
+        self._parameters.firstVolume, self._parameters.secondVolume = first, second
+        self._parameters.EndModify(was_modifying)

@@ -1,89 +1,67 @@
-"""The review list: numbered places to check, with a tick for each; N and P go through them."""
+"""The review list: a table of the places to check, with a tick for each."""
 
-from collections.abc import Callable
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
 
-from CrossModalSegApp.logic.wording import reason_words
-from CrossModalSegApp.scene.review import ReviewList
+from CrossModalSegApp.logic.review_presenter import ReviewPresenter, ReviewRow
+from CrossModalSegApp.qt.tables import fill_table
 
 _COLUMNS = (_("done"), _("no."), _("structure"), _("why"))
 
 
 class ReviewPanel:
-    """Shows a `ReviewList`; ``on_jump(ras)`` is called with the place (mm, RAS) that the user goes to."""
+    """Draws the state of a `ReviewPresenter`."""
 
-    def __init__(self, ui: Any, on_jump: Callable[[tuple[float, float, float]], None]):
-        self._ui, self._on_jump = ui, on_jump
-        self._list: ReviewList | None = None
+    def __init__(self, ui: Any, presenter: ReviewPresenter):
+        self._ui, self._presenter = ui, presenter
+        self._rows: tuple[ReviewRow, ...] = ()  # that are shown
         self._is_filling = False
-        ui.nextButton.clicked.connect(lambda *_args: self.go_next())
-        ui.previousButton.clicked.connect(lambda *_args: self.go_previous())
+        ui.nextButton.clicked.connect(lambda *_args: presenter.go_next())
+        ui.previousButton.clicked.connect(lambda *_args: presenter.go_previous())
         ui.reviewTable.cellClicked.connect(self._clicked)
         ui.reviewTable.itemChanged.connect(self._ticked)
+        presenter.listen(self._draw)
 
-    def show(self, review: ReviewList | None) -> None:
-        self._list = review
-        self._ui.reviewSection.visible = review is not None
-        self._fill()
-
-    def go_next(self) -> None:
-        if self._list and len(self._list):
-            self._go(self._list.next())
-
-    def go_previous(self) -> None:
-        if self._list and len(self._list):
-            self._go(self._list.previous())
-
-    def _fill(self) -> None:
-        table = self._ui.reviewTable
-        entries = self._list.entries if self._list else ()
+    def _draw(self) -> None:
+        state, ui = self._presenter.state, self._ui
+        ui.reviewSection.visible = state.is_shown
         self._is_filling = True
-        table.clear()
-        table.setColumnCount(len(_COLUMNS))
-        table.setHorizontalHeaderLabels(list(_COLUMNS))
-        table.setRowCount(len(entries))
-        for row, entry in enumerate(entries):
-            table.setItem(row, 0, _tick(self._list.is_ticked(entry.number)))
-            for column, text in enumerate((str(entry.number), entry.structure, reason_words(entry)), start=1):
-                table.setItem(row, column, qt.QTableWidgetItem(text))
-        table.verticalHeader().setVisible(False)
-        table.resizeColumnsToContents()
-        table.resizeRowsToContents()
-        table.horizontalHeader().setStretchLastSection(True)
-        if self._list and self._list.current:
-            table.selectRow(entries.index(self._list.current))
+        self._fill(state.entries)
+        numbers = [row.number for row in state.entries]
+        if state.current in numbers:
+            ui.reviewTable.selectRow(numbers.index(state.current))
         self._is_filling = False
-        self._render_count()
+        ui.reviewCountLabel.text, ui.reviewLabel.text = state.count, state.hint
+        ui.nextButton.enabled = ui.previousButton.enabled = bool(state.entries)
 
-    def _render_count(self) -> None:
-        entries = self._list.entries if self._list else ()
-        done = sum(self._list.is_ticked(entry.number) for entry in entries) if self._list else 0
-        self._ui.reviewCountLabel.text = _("{done} of {all} done").format(done=done, all=len(entries))
-        self._ui.nextButton.enabled = self._ui.previousButton.enabled = bool(entries)
-        hint = _("The places most worth checking, gravest first. Click one to see it in all views.")
-        self._ui.reviewLabel.text = hint if entries else _("No place stands out. Look the result over all the same.")
+    def _fill(self, rows: tuple[ReviewRow, ...]) -> None:
+        """Other places are other rows; another tick is only that."""
+        table, texts = self._ui.reviewTable, [_texts(row) for row in rows]
+        if texts != [_texts(row) for row in self._rows]:
+            fill_table(table, _COLUMNS, texts)
+            for place in range(len(rows)):
+                table.setItem(place, 0, _tick())
+            table.horizontalHeader().setStretchLastSection(True)
+        self._rows = rows
+        for place, row in enumerate(rows):
+            table.item(place, 0).setCheckState(qt.Qt.Checked if row.is_done else qt.Qt.Unchecked)
 
     def _clicked(self, row: int, column: int) -> None:
-        if self._list and column > 0:
-            self._go(self._list.go_to(self._list.entries[row].number))
+        if self._rows and column > 0:
+            self._presenter.go_to(self._rows[row].number)
 
     def _ticked(self, item: Any) -> None:
-        if self._is_filling or self._list is None or item.column() != 0:
-            return
-        entry = self._list.entries[item.row()]
-        self._list.tick(entry.number, item.checkState() == qt.Qt.Checked)
-        self._render_count()
-
-    def _go(self, entry: Any) -> None:
-        self._ui.reviewTable.selectRow(self._list.entries.index(entry))
-        self._on_jump(entry.ras_mm)
+        if not self._is_filling and self._rows and item.column() == 0:
+            self._presenter.tick(self._rows[item.row()].number, item.checkState() == qt.Qt.Checked)
 
 
-def _tick(is_ticked: bool) -> Any:
+def _texts(row: ReviewRow) -> tuple[str, ...]:
+    return "", str(row.number), row.structure, row.reason
+
+
+def _tick() -> Any:
     item = qt.QTableWidgetItem()
     item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled | qt.Qt.ItemIsSelectable)
-    item.setCheckState(qt.Qt.Checked if is_ticked else qt.Qt.Unchecked)
     return item

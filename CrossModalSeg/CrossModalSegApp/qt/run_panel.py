@@ -5,34 +5,31 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from CrossModalSegApp.logic.wording import outcome_words, progress_words, sentence
-from CrossModalSegApp.process.run_state import RunState, RunStatus
+from CrossModalSegApp.logic.run_presenter import RunPresenter
+from CrossModalSegApp.qt.rich_text import error_html, show_text
 
 
 class RunPanel:
-    """Renders a `RunStatus`."""
+    """Draws the state of a `RunPresenter`."""
 
-    def __init__(self, ui: Any):
-        self._ui = ui
-        self._notice = ""
+    def __init__(self, ui: Any, presenter: RunPresenter):
+        self._ui, self._presenter = ui, presenter
+        ui.segmentButton.clicked.connect(self._clicked)
+        presenter.listen(self._draw)
 
-    def note(self, text: str) -> None:
-        """What is shown beside the outcome of a finished run: the device, fallbacks."""
-        self._notice = text
+    def _clicked(self, *_args: object) -> None:
+        if self._presenter.state.is_idle:
+            self._presenter.start()
+        else:
+            self._presenter.cancel()
 
-    def render(self, status: RunStatus, can_start: bool) -> None:
-        """``can_start``: scans and model are chosen and nothing speaks against a run."""
-        is_idle = status.state is RunState.IDLE
-        button = self._ui.segmentButton
-        button.text = _("Segment") if is_idle else _("Cancel")
-        button.enabled = can_start if is_idle else status.is_cancellable
-        self._ui.progressBar.visible = not is_idle
-        self._ui.progressBar.value = round(100 * status.fraction)
-        self._ui.statusLabel.text = self._outcome(status) if is_idle else escape(progress_words(status))
-        self._ui.statusLabel.visible = bool(self._ui.statusLabel.text)
-
-    def _outcome(self, status: RunStatus) -> str:
-        if status.error is None:
-            return escape(outcome_words(status, self._notice))
-        message, hint = escape(status.error.message).replace("\n", "<br>"), escape(sentence(status.error.hint))
-        return f'<span style="color:#b00020">✖ {message}</span><br>{hint}'
+    def _draw(self) -> None:
+        state, ui = self._presenter.state, self._ui
+        ui.segmentButton.text = _("Segment") if state.is_idle else _("Cancel")
+        ui.segmentButton.enabled = state.can_start if state.is_idle else state.is_cancellable
+        ui.progressBar.visible = not state.is_idle
+        ui.progressBar.value = state.percent
+        said = error_html(state.error, state.hint) if state.error else escape(state.words or state.outcome)
+        show_text(ui.statusLabel, said)
+        for section in (ui.modelSection, ui.scansSection, ui.preflightSection, ui.deviceSelector):
+            section.enabled = state.is_idle

@@ -1,83 +1,101 @@
 """The scans section and the preflight card: which volume is which modality, and what to be careful about."""
 
-from collections.abc import Callable
 from html import escape
 from typing import Any
 
 import qt
 from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
 
-from CrossModalSegApp.logic.case_selection import Check, Note, Remedy
-from CrossModalSegApp.logic.wording import SIGNS, overlap_words, remedy_words, scan_facts, sentence
+from CrossModalSegApp.logic.case_selection import own_volumes
+from CrossModalSegApp.logic.scans_presenter import NoteRow, Place, ScansPresenter, ScansSectionState
+from CrossModalSegApp.qt.rich_text import ERROR_COLOUR, lines_html, show_text
 from CrossModalSegApp.qt.wrapped_labels import WrappedLabels
-from CrossModalSegLib.bundles.bundle import Bundle
 
-_COLOURS = {"error": "#b00020", "warning": "#b26a00", "info": "#3c5a78"}
+_COLOURS = {"error": ERROR_COLOUR, "warning": "#b26a00", "info": "#3c5a78"}
 
 
-class ScansPanel:
-    """Shows the names of the modalities and the notes; ``on_remedy`` is called with what the user wants done."""
+class ScansPanel(VTKObservationMixin):
+    """Draws the state of a `ScansPresenter`, and tells it where a chosen scan is moved or its voxels change."""
 
-    def __init__(self, ui: Any, on_remedy: Callable[[Remedy], None]):
-        self._ui, self._on_remedy = ui, on_remedy
+    def __init__(self, ui: Any, presenter: ScansPresenter):
+        super().__init__()
+        self._ui, self._presenter = ui, presenter
         self._rows: list[Any] = []
+        self._notes: tuple[NoteRow, ...] = ()  # that are shown
+        self._observed: set[str] = set()  # ids of the chosen scans
         self._labels = WrappedLabels()
-        ui.swapButton.clicked.connect(lambda *_args: on_remedy("swap"))
+        ui.swapButton.clicked.connect(lambda *_args: presenter.apply("swap"))
+        ui.suggestButton.clicked.connect(lambda *_args: presenter.suggest())
+        ui.keepAlignmentButton.clicked.connect(lambda *_args: presenter.keep_alignment())
+        ui.undoAlignmentButton.clicked.connect(lambda *_args: presenter.undo_alignment())
+        presenter.listen(self._draw)
 
-    def show_modalities(self, bundle: Bundle | None) -> None:
-        names = bundle.modalities if bundle else (_("First scan"), _("Second scan"))
-        labels = (self._ui.firstLabel, self._ui.secondLabel)
-        for label, name in zip(labels, names, strict=True):
-            label.text = name
-            aliases = bundle.modality_aliases.get(name, []) if bundle else []
-            label.toolTip = _("also: {names}").format(names=", ".join(aliases)) if aliases else ""
+    def offer_scans(self, scene: Any) -> None:
+        """What this module has made, such as uncertainty, is never offered as a scan."""
+        own = tuple(node.GetID() for node in own_volumes(scene))
+        for selector in (self._ui.firstSelector, self._ui.secondSelector):
+            if tuple(selector.sortFilterProxyModel().hiddenNodeIDs) != own:
+                selector.sortFilterProxyModel().hiddenNodeIDs = own
 
-    def show_check(self, check: Check | None) -> None:
-        """The facts and the notes of the preflight; None while it is not known yet."""
-        self._ui.preflightSection.visible = check is not None and bool(check.transforms)
-        self._ui.preflightLabel.text = _facts(check) if check else ""
-        self._clear()
-        for note in check.notes if check else ():
-            self._add(note)
+    def _draw(self) -> None:
+        state, ui = self._presenter.state, self._ui
+        self._observe()
+        names = state.places or (Place("", _("First scan"), "", ""), Place("", _("Second scan"), "", ""))
+        for label, place in zip((ui.firstLabel, ui.secondLabel), names, strict=True):
+            label.text = place.modality
+            label.toolTip = _("also: {names}").format(names=place.aliases) if place.aliases else ""
+        is_chosen = any(place.id for place in state.places)
+        show_text(ui.scansLabel, "" if is_chosen else escape(state.reason))
+        ui.preflightLabel.text = _facts(state)
+        ui.previewLabel.text = state.preview or (_("Aligning…") if state.is_aligning else "")
+        ui.previewRow.visible = bool(ui.previewLabel.text)
+        ui.keepAlignmentButton.enabled = ui.undoAlignmentButton.enabled = bool(state.preview)
+        ui.preflightSection.visible = bool(state.facts or state.notes or ui.previewLabel.text)
+        if state.notes != self._notes:
+            self._show_notes(state.notes)
 
-    def show_preview(self, text: str, is_shown: bool = False) -> None:
-        """The row with which an alignment that ``is_shown`` is kept or undone; "" hides it."""
-        self._ui.previewRow.visible = bool(text)
-        if text:  # also while it is not known what the preflight says of scans that have just been moved
-            self._ui.preflightSection.visible = True
-        self._ui.previewLabel.text = text
-        self._ui.keepAlignmentButton.enabled = self._ui.undoAlignmentButton.enabled = is_shown
-
-    def _clear(self) -> None:
+    def _show_notes(self, notes: tuple[NoteRow, ...]) -> None:
         for row in self._rows:
             self._ui.notesArea.layout().removeWidget(row)
             row.hide()
             row.deleteLater()
-        self._rows = []
+        self._notes, self._rows = notes, [self._row(note) for note in notes]
+        for row in self._rows:
+            self._ui.notesArea.layout().addWidget(row)
 
-    def _add(self, note: Note) -> None:
+    def _row(self, note: NoteRow) -> Any:
         row = qt.QWidget()
         layout = qt.QHBoxLayout(row)
         layout.setContentsMargins(0, 0, 0, 0)
-        label = qt.QLabel(_note_text(note))
+        colour = _COLOURS[note.severity]
+        label = qt.QLabel(f'<span style="color:{colour}">{escape(note.text)}</span> {escape(note.hint)}')
         label.wordWrap = True
         self._labels.watch(label)
         layout.addWidget(label, 1)
         if note.remedy:
-            button = qt.QPushButton(remedy_words(note.remedy))
+            button = qt.QPushButton(note.remedy_words)
             button.objectName = f"remedy-{note.remedy}"
-            button.clicked.connect(lambda *_args, remedy=note.remedy: self._on_remedy(remedy))
+            button.clicked.connect(lambda *_args: self._presenter.apply(note.remedy))
             layout.addWidget(button, 0)
-        self._ui.notesArea.layout().addWidget(row)
-        self._rows.append(row)
+        return row
+
+    def _observe(self) -> None:
+        """Be told when one of the chosen scans is moved, or its voxels change."""
+        chosen = {node.GetID(): node for node in self._presenter.volumes.values()}  # one may be chosen twice
+        if set(chosen) == self._observed:
+            return
+        self._observed = set(chosen)
+        self.removeObservers()
+        for node in chosen.values():
+            for event in (node.TransformModifiedEvent, node.ImageDataModifiedEvent):
+                self.addObserver(node, event, self._on_moved)
+
+    def _on_moved(self, _node: Any, _event: str) -> None:
+        self._presenter.look_again()
 
 
-def _note_text(note: Note) -> str:
-    colour, sign = _COLOURS[note.severity], SIGNS[note.severity]
-    return f'<span style="color:{colour}">{sign} {escape(note.message)}</span> {escape(sentence(note.hint))}'
-
-
-def _facts(check: Check) -> str:
+def _facts(state: ScansSectionState) -> str:
     """One line per scan, and how much of one the other covers."""
-    lines = [f"<b>{escape(modality)}</b>: {escape(facts)}" for modality, facts in scan_facts(check)]
-    return "<br>".join(filter(None, [*lines, escape(overlap_words(check))]))
+    lines = [f"<b>{escape(modality)}</b>: {escape(facts)}" for modality, facts in state.facts]
+    return "<br>".join(filter(None, [*lines, lines_html(filter(None, [state.overlap]))]))

@@ -1,4 +1,5 @@
-"""What Slicer's views show: the result that is chosen, in the usual views or a row per scan, or an alignment to look at."""
+"""What Slicer's views show: the result that is chosen, in the usual views or a row per scan, or an alignment to look
+at."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,7 +27,8 @@ class ViewsPanel:
         ui.previewFadeSlider.valueChanged.connect(self._layout.set_crossfade)
 
     def show(self, case: CaseNodes | None, modality: str | None) -> None:
-        """Show this result and nothing else of this module; in the usual views, and in 3D, only that of ``modality``."""
+        """Show this result and nothing else of this module; in the usual views, and in 3D, only that of
+        ``modality``."""
         self._case, self._modality = case, modality
         self._ui.layoutButton.enabled = case is not None
         if case is None:
@@ -59,7 +61,7 @@ class ViewsPanel:
             self._place = ras
             self._layout.jump_to(ras)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """The former layout, as the module is left or the scene closes."""
         self._ui.layoutButton.checked = False
         self._display.forget()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -13,25 +12,27 @@ from slicer.util import VTKObservationMixin
 
 from CrossModalSegApp.logic.case_selection import candidates
 from CrossModalSegApp.logic.logic import SegmentationLogic
-from CrossModalSegApp.process.run_state import Outcome, RunState, RunStatus
-from CrossModalSegApp.qt.adaptation_panel import AdaptationPanel
-from CrossModalSegApp.qt.case_setup import CaseSetup
+from CrossModalSegApp.logic.presenter import Host
+from CrossModalSegApp.logic.scans_presenter import ScansPresenter
+from CrossModalSegApp.logic.sections import Sections, ViewEvents
+from CrossModalSegApp.process.run_state import RunState
 from CrossModalSegApp.qt.correct_panel import CorrectPanel
 from CrossModalSegApp.qt.dialogs import Dialogs
-from CrossModalSegApp.qt.parameters import ShownParameters
+from CrossModalSegApp.qt.fine_tuning_panel import FineTuningPanel
+from CrossModalSegApp.qt.model_panel import ModelPanel
+from CrossModalSegApp.qt.parameters import ParameterStore, ShownParameters
 from CrossModalSegApp.qt.ranking_panel import RankingPanel
 from CrossModalSegApp.qt.result_panel import ResultPanel
 from CrossModalSegApp.qt.review_panel import ReviewPanel
 from CrossModalSegApp.qt.run_panel import RunPanel
+from CrossModalSegApp.qt.scans_panel import ScansPanel
 from CrossModalSegApp.qt.site_panel import SitePanel
 from CrossModalSegApp.qt.views_panel import ViewsPanel
 from CrossModalSegApp.qt.wrapped_labels import WrappedLabels
 from CrossModalSegApp.scene.case_nodes import CaseNodes
-from CrossModalSegApp.scene.opened_case import OpenedCase
-from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, SECTION
-from CrossModalSegLib.errors import CrossModalSegError
 
 _SETTLE_MS = 200  # volumes are named and filled only after they have been added to the scene
+_EXAMINE_MS = 300  # after the last change of what is chosen
 
 
 class ModulePanel(VTKObservationMixin):
@@ -47,47 +48,47 @@ class ModulePanel(VTKObservationMixin):
         logic: SegmentationLogic,
         parameter_node: Callable[[], Any],
         ready: Callable[[], bool],
-        dialogs: Dialogs | None = None,
     ):
         super().__init__()
-        self._logic, self._parameter_node, self._ready = logic, parameter_node, ready
-        self._dialogs = dialogs or Dialogs()
+        self._logic, self._parameter_node = logic, parameter_node
+        dialogs = Dialogs()
         self._root = slicer.util.loadUI(widget.resourcePath("UI/CrossModalSeg.ui"))
         widget.layout.addWidget(self._root)
         self._root.setMRMLScene(slicer.mrmlScene)
         self.ui: Any = slicer.util.childWidgetVariables(self._root)
         self._parameters: ShownParameters | None = None
         self._known_scans: frozenset[str] = frozenset()
-        self._is_shown = False
+        self._is_shown = self._is_previewing = False
         self._labels = WrappedLabels(self._root)
         self._views = ViewsPanel(self.ui, lambda: self._parameters.crossfade if self._parameters else 0.0)
-        self._run = RunPanel(self.ui)
-        self._setup = CaseSetup(self.ui, logic, self._dialogs, self._render, self._show_preview)
-        self._review = ReviewPanel(self.ui, self._views.jump_to)
-        self._correct = CorrectPanel(self.ui, self._dialogs, self._show_chosen)
-        self._adaptation = AdaptationPanel(
-            self.ui, logic, self._dialogs, ready, self._device, self._setup.list_models, self._look_at_site
-        )
-        self._ranking = RankingPanel(self.ui, logic, self._dialogs, ready, self._device, self._look_at_site)
-        self._site = SitePanel(self.ui, logic, self._dialogs, self._open_case, self._use_site)
-        self._result = ResultPanel(self.ui, self._dialogs, self._show_case)
-        self._settle = qt.QTimer()
-        self._settle.setSingleShot(True)
-        self._settle.setInterval(_SETTLE_MS)
-        self._settle.timeout.connect(self._take_in_scene)
-        self._shortcuts = [self._shortcut("N", self._review.go_next), self._shortcut("P", self._review.go_previous)]
-        self.ui.segmentButton.clicked.connect(self._segment_or_cancel)
+        self._correct = CorrectPanel(self.ui, dialogs, self._show_chosen)
+        host = Host(dialogs, self._device, ready)
+        self._examining = _timer(_EXAMINE_MS, self._examine)
+        self._scans = ScansPresenter(logic, host, self._examining.start)
+        self._sections = Sections(logic, self._scans, host, ViewEvents(self._show_case, self._views.jump_to))
+        self._scans.listen(self._draw)
+        self._scans_panel = ScansPanel(self.ui, self._scans)
+        ModelPanel(self.ui, dialogs, self._scans)
+        RunPanel(self.ui, self._sections.run)
+        RankingPanel(self.ui, self._sections.ranking)
+        FineTuningPanel(self.ui, self._sections.fine_tuning)
+        ReviewPanel(self.ui, self._sections.review)
+        ResultPanel(self.ui, dialogs, self._sections.result)
+        SitePanel(self.ui, dialogs, self._sections.site)
+        self._settle = _timer(_SETTLE_MS, self._update_from_scene)
+        self._shortcuts = [
+            self._shortcut("N", self._sections.review.go_next),
+            self._shortcut("P", self._sections.review.go_previous),
+        ]
         self._observe_scene()
-        logic.listen(self._on_status)
-        self._result.fill([])
-        self._render()
+        self._show_case(None)
 
     # --- what Slicer calls
 
     def enter(self) -> None:
-        """The module is shown: take up the scene's parameter node."""
+        """The module is shown: use the scene's parameter node."""
         self._is_shown = True
-        self._take_up()
+        self._use_scene()
         for shortcut in self._shortcuts:
             shortcut.setEnabled(True)
 
@@ -96,15 +97,13 @@ class ModulePanel(VTKObservationMixin):
         self._is_shown = False
         for shortcut in self._shortcuts:
             shortcut.setEnabled(False)
-        self._let_go()
+        self._release_scene()
 
     def close(self) -> None:
         """The panel goes away: a run is stopped, and the worker ends."""
         self.exit()
         self.removeObservers()
-        self._logic.forget(self._on_status)
-        self._adaptation.close()
-        self._ranking.close()
+        self._sections.close()
         self._logic.close()
         for shortcut in self._shortcuts:
             shortcut.deleteLater()
@@ -124,13 +123,13 @@ class ModulePanel(VTKObservationMixin):
         if self._logic.status.state is RunState.IDLE:
             self._logic.forget_outcome()
         self._logic.cancel(_("The scene was closed."))
-        self._let_go()
+        self._release_scene()
 
     def _on_new_scene(self, _scene: Any, _event: str) -> None:
         """Begin anew: a parameter node comes before what it refers to, and its model may be another one."""
         if self._is_shown:
-            self._let_go()
-            self._take_up()
+            self._release_scene()
+            self._use_scene()
 
     def _on_nodes_changed(self, _scene: Any, _event: str) -> None:
         if self._parameters is not None:
@@ -139,9 +138,9 @@ class ModulePanel(VTKObservationMixin):
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _on_node_goes(self, _scene: Any, _event: str, node: Any) -> None:
         """A place whose scan goes is empty; left alone, its selector would take a neighbour when the node is gone."""
-        self._setup.let_go_of(node)
+        self._scans.node_goes(node)
 
-    def _take_in_scene(self) -> None:
+    def _update_from_scene(self) -> None:
         """Nodes have come or gone, as they do all the time: nothing is touched that is not new or gone itself.
 
         New scans are chosen for empty places, a run whose scan has gone is ended, and results are listed.
@@ -151,95 +150,50 @@ class ModulePanel(VTKObservationMixin):
         self._logic.require_scans()
         now = _scan_ids()
         new, self._known_scans = now - self._known_scans, now
-        self._setup.offer_scans()
+        self._scans_panel.offer_scans(slicer.mrmlScene)
         if new:
-            self._setup.suggest(only=new)
-        self._setup.changed()
-        self._result.fill(self._logic.cases())
+            self._scans.suggest(only=new)
+        self._scans.choice_changed()
+        self._sections.result.fill()
 
-    def _take_up(self) -> None:
+    def _use_scene(self) -> None:
         if self._parameters is not None or slicer.mrmlScene.IsClosing():
             return
         self._known_scans = _scan_ids()
         self._parameters = ShownParameters(self._parameter_node(), _bindings(self.ui))
         self._parameters.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_parameters)
-        self._setup.offer_scans()
-        self._setup.connect(self._parameters)
-        self._result.fill(self._logic.cases())
-        self._render()
+        self._scans_panel.offer_scans(slicer.mrmlScene)
+        self._scans.open(ParameterStore(self._parameters))
+        self._sections.result.fill()
+        self._draw()
 
-    def _let_go(self) -> None:
+    def _release_scene(self) -> None:
         """Hold on to no node of the scene any more."""
         self._settle.stop()
-        self._views.let_go()
-        self._setup.disconnect()
-        self._correct.let_go()
-        self._result.fill([])
+        self._views.release()
+        self._scans.close()
+        self._correct.release()
+        self._sections.result.clear()
         if self._parameters is not None:
             self._parameters.disconnect()
             self._parameters = None
-        self._render()
 
     def _on_parameters(self, _node: Any, _event: str) -> None:
         if self._parameters is not None:
-            self._setup.changed()
+            self._scans.choice_changed()
             self._views.fade()
-
-    # --- a run
-
-    def _segment_or_cancel(self, *_args: object) -> None:
-        if self._logic.status.state is not RunState.IDLE:
-            self._logic.cancel()
-        elif self._setup.can_start and self._may_start():
-            self._start()
-
-    def _may_start(self) -> bool:
-        """Packages are there, and the user agrees where corrections exist."""
-        corrected = self._logic.corrected_cases(self._setup.volumes, self._setup.bundle)
-        question = _("These scans have a corrected segmentation. It stays; the new one is added beside it. Go on?")
-        return (not corrected or self._dialogs.confirm(question)) and self._ready()
-
-    def _start(self) -> None:
-        try:
-            self._logic.start(self._setup.volumes, self._setup.bundle, self._parameters.device.value)
-        except CrossModalSegError as error:
-            self._dialogs.show_error(error)
-
-    def _on_status(self, status: RunStatus) -> None:
-        if status.state is RunState.IDLE and status.outcome is Outcome.DONE:
-            self._result.fill(self._logic.cases())
-        self._render()
 
     # --- a result
 
     def _show_case(self, case: CaseNodes | None) -> None:
-        self._run.note(case.notice if case else "")
-        self._review.show(case.review if case else None)
         self._correct.show(case)
-        self._site.show_case(case)
         self._show_chosen()
 
     def _show_chosen(self) -> None:
-        self._views.show(self._result.case, self._correct.modality)
+        self._views.show(self._sections.result.case, self._correct.modality)
 
-    def _show_preview(self, is_shown: bool) -> None:
-        self._views.show_preview(tuple(self._setup.volumes.values()) if is_shown else ())
-
-    def _open_case(self, opened: OpenedCase) -> None:
-        """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""
-        self._known_scans = _scan_ids()
-        self._setup.choose(opened.volumes)
-        self._result.fill(self._logic.cases())
-
-    def _use_site(self, folder: Path | None) -> None:
-        """The site's own models are among those to choose from; one of them, or another, is adapted to it."""
-        self._logic.use_site(folder)
-        self._setup.list_models()
-        self._adaptation.show_site(folder)
-        self._ranking.show_site(folder)
-
-    def _look_at_site(self) -> None:
-        self._site.look()
+    def _examine(self) -> None:
+        self._scans.examine()
 
     def _device(self) -> str:
         return self._parameters.device.value if self._parameters else "auto"
@@ -252,20 +206,13 @@ class ModulePanel(VTKObservationMixin):
         shortcut.setEnabled(False)
         return shortcut
 
-    # --- rendering
-
-    def _render(self) -> None:
-        bundle = self._setup.bundle
-        use = bundle.metadata[SECTION]["intended_use"] if bundle else INTENDED_USE
+    def _draw(self) -> None:
+        state = self._scans.state
         private = _("Everything is computed on this computer. Nothing leaves it.")
-        self.ui.privacyLabel.text = f"{escape(private)}<br><b>{escape(use)}</b>"
-        is_idle = self._logic.status.state is RunState.IDLE
-        for section in (self.ui.modelSection, self.ui.scansSection, self.ui.preflightSection, self.ui.deviceSelector):
-            section.enabled = is_idle
-        self._site.show_scans(bundle, self._setup.volumes)
-        self._adaptation.show_model(bundle)
-        self._ranking.show_model(bundle)
-        self._run.render(self._logic.status, self._parameters is not None and self._setup.can_start)
+        self.ui.privacyLabel.text = f"{escape(private)}<br><b>{escape(state.use)}</b>"
+        if bool(state.preview) != self._is_previewing:
+            self._is_previewing = bool(state.preview)
+            self._views.show_preview(tuple(self._scans.volumes.values()) if self._is_previewing else ())
 
 
 def _bindings(ui: Any) -> dict[str, Any]:
@@ -276,3 +223,12 @@ def _bindings(ui: Any) -> dict[str, Any]:
 
 def _scan_ids() -> frozenset[str]:
     return frozenset(node.GetID() for node in candidates(slicer.mrmlScene))
+
+
+def _timer(milliseconds: int, action: Callable[[], None]) -> Any:
+    """Does ``action`` so long after the last time that it was started."""
+    timer = qt.QTimer()
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(action)
+    return timer

@@ -8,7 +8,8 @@ _ANY_HEIGHT = 16777215  # Qt's QWIDGETSIZE_MAX
 
 
 class WrappedLabels(qt.QObject):
-    """Keeps word-wrapped labels, those below ``root`` and those given to `watch`, as high as their text is at their width.
+    """Keeps word-wrapped labels, those below ``root`` and those given to `watch`, as high as their text is at their
+    width.
 
     Sections that fold away do not ask their contents how high they have to be at a width. So each label says it as its
     height, no less and no more, whenever its text or its width has changed.

@@ -94,7 +94,8 @@ class CaseNodes:
         return first, second, *self.segmentations.values()
 
     def labels(self, modality: str, label_map: LabelMap) -> np.ndarray:
-        """Label values (K, J, I) of a modality's segmentation as it is now, on its scan's own grid; see `segment_labels`."""
+        """Label values (K, J, I) of a modality's segmentation as it is now, on its scan's own grid; see
+        `segment_labels`."""
         return segment_labels(self.segmentations[modality], self.volumes[modality], label_map)
 
     def is_of(self, volumes: Mapping[str, Any], bundle: Bundle) -> bool:

@@ -28,8 +28,8 @@ def set_masking(segment_editor_node: Any, masking: Masking, volume_node: Any) ->
       same as TAKE_FROM_NEIGHBOURS for a scan in which no air can be told from the body.
 
     In none of them segments come to overlap: what is painted replaces what was there. Some effects offer to bypass
-    masking; what overlaps by that is found when the labels are read (`segment_labels`). The node has to know the segment
-    that is edited (its selected segment), else that one is masked as well.
+    masking; what overlaps by that is found when the labels are read (`segment_labels`). The node has to know the
+    segment that is edited (its selected segment), else that one is masked as well.
     """
     import slicer
 

@@ -111,7 +111,8 @@ class TwoModalityLayout:
                 crosshair.SetCrosshairMode(crosshair.ShowBasic)
 
     def fit(self) -> None:
-        """Centre all views on the scans, at one scale at which both fit; call it again where views have got their size."""
+        """Centre all views on the scans, at one scale at which both fit; call it again where views have got their
+        size."""
         corners = np.concatenate([to_world(volume, local_grid(volume).corners_ras()) for volume in self._volumes])
         lower, upper = corners.min(axis=0), corners.max(axis=0)
         for view in self._views():

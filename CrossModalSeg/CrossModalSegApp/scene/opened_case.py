@@ -33,7 +33,8 @@ def open_case(scene: Any, case: SiteCase, bundle: Bundle, has_surfaces: bool = T
     """Add the scans and the newest correction, else the newest prediction, of ``case`` to ``scene``.
 
     On an error nothing is left in the scene: DataError ``site-differs`` where the model does not know the case's
-    modalities, LabelError ``unknown-label-values`` where it does not know its structures, and what reading files raises.
+    modalities, LabelError ``unknown-label-values`` where it does not know its structures, and what reading files
+    raises.
     """
     unknown = [modality for modality in case.modalities if modality not in bundle.modalities]
     if unknown:
@@ -84,7 +85,7 @@ def _add_labels(
         scan = opened.volumes[modality]
         labels = read_segmentation(Path(path))[0]
         name = scene.GetUniqueNameByString(f"{scan.GetName()} segmentation")
-        node = add_segmentation(scene, scan, labels, bundle.label_map, name, has_surfaces=has_surfaces)
+        node = add_segmentation(scan, labels, bundle.label_map, name, has_surfaces=has_surfaces)
         result.volumes[modality], result.segmentations[modality] = scan, node
         mark(node, "segmentation", result.about, modality, scan)
         mark_origin(node, Origin(case.id, revision.number))

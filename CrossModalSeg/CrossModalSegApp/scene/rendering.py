@@ -1,4 +1,5 @@
-"""What belongs together is drawn once: Slicer's views draw at once for each event of a node, which takes seconds in 3D."""
+"""What belongs together is drawn once: Slicer's views draw at once for each event of a node, which takes seconds in
+3D."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any

@@ -11,8 +11,8 @@ from CrossModalSegApp.scene.slice_views import is_ours
 class ResultDisplay:
     """Shows one segmentation in the usual views of ``scene``, which show both scans of a case at one place.
 
-    Two segmentations there would lie over each other. What a person shows or hides afterwards stays, until something else
-    is chosen.
+    Two segmentations there would lie over each other. What a person shows or hides afterwards stays, until something
+    else is chosen.
     """
 
     def __init__(self, scene: Any):

@@ -7,28 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from CrossModalSegApp.scene.case_nodes import ROLE_ATTRIBUTE, About, CaseNodes, find_cases, mark
+from CrossModalSegApp.scene.case_nodes import About, CaseNodes, mark
 from CrossModalSegApp.scene.node_geometry import local_grid
-from CrossModalSegApp.scene.result_table import add_table, write_csv
+from CrossModalSegApp.scene.result_table import add_table
 from CrossModalSegApp.scene.review import add_review
-from CrossModalSegApp.scene.segmentation_labels import is_corrected, segment_labels
 from CrossModalSegApp.scene.segmentation_nodes import add_segmentation
 from CrossModalSegApp.scene.subject_tree import place_beside, remove
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import GeometryError
-
-__all__ = [
-    "ROLE_ATTRIBUTE",
-    "CaseBuilder",
-    "CaseNodes",
-    "add_segmentation",
-    "add_table",
-    "add_uncertainty",
-    "find_cases",
-    "is_corrected",
-    "segment_labels",
-    "write_csv",
-]
 
 _UNCERTAINTY_COLORS = "vtkMRMLColorTableNodeIron"
 
@@ -97,11 +83,11 @@ class CaseBuilder:
         case.volumes[modality] = volume_node
         name = self._name(f"{scan} segmentation")
         case.segmentations[modality] = add_segmentation(
-            self._scene, volume_node, labels, label_map, name, has_surfaces=self._has_surfaces
+            volume_node, labels, label_map, name, has_surfaces=self._has_surfaces
         )
         mark(case.segmentations[modality], "segmentation", case.about, modality, volume_node)
         name = self._name(f"{scan} segmentation by {self._bundle.name}")
-        case.models[modality] = add_segmentation(self._scene, volume_node, labels, label_map, name, is_shown=False)
+        case.models[modality] = add_segmentation(volume_node, labels, label_map, name, is_shown=False)
         mark(case.models[modality], "model", case.about, modality, volume_node)
         name = self._name(f"{scan} uncertainty")
         case.uncertainties[modality] = add_uncertainty(self._scene, volume_node, uncertainty, name)

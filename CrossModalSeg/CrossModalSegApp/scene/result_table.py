@@ -15,9 +15,9 @@ _VOLUME, _SHARE = ".2f", ".3f"  # mL, and what runs from 0 to 1
 def add_table(scene: Any, report: Mapping[str, Any], name: str) -> Any:
     """Add a vtkMRMLTableNode called ``name`` with the figures of ``report`` (see `case_output.case_report`).
 
-    One row per structure, in the label map's order: structure, volume in mL per modality, the Dice between the modalities
-    where there are two, confidence (0 to 1) per modality. Cells are texts, empty where there is nothing to say. On an
-    error nothing is left in the scene.
+    One row per structure, in the label map's order: structure, volume in mL per modality, the Dice between the
+    modalities where there are two, confidence (0 to 1) per modality. Cells are texts, empty where there is nothing to
+    say. On an error nothing is left in the scene.
     """
     columns = _columns(report)
     node = add_rows(scene, [list(columns), *map(list, zip(*columns.values(), strict=True))], name)

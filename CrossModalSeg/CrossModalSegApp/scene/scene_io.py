@@ -6,11 +6,7 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegApp.scene.node_geometry import (
-    TransformKind,
-    from_world,
     local_grid,
-    parent_transform_kind,
-    to_world,
     world_grid,
 )
 from CrossModalSegApp.scene.subject_tree import copy_modality, place_beside
@@ -20,25 +16,10 @@ from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.resampling import labels_at, samples_at
 from CrossModalSegLib.imaging.volume import Volume
 
-__all__ = [
-    "TransformKind",
-    "add_volume",
-    "export_volume",
-    "from_world",
-    "harden_copy",
-    "labels_on_node",
-    "local_grid",
-    "parent_transform_kind",
-    "samples_on_node",
-    "to_world",
-    "voxels_of",
-    "world_grid",
-    "world_volume",
-]
-
 
 def add_volume(scene: Any, array: np.ndarray, grid: Grid, name: str) -> Any:
-    """Add ``array`` (K, J, I) on ``grid`` (RAS mm) as a scalar volume node; a number is added to a name that is taken."""
+    """Add ``array`` (K, J, I) on ``grid`` (RAS mm) as a scalar volume node; a number is added to a name that is
+    taken."""
     import slicer
 
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GetUniqueNameByString(name))
@@ -67,14 +48,13 @@ def world_volume(volume_node: Any, modality: str) -> Volume:
     return Volume(np.array(voxels, dtype=np.float32), grid, modality)
 
 
-def export_volume(volume_node: Any, path: str | Path, modality: str) -> Volume:
-    """Write `world_volume` to the NRRD file ``path``, uncompressed because it is read once and deleted.
+def write_scan(volume: Volume, path: str | Path) -> None:
+    """Write a scan to the NRRD file ``path``, uncompressed because it is read soon and deleted.
 
-    Raises what `world_volume` raises, and OutputError ``cannot-write``.
+    Raises OutputError ``cannot-write``.
     """
     import SimpleITK as sitk
 
-    volume = world_volume(volume_node, modality)
     image = sitk.GetImageFromArray(volume.array)
     volume.grid.to_sitk_geometry(image)
     try:
@@ -82,7 +62,6 @@ def export_volume(volume_node: Any, path: str | Path, modality: str) -> Volume:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise OutputError("cannot-write", f"{path}: {reason}", "check that the disk has space") from error
-    return volume
 
 
 def labels_on_node(volume_node: Any, labels: np.ndarray, grid: Grid) -> np.ndarray:

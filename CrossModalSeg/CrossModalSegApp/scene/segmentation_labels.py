@@ -23,7 +23,8 @@ def segment_labels(segmentation_node: Any, volume_node: Any, label_map: LabelMap
 
     Segments are told by the mark that `add_segmentation` gave them, so they may have been renamed or recoloured, and
     lie in any number of layers of any extent. Where the segmentation has another geometry or parent transform, each
-    voxel gets the label that the eight voxels around its place vote for. What was painted beyond the volume is left out.
+    voxel gets the label that the eight voxels around its place vote for. What was painted beyond the volume is left
+    out.
 
     Raises LabelError ``overlapping-segments`` (naming two), ``unknown-segment`` (one that a person has added, unless it
     is empty), ``no-labelmap``.
@@ -74,7 +75,8 @@ def is_corrected(edited_node: Any, model_node: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Layer:
-    """One labelmap of a segmentation: ``labels`` (K, J, I) uint16, values of structures, on ``grid``; ``names`` of them."""
+    """One labelmap of a segmentation: ``labels`` (K, J, I) uint16, values of structures, on ``grid``; ``names`` of
+    them."""
 
     labels: np.ndarray
     grid: Grid

@@ -20,7 +20,6 @@ SURROUNDING_OPACITY = 0.15
 
 
 def add_segmentation(
-    scene: Any,
     volume_node: Any,
     labels: np.ndarray,
     label_map: LabelMap,
@@ -33,13 +32,12 @@ def add_segmentation(
     All structures of ``label_map`` become segments, also those that ``labels`` has none of, with the ids
     ``Segment_<value>``; they share one labelmap. The node lies under the volume's parent transform and beside it in
     the subject hierarchy, and has the volume's grid as reference geometry. It is shown as outlines with a faint fill
-    in slices and as surfaces in 3D, or hidden and without surfaces where ``is_shown`` is False; ``has_surfaces`` is False
-    where a view makes its own. Nothing else is added
-    to the scene, and nothing at all where an error is raised: GeometryError ``shape-mismatch``; LabelError
-    ``not-integers`` or ``unknown-label-values``.
+    in slices and as surfaces in 3D, or hidden and without surfaces where ``is_shown`` is False; ``has_surfaces`` is
+    False where a view makes its own. Nothing else is added to the scene, and nothing at all where an error is raised:
+    GeometryError ``shape-mismatch``; LabelError ``not-integers`` or ``unknown-label-values``.
     """
     _check(labels, local_grid(volume_node).shape_kji, label_map)
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node = volume_node.GetScene().AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     try:
         node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
@@ -57,7 +55,8 @@ def add_segmentation(
 
 
 def replace_labels(node: Any, volume_node: Any, labels: np.ndarray) -> None:
-    """Make ``labels`` (K, J, I), on the own grid of ``volume_node``, the content of a node that `add_segmentation` made.
+    """Make ``labels`` (K, J, I), on the own grid of ``volume_node``, the content of a node that `add_segmentation`
+    made.
 
     All segments share one labelmap again. A segment that is no structure becomes empty.
     """

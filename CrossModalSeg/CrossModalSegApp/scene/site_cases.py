@@ -4,20 +4,21 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from CrossModalSegApp.scene.result_nodes import CaseNodes, segment_labels
-from CrossModalSegApp.scene.scene_io import parent_transform_kind, world_volume
+from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.node_geometry import parent_transform_kind
+from CrossModalSegApp.scene.scene_io import world_volume
+from CrossModalSegApp.scene.segmentation_labels import segment_labels
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import DataError, GeometryError, InputError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.site.case_files import CaseFiles, SavedCase
-from CrossModalSegLib.site.case_store import BasedOn
+from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.cases import STATUSES, SiteCase
 from CrossModalSegLib.site.finetune_base import learnt_patients
 from CrossModalSegLib.site.folder import SITE_FILE
@@ -26,27 +27,14 @@ from CrossModalSegLib.site.work_list import WorkItem, read_ranking, work_list
 ORIGIN_ATTRIBUTE = "CrossModalSeg.site"  # on scans and segmentations: JSON of `Origin`
 
 
-class SiteFolder(Protocol):
-    """Where cases go; `CrossModalSegLib.site.case_store.CaseStore` is one."""
-
-    folder: Path
-
-    def knows(self, case_id: str) -> bool: ...
-
-    def case(self, case_id: str) -> SiteCase: ...
-
-    def readable_cases(self) -> tuple[list[SiteCase], dict[str, DataError]]: ...
-
-    def save_correction(self, case: CaseFiles, author: str = "", based_on: BasedOn = "latest") -> SavedCase: ...
-
-    def add_unlabelled(self, case: CaseFiles) -> SavedCase: ...
-
-    def approve(self, case_id: str, revision: int | None = None, author: str = "") -> SiteCase: ...
+class UnreadableSite(DataError):
+    """The folder is there but not to be read, such as a network share that does not answer."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Which case of a site nodes belong to, and the revision that segmentations are; "" and None where none is known."""
+    """Which case of a site nodes belong to, and the revision that segmentations are; "" and None where none is
+    known."""
 
     case: str = ""
     revision: int | None = None
@@ -62,9 +50,9 @@ class SiteWork:
     damaged: Sequence[str]  # ids of cases that cannot be read
 
 
-def work(store: SiteFolder, limit: int) -> SiteWork | None:
-    """None where the folder is no site yet: the first case makes it one. Raises DataError ``not-a-site``, ``bad-ranking``,
-    or ``site-unreadable`` where the folder is there but not to be read, such as a network share that does not answer."""
+def work(store: CaseStore, limit: int) -> SiteWork | None:
+    """None where the folder is no site yet: the first case makes it one. Raises DataError ``not-a-site``,
+    ``bad-ranking``, UnreadableSite ``site-unreadable``."""
     try:
         if not (store.folder / SITE_FILE).is_file():
             return None
@@ -72,13 +60,14 @@ def work(store: SiteFolder, limit: int) -> SiteWork | None:
         items = work_list(cases, read_ranking(store.folder), limit, learnt_patients(store.folder, cases, damaged))
     except OSError as error:
         what = f"{store.folder} cannot be read: {error.strerror or error}"
-        raise DataError("site-unreadable", what, "check that the folder is there, and that you may read it") from error
+        hint = "check that the folder is there, and that you may read it"
+        raise UnreadableSite("site-unreadable", what, hint) from error
     counts = Counter(case.status for case in cases)
     forks = [case.id for case in cases if case.forks]
     return SiteWork({status: counts[status] for status in STATUSES}, items, forks, list(damaged))
 
 
-def origin_of(case: CaseNodes, store: SiteFolder) -> Origin:
+def origin_of(case: CaseNodes, store: CaseStore) -> Origin:
     """The case of ``store`` that a result's scans belong to, and the revision that its segmentations began with."""
     scans = {_origin(node) for node in case.volumes.values()}
     ids = {one.case for one in scans}
@@ -108,7 +97,8 @@ def require_saved(case: CaseNodes, label_map: LabelMap, known: SiteCase, revisio
 
 
 def is_untouched(case: CaseNodes, label_map: LabelMap, known: SiteCase | None, revision: int | None) -> bool:
-    """Whether nobody has changed anything in the segmentations since the model, or ``revision`` of ``known``, made them."""
+    """Whether nobody has changed anything in the segmentations since the model, or ``revision`` of ``known``, made
+    them."""
     return not case.is_corrected() or (known is not None and _is_revision(case, label_map, known, revision))
 
 

@@ -1,4 +1,5 @@
-"""The slice views of the two-modality layout: two rows of axial, coronal and sagittal, and Slicer's description of them."""
+"""The slice views of the two-modality layout: two rows of axial, coronal and sagittal, and Slicer's description of
+them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,8 @@ def layout_description(rows: int) -> str:
 
 
 def slice_node(scene: Any, view: SliceView) -> Any:
-    """The vtkMRMLSliceNode of ``view``; made where Slicer's layout manager has not (there is none without a desktop)."""
+    """The vtkMRMLSliceNode of ``view``; made where Slicer's layout manager has not (there is none without a
+    desktop)."""
     node = scene.GetSingletonNode(view.name, "vtkMRMLSliceNode")
     if node is not None:
         return node

@@ -117,7 +117,7 @@ def _serve(options: argparse.Namespace, scans: dict[str, Path], folder: Path) ->
     server = get_server("crossmodalseg", client_type="vue3")
     uploads = Uploads(folder, int(options.upload_limit * 1e9))
     workstation = Workstation(server, uploads, Start(scans, options.site, options.assume_orientation))
-    downloads = Downloads(folder, workstation.result.write)
+    downloads = Downloads(folder, workstation.files_of_result.write)
     access = Access()
 
     def bind(web_server: Any) -> None:

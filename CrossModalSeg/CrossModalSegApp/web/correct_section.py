@@ -1,4 +1,5 @@
-"""The section Correct: which scan's segmentation is edited, what a stroke may change, and back to the model's result."""
+"""The section Correct: which scan's segmentation is edited, what a stroke may change, and back to the model's
+result."""
 
 from collections.abc import Callable
 
@@ -57,7 +58,7 @@ class CorrectSection:
         self._state.show(outcome="")
         if case is None or modality not in self._state["modalities"]:
             self._state.show(modality="", can_restore=False)
-            self._editor.let_go()
+            self._editor.release()
             return
         self._state.show(modality=modality, can_restore=modality in case.models)
         self._editor.edit(case.segmentations[modality], case.volumes[modality])

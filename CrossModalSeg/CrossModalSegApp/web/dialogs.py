@@ -16,19 +16,21 @@ class Dialogs:
         self._state = PageState(server, "dialog", is_open=False, is_question=False, text="", hint="", action="")
         self._state.on("answer", self._answer)
         self._state.on("tell", self.tell)
-        self._on_yes: Callable[[], None] | None = None
+        self._on_yes = self._on_no = _nothing
 
     def show_error(self, error: CrossModalSegError) -> None:
         self.tell(error.message, sentence(error.hint))
 
     def tell(self, text: str, hint: str = "") -> None:
         """Something that the user should know before going on."""
-        self._on_yes = None
+        self._on_yes = self._on_no = _nothing
         self._open(is_question=False, text=text, hint=hint, action="OK")
 
-    def ask(self, question: str, action: str, on_yes: Callable[[], None]) -> None:
-        """Ask; ``on_yes`` is called where the user chooses ``action`` (a verb), and nothing by default."""
-        self._on_yes = on_yes
+    def ask(
+        self, question: str, action: str, on_yes: Callable[[], None], on_no: Callable[[], None] = lambda: None
+    ) -> None:
+        """As `logic.presenter.Dialogs` has it."""
+        self._on_yes, self._on_no = on_yes, on_no
         self._open(is_question=True, text=question, hint="", action=action)
 
     def _open(self, **content: bool | str) -> None:
@@ -37,6 +39,10 @@ class Dialogs:
 
     def _answer(self, is_yes: bool) -> None:
         self._state.show(is_open=False)
-        on_yes, self._on_yes = self._on_yes, None
-        if is_yes and on_yes is not None:
-            on_yes()
+        answer = self._on_yes if is_yes else self._on_no
+        self._on_yes = self._on_no = _nothing
+        answer()
+
+
+def _nothing() -> None:
+    """What is done where there is nothing to choose from."""

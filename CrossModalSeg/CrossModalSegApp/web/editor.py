@@ -36,7 +36,8 @@ class _Logic(SegmentEditorLogic):
     def __init__(self, server: Server, application: SlicerApp):
         super().__init__(server, application)
         self.steps.set_undo_limit(_STEPS_BACK)
-        # Its own steps are two copies of the whole segmentation each, also of what changed nothing: `Editor` makes ours.
+        # Its own steps are two copies of the whole segmentation each, also of what changed nothing: `Editor` makes
+        # ours.
         self.segmentation_editor.set_undo_stack(None)
 
     @property
@@ -52,8 +53,8 @@ class Editor:
     """Edits one segmentation at a time; `mask` says what a stroke may change.
 
     ``on_stroke(change)`` is called when a tool has been used, with None where it has changed nothing; ``on_labels(node,
-    change, labels)`` whenever labels have changed, also by undoing; ``on_error`` with what went wrong; ``on_choice`` when another
-    tool or structure is taken.
+    change, labels)`` whenever labels have changed, also by undoing; ``on_error`` with what went wrong; ``on_choice``
+    when another tool or structure is taken.
     """
 
     def __init__(self, server: Server, application: SlicerApp):
@@ -110,7 +111,7 @@ class Editor:
         if self._editor.active_volume_node is not None:
             set_masking(self._editor.editor_node, masking, self._editor.active_volume_node)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Edit nothing."""
         self._leave()
         self._editor.clear()
@@ -158,7 +159,7 @@ class Editor:
         if self._depth or self._edited is None:
             return
         try:
-            stroke = self._edited.take_in()
+            stroke = self._edited.record()
         except LabelError as error:
             self.on_error(error)
             return

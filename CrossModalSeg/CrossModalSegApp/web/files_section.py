@@ -14,9 +14,8 @@ from CrossModalSegApp.scene import sample_data
 from CrossModalSegApp.scene.scene_io import add_volume
 from CrossModalSegApp.scene.subject_tree import file_as_series, remove
 from CrossModalSegApp.web.dialogs import Dialogs
+from CrossModalSegApp.web.opened_scans import OpenedScans
 from CrossModalSegApp.web.page_state import PageState
-from CrossModalSegApp.web.scans_section import ScansSection
-from CrossModalSegApp.web.unsaved import UnsavedCorrections
 from CrossModalSegApp.web.uploads import Uploads
 from CrossModalSegLib.datasets.scan_files import ScanFile, sorted_out
 from CrossModalSegLib.errors import CrossModalSegError
@@ -30,20 +29,21 @@ _CLOSE = "Remove all scans and results from this page? What has not been saved o
 
 
 class FilesSection:
-    """Reads scans and adds them to the scene; ``scans`` is told of them. ``on_results`` is called when there are others."""
+    """Reads scans and adds them to the scene; ``opened`` is told of them. ``on_results`` is called when there are
+    others."""
 
     def __init__(
         self,
         server: Server,
         logic: SegmentationLogic,
         uploads: Uploads,
-        scans: ScansSection,
+        opened: OpenedScans,
         dialogs: Dialogs,
-        unsaved: UnsavedCorrections,
         on_results: Callable[[], None],
     ):
-        self._logic, self._uploads, self._scans, self._dialogs = logic, uploads, scans, dialogs
-        self._unsaved, self._on_results = unsaved, on_results
+        self._logic, self._uploads, self._dialogs = logic, uploads, dialogs
+        self._opened, self._scans = opened, opened.presenter
+        self._on_results = on_results
         limit = uploads.limit_bytes / 1e9
         self._asked = _Question()
         self._state = PageState(
@@ -56,7 +56,6 @@ class FilesSection:
             orientation="",
             orientations=[*_USUAL, *(one for one in ORIENTATIONS if one not in _USUAL)],
             has_sample=bool(sample_pair()),
-            unsaved=unsaved.offers(),
         )
         self._state.on("open", self._open_uploaded)
         self._state.on("sample", self._open_sample)
@@ -64,12 +63,10 @@ class FilesSection:
         self._state.on("choose_orientation", lambda code: self._state.show(orientation=str(code)))
         self._state.on("orient", self._open_oriented)
         self._state.on("leave_out", self._leave_out)
-        self._state.on("restore", self._restore)
-        self._state.on("discard", self._discard)
 
     def open_files(self, inputs: Mapping[str, Path], assumed_orientation: str | None = None) -> None:
-        """Open files, or folders with one DICOM series, by modality. ``assumed_orientation`` (such as "RAS") is that of files
-        that do not say theirs. Raises what `read_volume` raises, and InputError
+        """Open files, or folders with one DICOM series, by modality. ``assumed_orientation`` (such as "RAS") is that of
+        files that do not say theirs. Raises what `read_volume` raises, and InputError
         ``unknown-modality``.
         """
         bundle, nodes = self._scans.bundle, {}
@@ -77,7 +74,7 @@ class FilesSection:
             volume = read_volume(path, name, assumed_orientation)
             modality = bundle.modality_named(name) if bundle else name
             nodes[modality] = add_volume(self._logic.scene, volume.array, volume.grid, path.name.split(".")[0] or name)
-        self._scans.take_in(list(nodes.values()), nodes)
+        self._opened.choose_opened(list(nodes.values()), nodes)
 
     def _open_sample(self) -> None:
         if self._logic.status.state is RunState.IDLE:
@@ -98,26 +95,9 @@ class FilesSection:
         self._scans.choose({})
         self._state.show(message="")
 
-    def _restore(self, name: str) -> None:
-        """Go on with corrections that an ended program has left."""
-        try:
-            case = self._unsaved.open(self._logic.scene, name, self._logic.bundle)
-        except CrossModalSegError as error:
-            self._dialogs.show_error(error)
-            return
-        self._state.show(unsaved=self._unsaved.offers(), message=f"Opened again: {case.title}")
-        self._on_results()
-
-    def _discard(self, name: str) -> None:
-        def discard() -> None:
-            self._unsaved.discard(name)
-            self._state.show(unsaved=self._unsaved.offers())
-
-        self._dialogs.ask("Delete these corrections, which are saved nowhere else?", "Delete", discard)
-
     async def _open_uploaded(self, batch: str) -> None:
-        """Open all scans among the uploaded files; what cannot be read is said, the rest is opened. Where some do not say
-        how they lie, it is asked, and their files are kept until there is an answer."""
+        """Open all scans among the uploaded files; what cannot be read is said, the rest is opened. Where some do not
+        say how they lie, it is asked, and their files are kept until there is an answer."""
         self._leave_out()
         with self._state.flushed():
             self._state.show(is_reading=True, message="Reading the files")
@@ -181,7 +161,7 @@ class FilesSection:
             nodes.append(add_volume(self._logic.scene, volume.array, volume.grid, scan.name))
             file_as_series(nodes[-1], scan.patient_id, scan.dicom_modality)
         if nodes:
-            self._scans.take_in(nodes)
+            self._opened.choose_opened(nodes)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from trame_server import Server
+
+from CrossModalSegApp.logic.presenter import Presenter
 
 
 class PageState:
@@ -14,7 +17,8 @@ class PageState:
     def __init__(self, server: Server, name: str, **initial: Any):
         self._server, self._name = server, name
         self._fields = initial
-        self.show()
+        if initial:
+            self.show()
 
     def __getitem__(self, field: str) -> Any:
         return self._fields[field]
@@ -37,6 +41,14 @@ class PageState:
     def on(self, trigger: str, action: Callable[..., Any]) -> None:
         """Do ``action`` when the page calls ``trigger('<name>_<trigger>', [arguments])``."""
         self._server.controller.trigger(f"{self._name}_{trigger}")(action)
+
+    def draw(self, presenter: Presenter, *intents: str) -> None:
+        """Show the fields of a presenter's state, now and after each change; triggers with the names of ``intents``
+        call the methods of that name."""
+        for intent in intents:
+            self.on(intent, getattr(presenter, intent))
+        self._fields = asdict(presenter.state)
+        presenter.listen(lambda: self.show(**asdict(presenter.state)))
 
 
 def _flush_soon(server: Server) -> None:

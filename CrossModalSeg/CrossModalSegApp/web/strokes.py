@@ -63,8 +63,9 @@ class EditedLabels:
         self.node, self.volume_node, self._on_change = node, volume_node, on_change
         self.labels = marked_labels(node, volume_node)  # (K, J, I) uint16
 
-    def take_in(self) -> "Stroke | None":
-        """What the tool has changed since; None where nothing. Raises what `marked_labels` raises, with all put back."""
+    def record(self) -> "Stroke | None":
+        """What the tool has changed since; None where nothing. Raises what `marked_labels` raises, with all put
+        back."""
         try:
             now = marked_labels(self.node, self.volume_node)
         except BaseException:

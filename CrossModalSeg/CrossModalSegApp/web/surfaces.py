@@ -125,7 +125,8 @@ class Surfaces:
 
 
 def make_surfaces(labels: np.ndarray, grid: Grid, values: Iterable[int]) -> dict[int, Any]:
-    """The smoothed surfaces (vtkPolyData, RAS mm) of labels of ``labels`` (K, J, I) on ``grid``, coarsely; may be empty.
+    """The smoothed surfaces (vtkPolyData, RAS mm) of labels of ``labels`` (K, J, I) on ``grid``, coarsely; may be
+    empty.
 
     The larger a structure, the coarser: pictures of finer ones take seconds without a graphics card.
     """

@@ -107,10 +107,11 @@ class IslandsOptions(_Options):
         names = TypedState(self.state, IslandsState).name
         clicks = [mode.value for mode in SegmentationIslandsMode.get_interactive_modes()]
         small = _number("Fewest voxels", names.minimum_size, 0, 1)
+        removes_small = f"{names.mode} === {SegmentationIslandsMode.REMOVE_SMALL_ISLANDS.value}"
         with self:
             html.Div(
                 _choice("Operation", names.mode, _ISLANDS)
-                + f'<template v-if="{names.mode} === {SegmentationIslandsMode.REMOVE_SMALL_ISLANDS.value}">{small}</template>'
+                + f'<template v-if="{removes_small}">{small}</template>'
                 + f'<p class="hint" v-if="{clicks}.includes({names.mode})">Click on an island in a slice.</p>'
                 + f"<template v-else>{self._apply(self.apply_clicked)}</template>"
             )

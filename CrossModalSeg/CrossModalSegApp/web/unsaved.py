@@ -111,8 +111,8 @@ class UnsavedCorrections:
                     await asyncio.to_thread(write)
 
     def _steps(self) -> Iterator[Callable[[], None]]:
-        """What writes the next result that is due: file by file, all of them at the first time. The scene is read between
-        them; the file that makes the folder an offer comes last."""
+        """What writes the next result that is due: file by file, all of them at the first time. The scene is read
+        between them; the file that makes the folder an offer comes last."""
         (run_id, modality), (case, labels) = next(iter(self._due.items()))
         del self._due[run_id, modality]
         path = self._folder / _name(run_id)
@@ -180,9 +180,7 @@ def _rebuilt(scene: Any, path: Path, content: dict[str, Any], about: About, bund
                 labels = stored["labels"]
             words = "segmentation" if role == "labels" else f"segmentation by {bundle.name}"
             title_ = scene.GetUniqueNameByString(f"{scan.GetName()} {words}")
-            nodes[name] = add_segmentation(
-                scene, scan, labels, bundle.label_map, title_, role == "labels", has_surfaces=False
-            )
+            nodes[name] = add_segmentation(scan, labels, bundle.label_map, title_, role == "labels", has_surfaces=False)
             mark(nodes[name], "segmentation" if role == "labels" else "model", about, name, scan)
         _set_origin(case.segmentations[name], content["revisions"].get(name))
     for role, attribute in (("table", "table"), ("review", "review")):

@@ -36,7 +36,8 @@ _MODES = ("slices", "both", "3d")
 _SIDES = {"Axial": "RLAP", "Coronal": "RLSI", "Sagittal": "APSI"}
 _SETTLE_SECONDS = 0.3
 _FRAMES_PER_SECOND = 20.0
-_QUALITY = 90  # as that of a still picture: the browser is on this computer, and a second, finer picture costs a second drawing
+# As that of a still picture: the browser is on this computer, and a second, finer picture costs a second drawing.
+_QUALITY = 90
 _SAME_SIZE = 0.03  # of the size before
 _NO_MULTISAMPLES = 0  # without a graphics card, smoothing edges costs more than the picture
 
@@ -155,8 +156,10 @@ class Views:
         self._manager.set_layout(_name(rows, self._state["mode"]))
 
     def _follow(self, view: SliceView) -> None:
-        """Draw what has changed in a view, and note where its slice is; one of another size shows all of the scans again."""
-        view.schedule_render()  # Slicer's displayable managers ask for it on their own nodes only, not for scans that fade
+        """Draw what has changed in a view, and note where its slice is; one of another size shows all of the scans
+        again."""
+        # Slicer's displayable managers ask for it on their own nodes only, not for scans that fade.
+        view.schedule_render()
         lower, upper = view.get_slice_range()
         found = {"lower": lower, "upper": upper, "step": view.get_slice_step(), "value": view.get_slice_value()}
         if self._state["slices"].get(view.name) != found:
@@ -276,7 +279,8 @@ def _quiet(kind: type[AbstractView], **given: Any) -> AbstractView:
 
 def _title_3d(_server: Server, _view_id: str, view: AbstractView) -> None:
     html.Div(
-        '<span class="view-title">3D <small v-if="display.is_making_surfaces" id="making-surfaces">making surfaces…</small></span>',
+        '<span class="view-title">3D <small v-if="display.is_making_surfaces" id="making-surfaces">'
+        "making surfaces…</small></span>",
         classes="overlay",
         raw_attrs=[f'data-view="{view.get_singleton_tag()}"'],
     )

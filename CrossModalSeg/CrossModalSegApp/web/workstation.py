@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,33 +13,41 @@ from trame_server import Server
 from trame_slicer.core import SlicerApp
 
 from CrossModalSegApp.logic.logic import SegmentationLogic
+from CrossModalSegApp.logic.presenter import Host
+from CrossModalSegApp.logic.scans_presenter import MemoryStore, ScansPresenter
+from CrossModalSegApp.logic.sections import Sections, ViewEvents
+from CrossModalSegApp.logic.wording import DEVICES
 from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegApp.process.worker_client import WorkerClient
 from CrossModalSegApp.scene.case_nodes import CaseNodes
-from CrossModalSegApp.scene.opened_case import OpenedCase
 from CrossModalSegApp.web.correct_section import CorrectSection
 from CrossModalSegApp.web.dialogs import Dialogs
 from CrossModalSegApp.web.editor import Editor
 from CrossModalSegApp.web.files_section import FilesSection
+from CrossModalSegApp.web.opened_scans import OpenedScans
 from CrossModalSegApp.web.page import build_page
-from CrossModalSegApp.web.ranking_section import RankingSection
-from CrossModalSegApp.web.result_section import ResultSection
-from CrossModalSegApp.web.review_section import ReviewSection
-from CrossModalSegApp.web.run_section import RunSection
-from CrossModalSegApp.web.scans_section import ScansSection
-from CrossModalSegApp.web.site_section import SiteSection
+from CrossModalSegApp.web.page_state import PageState
+from CrossModalSegApp.web.result_files import ResultFiles
+from CrossModalSegApp.web.settling import Settling
 from CrossModalSegApp.web.strokes import LabelChange
 from CrossModalSegApp.web.unsaved import UnsavedCorrections
+from CrossModalSegApp.web.unsaved_section import UnsavedSection
 from CrossModalSegApp.web.uploads import Uploads
 from CrossModalSegApp.web.views import Views
 from CrossModalSegApp.web.vtk_messages import log_vtk_messages
 
 _POLL_SECONDS = 0.1
+# What the page may ask the presenters for.
+_SCANS_INTENTS = ("choose_model", "choose_place", "suggest", "apply", "keep_alignment", "undo_alignment")
+_SITE_INTENTS = ("choose_folder", "choose_author", "look", "save_correction", "add_unlabelled", "approve", "open_case")
+_SETTLE_SECONDS = 0.3  # after the last change, before the scans are looked at
+_DRAWN_SECONDS = 0.05  # until the browser has been told what is about to be done
 
 
 @dataclass(frozen=True)
 class Start:
-    """What the workstation opens with: scans by modality, how those of them lie that do not say it, and the site folder."""
+    """What the workstation opens with: scans by modality, how those of them lie that do not say it, and the site
+    folder."""
 
     inputs: Mapping[str, Path] = field(default_factory=dict)
     site: Path | None = None
@@ -62,30 +70,35 @@ class Workstation:
         self._editor.on_labels = self._on_labels
         self._views.on_contrast = self._editor.rest
         self._unsaved = UnsavedCorrections()
-        self._scans = ScansSection(server, self.logic, self._dialogs)
-        self.result = ResultSection(server, self.logic, self._on_case, self._unsaved.forget)
-        self._run = RunSection(server, self.logic, self._scans, self._dialogs, self.result.fill)
-        self._review = ReviewSection(server, self._views.jump_to)
+        self._device = PageState(server, "device", chosen="auto", devices=DEVICES)
+        self._device.on("choose", self._choose_device)
+        host = Host(self._dialogs, lambda: self._device["chosen"], soon=_once_drawn)
+        self._settling = Settling(_SETTLE_SECONDS, self._examine)
+        self._scans = ScansPresenter(self.logic, host, self._settling.start, copies=True)
+        self._opened = OpenedScans(application.scene, self._scans)
+        self._scans.open(MemoryStore())
+        events = ViewEvents(self._on_case, self._views.jump_to, self._on_saved, self._unsaved.forget)
+        self._sections = sections = Sections(self.logic, self._scans, host, events)
+        self.files_of_result = ResultFiles(self.logic, sections.result)
         self._correct = CorrectSection(server, self._editor, self._dialogs, self._views.leave_contrast)
-        self._site = SiteSection(
-            server, self.logic, self._scans, self._dialogs, self._on_opened, self._on_saved, start.site
-        )
-        self._ranking = RankingSection(
-            server, self.logic, self._scans, self._site, self._dialogs, lambda: self._run.device
-        )
-        self._files = FilesSection(
-            server, self.logic, uploads, self._scans, self._dialogs, self._unsaved, self.result.fill
-        )
+        self._files = FilesSection(server, self.logic, uploads, self._opened, self._dialogs, sections.result.fill)
+        UnsavedSection(server, self.logic, self._unsaved, self._dialogs, sections.result.fill)
+        PageState(server, "scans").draw(self._scans, *_SCANS_INTENTS)
+        PageState(server, "run").draw(sections.run, "start", "cancel")
+        PageState(server, "result").draw(sections.result, "choose")
+        PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick")
+        PageState(server, "ranking").draw(sections.ranking, "start_or_cancel")
+        PageState(server, "site").draw(sections.site, *_SITE_INTENTS)
         if start.inputs:
             self._files.open_files(start.inputs, start.assumed_orientation)
-        self._site.look()
+        if start.site is not None:
+            sections.site.choose_folder(str(start.site.expanduser().absolute()))
         self._scans.listen(self._on_scans)
-        self._on_scans()
         build_page(server, self._views, self._editor)
 
     async def run(self) -> None:
         """Until cancelled: deliver what the worker says, and a ranking."""
-        self._scans.examine()
+        self._examine()
         while True:
             self._worker.wait(0.0)
             self.logic.ranking.wait(0.0)
@@ -99,36 +112,40 @@ class Workstation:
 
     def _on_scans(self) -> None:
         """Other scans are chosen, or something has been found out about them."""
-        volumes = self._scans.volumes
-        self._site.show_scans(volumes)
-        self._run.render()
-        self.result.follow(volumes)
-        if self.result.case is None and self._scans.shown:
-            self._views.show_scans(self._scans.shown)
-        elif self.result.case is None:
+        result = self._sections.result
+        result.follow(self._scans.volumes)
+        if result.case is None and self._opened.shown:
+            self._views.show_scans(self._opened.shown)
+        elif result.case is None:
             self._views.clear()
 
     def _on_case(self, case: CaseNodes | None) -> None:
         """Another result is shown, or none."""
-        self._run.note(case.notice if case else "")
-        self._review.show(case.review if case else None)
         self._correct.show(case)
-        self._site.show_case(case)
         if case is not None:
             self._views.show_case(case)
-            self._scans.choose_for(case)
+            self._opened.choose_for(case)
         gc.collect()  # the editor of the result before refers to itself, and Python would keep its 65 MB for long
+
+    def _examine(self) -> None:
+        with self._server.state:  # the browser is told at the end
+            self._scans.examine()
+
+    def _choose_device(self, name: str) -> None:
+        if name in DEVICES:
+            self._device.show(chosen=name)
 
     def _on_labels(self, node: Any, change: LabelChange, labels: np.ndarray) -> None:
         """A stroke was drawn, or taken back."""
         self._views.refresh(node, change.gains)
-        if self.result.case is not None:
-            self._unsaved.keep(self.result.case, node, labels)
+        case = self._sections.result.case
+        if case is not None:
+            self._unsaved.keep(case, node, labels)
 
     def _on_saved(self, case: CaseNodes) -> None:
         self._unsaved.forget(case.run_id)
 
-    def _on_opened(self, opened: OpenedCase) -> None:
-        """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""
-        self._scans.choose(opened.volumes)
-        self.result.fill()
+
+def _once_drawn(action: Callable[[], None]) -> None:
+    """Do ``action`` when the browser has been told of what changed before."""
+    asyncio.get_running_loop().call_later(_DRAWN_SECONDS, action)

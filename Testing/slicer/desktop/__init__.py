@@ -4,10 +4,10 @@ The scene, its nodes and the functions of ``slicer.util`` are Slicer's own (pack
 application has is stood in for: ``qt`` and ``ctk`` (PySide6 that obeys PythonQt's rules), ``slicer.app``,
 ``slicer.modules``, ``qMRML*`` widgets, ``ScriptedLoadableModule``, ``parameterNodeWrapper``, ``SampleData``.
 
-It does what was seen in a real desktop, where code that is not prepared fails: Python is started by a launcher whose child
-it is; a selector takes a neighbour when its node is removed; Reload calls ``setup`` while the module is shown, and not
-``enter``; the editor puts its tool down when another segmentation is edited; sections do not ask how high their texts are;
-and each event of a node that views show is a render, which `Desktop.renders_of` counts.
+It does what was seen in a real desktop, where code that is not prepared fails: Python is started by a launcher whose
+child it is; a selector takes a neighbour when its node is removed; Reload calls ``setup`` while the module is shown,
+and not ``enter``; the editor puts its tool down when another segmentation is edited; sections do not ask how high their
+texts are; and each event of a node that views show is a render, which `Desktop.renders_of` counts.
 
 What passes here has not been tested in Slicer. In particular, nothing is proven of:
 

@@ -124,8 +124,8 @@ class ParameterNode:
 
 
 def release_bindings() -> None:
-    """For the end of a test. Until then all are kept: Python might collect a node's observer while the scene has the node,
-    because it does not see the scene's reference, and the next change of the node would call what is gone.
+    """For the end of a test. Until then all are kept: Python might collect a node's observer while the scene has the
+    node, because it does not see the scene's reference, and the next change of the node would call what is gone.
     """
     for node, tag in _BOUND:
         node.RemoveObserver(tag)

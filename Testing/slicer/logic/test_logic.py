@@ -12,6 +12,8 @@ from mrml_scene import save_and_reload
 from scans_in_scene import ELSEWHERE, FIRST_GRID, SECOND_GRID, add_head, add_head_under, head_landmarks
 from scene_volumes import TRANSFORMS, node_ids, segment_at
 
+from CrossModalSegApp.logic.alignment import preview
+from CrossModalSegApp.logic.case_selection import check
 from CrossModalSegApp.logic.logic import SegmentationLogic
 from CrossModalSegApp.process.run_state import Outcome, RunState
 from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
@@ -225,29 +227,29 @@ def refinement(matrix):
 
 
 @pytest.mark.parametrize("kind", ["none", "rigid", "sheared"])
-def test_an_alignment_moves_the_second_scan_in_the_world_and_can_be_undone(mrml_scene, logic, kind):
+def test_an_alignment_moves_the_second_scan_in_the_world_and_can_be_undone(mrml_scene, kind):
     from scene_volumes import rigid_matrix
 
-    from CrossModalSegApp.scene.scene_io import to_world
+    from CrossModalSegApp.scene.node_geometry import to_world
 
     first, second = add_head(mrml_scene, "T1w"), add_head_under(mrml_scene, "T2w", kind, seed=7)
     motion = rigid_matrix(np.random.default_rng(2))
     point = np.array([3.0, 4.0, 5.0])
     former, before = second.GetTransformNodeID(), to_world(second, point)
     nodes = node_ids(mrml_scene)
-    preview = logic.preview_alignment(first, second, refinement(motion))
+    shown = preview(first, second, refinement(motion))
     np.testing.assert_allclose(to_world(second, point), (motion @ [*before, 1])[:3], atol=1e-6)
-    preview.undo()
+    shown.undo()
     assert second.GetTransformNodeID() == former
     assert node_ids(mrml_scene) == nodes
-    logic.preview_alignment(first, second, refinement(motion)).keep()
+    preview(first, second, refinement(motion)).keep()
     np.testing.assert_allclose(to_world(second, point), (motion @ [*before, 1])[:3], atol=1e-6)
 
 
-def test_a_bent_scan_is_not_aligned_but_named(mrml_scene, logic):
+def test_a_bent_scan_is_not_aligned_but_named(mrml_scene):
     first, second = add_head(mrml_scene, "T1w"), add_head_under(mrml_scene, "T2w", "b-spline", seed=7)
     with pytest.raises(CrossModalSegError, match=r"warped.*harden a copy"):
-        logic.preview_alignment(first, second, refinement(np.eye(4)))
+        preview(first, second, refinement(np.eye(4)))
 
 
 def test_a_displaced_second_scan_is_found_out_and_only_the_last_question_is_answered(mrml_scene, logic):
@@ -283,8 +285,8 @@ def test_what_the_scans_show_is_told_where_they_are_in_the_scene(mrml_scene, log
     logic.look_into(bundle, {"T1w": first}, lambda _: pytest.fail("another question was asked meanwhile"))
     logic.look_into(bundle, {"T1w": first, "T2w": second}, answers.append)
     wait_until(logic, lambda: answers and not logic._worker.is_busy)
-    check = logic.check(bundle, {"T1w": first, "T2w": second}, answers[0])
-    (note,) = [note for note in check.notes if note.code == "displaced"]
+    found, _scans = check(bundle, {"T1w": first, "T2w": second})
+    (note,) = [note for note in found.with_contents(answers[0]).notes if note.code == "displaced"]
     assert note.message.startswith("T2w seems displaced by about 9 mm")
     assert note.remedy == "refine"
     assert answers[0].refinement.displacement_mm == pytest.approx(9.0, abs=1.5)

@@ -71,7 +71,8 @@ class GreeterLogic(ScriptedLoadableModuleLogic):
 UI = """<?xml version="1.0" encoding="UTF-8"?>
 <ui version="4.0"><class>Greeter</class>
  <widget class="qMRMLWidget" name="Greeter"><layout class="QVBoxLayout" name="verticalLayout">
-  <item><widget class="ctkCollapsibleButton" name="inputsButton"><property name="text"><string>Inputs</string></property>
+  <item><widget class="ctkCollapsibleButton" name="inputsButton">
+   <property name="text"><string>Inputs</string></property>
    <layout class="QFormLayout" name="formLayout">
     <item row="0" column="0"><widget class="QLabel" name="scanLabel">
      <property name="text"><string>Scan:</string></property></widget></item>

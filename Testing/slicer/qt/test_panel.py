@@ -1,4 +1,5 @@
-"""The panel on a stand-in for Slicer's desktop: real nodes, a real worker, a small model. Not tested in Slicer itself."""
+"""The panel on a stand-in for Slicer's desktop: real nodes, a real worker, a small model. Not tested in Slicer
+itself."""
 
 import os
 import signal
@@ -59,6 +60,11 @@ class Panel:
         selector = self.ui.modelSelector
         entries = [selector.itemText(n) for n in range(selector.count)]
         selector.setCurrentIndex(next(n for n, entry in enumerate(entries) if entry.startswith(name)))
+
+    def choose_site(self, folder):
+        """As typed, with Enter at the end."""
+        self.ui.siteFolderEdit.text = str(folder)
+        self.ui.siteFolderEdit.editingFinished.emit()
 
     def segment(self):
         self.settle()
@@ -389,7 +395,7 @@ def test_cases_are_saved_for_training_once_a_folder_is_chosen(desktop, segmented
 
 
 def test_the_next_case_of_the_site_is_opened_corrected_and_approved(desktop, segmented, tmp_path):
-    segmented.ui.siteFolderEdit.text = str(tmp_path / "site")
+    segmented.choose_site(str(tmp_path / "site"))
     assert not segmented.ui.openCaseButton.enabled
     segmented.ui.addUnlabelledButton.click()
     assert "1 case: 1 unlabelled" in segmented.ui.workLabel.text
@@ -414,7 +420,7 @@ def test_the_next_case_of_the_site_is_opened_corrected_and_approved(desktop, seg
 def test_a_site_folder_that_holds_something_else_is_refused_with_words(desktop, segmented, tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "letter.txt").write_text("dear")
-    segmented.ui.siteFolderEdit.text = str(tmp_path / "letters")
+    segmented.choose_site(str(tmp_path / "letters"))
     segmented.ui.annotatorEdit.text = "AB"
     desktop.dialogs.answer("yes")
     segmented.ui.saveCorrectionButton.click()
@@ -423,7 +429,7 @@ def test_a_site_folder_that_holds_something_else_is_refused_with_words(desktop, 
 
 
 def test_the_folder_is_a_setting_of_the_application_and_not_in_the_scene(desktop, panel, tmp_path):
-    panel.ui.siteFolderEdit.text = str(tmp_path / "secret-place")
+    panel.choose_site(str(tmp_path / "secret-place"))
     desktop.scene.SetURL(str(tmp_path / "scene.mrml"))
     desktop.scene.Commit()
     assert "secret-place" not in (tmp_path / "scene.mrml").read_text()
@@ -460,7 +466,6 @@ def test_a_warped_scan_is_noted_and_a_copy_is_hardened_by_one_click(desktop, pan
     transform.SetMatrixTransformToParent(shear)
     pair[1].SetAndObserveTransformNodeID(transform.GetID())
     panel.ui.suggestButton.click()
-    panel.desktop.panel.panel._setup.changed()
     panel.wait(lambda: "sheared" in panel.notes())
     panel.remedy("harden-second").click()
     panel.wait(lambda: "sheared" not in panel.notes() and panel.ui.segmentButton.enabled)

@@ -214,7 +214,7 @@ def test_a_case_of_the_site_is_opened_in_two_renders(desktop, panel, case, tmp_p
     """Its nodes, and then which of them is shown."""
     del case
     panel.settle()
-    panel.ui.siteFolderEdit.text = str(tmp_path / "site")
+    panel.choose_site(str(tmp_path / "site"))
     panel.ui.addUnlabelledButton.click()
     assert desktop.renders_of(panel.ui.openCaseButton.click) <= 2
 
@@ -399,7 +399,7 @@ def test_a_scene_that_is_closed_is_not_said_to_be_as_it_was(desktop, panel, pair
 def test_scans_that_are_in_the_site_already_are_not_said_to_be_added(panel, case, tmp_path):
     del case
     panel.settle()
-    panel.ui.siteFolderEdit.text = str(tmp_path / "site")
+    panel.choose_site(str(tmp_path / "site"))
     panel.ui.addUnlabelledButton.click()
     assert panel.ui.siteLabel.text.startswith("Added without labels: ")
     panel.ui.addUnlabelledButton.click()

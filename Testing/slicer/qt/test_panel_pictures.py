@@ -19,7 +19,7 @@ from CrossModalSegLib.imaging.volume import Volume, read_volume
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.case_store import CaseStore
 from CrossModalSegLib.site.work_list import CaseScore, Ranking, write_ranking
-from Testing.slicer.process.test_adaptation import library_with
+from Testing.slicer.process.test_fine_tuning import library_with
 from Testing.slicer.qt.test_panel import MODULE, Panel
 from Testing.slicer.results_in_scene import add_result, found_displaced
 from Testing.tiny_bundle import intensity_bundle
@@ -94,7 +94,7 @@ def test_aligning_and_correcting_are_pictured(desktop, pictures, monkeypatch, tm
         getattr(panel.ui, f"{section}Section").collapsed = True
     panel.ui.correctSection.collapsed = panel.ui.siteSection.collapsed = False
     panel.ui.segmentEditor.setActiveEffectByName("Paint")
-    panel.ui.siteFolderEdit.text = "our-site"
+    panel.choose_site("our-site")
     desktop.screenshot(desktop.panel.parent, pictures / "panel-correct.png", WIDTH)
 
 
@@ -105,8 +105,8 @@ for text in ("2 corrected cases of 2 patients, 4 cases without labels, 32 struct
              "few corrected cases: 2 trainings each leave out a part, the last one learns from all",
              "against forgetting: 1 frozen case"):
     print(json.dumps({"event": "message", "id": "", "text": text}), flush=True)
-print(json.dumps({"event": "progress", "id": "", "stage": "training final", "fraction": 0.2, "overall": 0.55, "seconds_left": 400.0,
-                  "words": "step 96 of 240, loss 0.412"}), flush=True)
+print(json.dumps({"event": "progress", "id": "", "stage": "training final", "fraction": 0.2, "overall": 0.55,
+                  "seconds_left": 400.0, "words": "step 96 of 240, loss 0.412"}), flush=True)
 time.sleep(600)
 """
 
@@ -120,17 +120,17 @@ def test_adapting_is_pictured_at_work_and_with_the_new_model_that_it_offers(desk
     for section in ("model", "scans", "preflight", "result", "review", "correct"):
         getattr(panel.ui, f"{section}Section").collapsed = True
     panel.ui.siteSection.collapsed = False
-    panel.ui.siteFolderEdit.text = "our-site"
+    panel.choose_site("our-site")
     panel.ui.budgetSpin.value = 15
     panel.logic._worker._library = library_with(tmp_path / "library", ADAPTING)
-    panel.ui.adaptButton.click()
-    panel.wait(lambda: "7 min left" in panel.ui.adaptLabel.text)
+    panel.ui.fineTuneButton.click()
+    panel.wait(lambda: "7 min left" in panel.ui.fineTuneLabel.text)
     desktop.screenshot(desktop.panel.parent, pictures / "panel-adapting.png", WIDTH)
-    panel.ui.adaptButton.click()
+    panel.ui.fineTuneButton.click()
     finished_run(tmp_path / "our-site", panel.logic.bundle("brain-mr-pair").sha256)
-    panel.logic.adaptation.status = type(panel.logic.adaptation.status)()  # as after the module was opened anew
+    panel.logic.fine_tuning.status = type(panel.logic.fine_tuning.status)()  # as after the module was opened anew
     panel.ui.refreshSiteButton.click()
-    assert "may be better" in panel.ui.adaptLabel.text
+    assert "may be better" in panel.ui.fineTuneLabel.text
     panel.ui.useModelButton.click()
     assert panel.ui.previousModelButton.text == "Back to brain-mr-pair"
     desktop.screenshot(desktop.panel.parent, pictures / "panel-adapted.png", WIDTH)

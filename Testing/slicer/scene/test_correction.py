@@ -1,11 +1,13 @@
-"""Strokes of Slicer's own Segment Editor logic across a border: what may change does, the rest stays, nothing overlaps."""
+"""Strokes of Slicer's own Segment Editor logic across a border: what may change does, the rest stays, nothing
+overlaps."""
 
 import numpy as np
 import pytest
 from scene_volumes import add_volume, linear_node, oblique_grid, put_under, rigid_matrix
 
 from CrossModalSegApp.scene.correction import DEFAULT_MASKING, Masking, set_masking
-from CrossModalSegApp.scene.result_nodes import add_segmentation, segment_labels
+from CrossModalSegApp.scene.segmentation_labels import segment_labels
+from CrossModalSegApp.scene.segmentation_nodes import add_segmentation
 from CrossModalSegLib.errors import LabelError
 from CrossModalSegLib.labels import LabelMap, Structure
 
@@ -45,7 +47,7 @@ class Editor:
 
         self.volume = add_volume(scene, GRID, intensities())
         put_under(self.volume, linear_node(scene, rigid_matrix(np.random.default_rng(0))))
-        self.node = add_segmentation(scene, self.volume, result(), SMALL, "result")
+        self.node = add_segmentation(self.volume, result(), SMALL, "result")
         self.settings = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
         self.settings.SetAndObserveSegmentationNode(self.node)
         self.settings.SetAndObserveSourceVolumeNode(self.volume)

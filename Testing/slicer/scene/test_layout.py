@@ -1,4 +1,5 @@
-"""The two-modality layout on Slicer's own layout logic: rows, links, outlines, crossfade, jumps; and all of it undone."""
+"""The two-modality layout on Slicer's own layout logic: rows, links, outlines, crossfade, jumps; and all of it
+undone."""
 
 import numpy as np
 import pytest
@@ -6,8 +7,8 @@ from scene_volumes import add_volume, linear_node, node_ids, put_under, rigid_ma
 
 from CrossModalSegApp.scene.case_nodes import About, mark
 from CrossModalSegApp.scene.layout import TwoModalityLayout
-from CrossModalSegApp.scene.result_nodes import add_segmentation
-from CrossModalSegApp.scene.scene_io import to_world
+from CrossModalSegApp.scene.node_geometry import to_world
+from CrossModalSegApp.scene.segmentation_nodes import add_segmentation
 from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, composite_node, slice_node, views
 from CrossModalSegLib.labels import LabelMap, Structure
 from Testing.volumes import grid_around
@@ -28,12 +29,12 @@ def pair(mrml_scene):
 
 
 @pytest.fixture
-def results(mrml_scene, pair):
-    return [add_result(mrml_scene, volume) for volume in pair]
+def results(pair):
+    return [add_result(volume) for volume in pair]
 
 
-def add_result(scene, volume):
-    node = add_segmentation(scene, volume, np.ones((10, 30, 20), np.uint8), LIVER, "result")
+def add_result(volume):
+    node = add_segmentation(volume, np.ones((10, 30, 20), np.uint8), LIVER, "result")
     mark(node, "segmentation", ABOUT, volume.GetName(), volume)
     return node
 
@@ -155,8 +156,8 @@ def test_other_results_of_ours_are_hidden_meanwhile_and_other_segmentations_are_
     mrml_scene, layout_logic, pair, results
 ):
     del layout_logic
-    older = add_result(mrml_scene, pair[0])
-    own = add_segmentation(mrml_scene, pair[0], np.ones((10, 30, 20), np.uint8), LIVER, "the user's own")
+    older = add_result(pair[0])
+    own = add_segmentation(pair[0], np.ones((10, 30, 20), np.uint8), LIVER, "the user's own")
     layout = TwoModalityLayout(mrml_scene)
     layout.enter(*pair, *results)
     assert not older.GetDisplayNode().GetVisibility()
@@ -294,7 +295,7 @@ def test_all_views_show_both_scans_whole_at_one_scale_per_view(mrml_scene, layou
 
 
 def corners_in_world(volume):
-    from CrossModalSegApp.scene.scene_io import local_grid
+    from CrossModalSegApp.scene.node_geometry import local_grid
 
     return to_world(volume, local_grid(volume).corners_ras())
 

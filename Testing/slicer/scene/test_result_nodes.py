@@ -16,16 +16,12 @@ from scene_volumes import (
     segment_at,
 )
 
-from CrossModalSegApp.scene.result_nodes import (
-    CaseBuilder,
-    add_table,
-    add_uncertainty,
-    find_cases,
-    is_corrected,
-    segment_labels,
-    write_csv,
-)
-from CrossModalSegApp.scene.scene_io import labels_on_node, local_grid, to_world, world_volume
+from CrossModalSegApp.scene.case_nodes import find_cases
+from CrossModalSegApp.scene.node_geometry import local_grid, to_world
+from CrossModalSegApp.scene.result_nodes import CaseBuilder, add_uncertainty
+from CrossModalSegApp.scene.result_table import add_table, write_csv
+from CrossModalSegApp.scene.scene_io import labels_on_node, world_volume
+from CrossModalSegApp.scene.segmentation_labels import is_corrected, segment_labels
 from CrossModalSegLib.errors import GeometryError, LabelError, OutputError
 from Testing.volumes import points_of
 

@@ -18,18 +18,8 @@ from scene_volumes import (
     segment_at,
 )
 
-from CrossModalSegApp.scene.scene_io import (
-    export_volume,
-    from_world,
-    harden_copy,
-    labels_on_node,
-    local_grid,
-    parent_transform_kind,
-    samples_on_node,
-    to_world,
-    world_grid,
-    world_volume,
-)
+from CrossModalSegApp.scene.node_geometry import from_world, local_grid, parent_transform_kind, to_world, world_grid
+from CrossModalSegApp.scene.scene_io import harden_copy, labels_on_node, samples_on_node, world_volume, write_scan
 from CrossModalSegApp.scene.segmentation_nodes import add_segmentation
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, OutputError
 from CrossModalSegLib.imaging.grid import Grid
@@ -62,7 +52,7 @@ def test_landmarks_lie_in_the_right_segment_of_the_world(mrml_scene, seed, kind)
     np.testing.assert_allclose(shown, [value * 10 + 5 for _, value in inner], rtol=1e-5)
 
     labels = labels_on_node(node, anatomy.labels_on(volume.grid), volume.grid)
-    segmentation = add_segmentation(mrml_scene, node, labels, BRAIN, "result")
+    segmentation = add_segmentation(node, labels, BRAIN, "result")
     for point, value in anatomy.landmarks(np.random.default_rng(seed)):
         assert segment_at(segmentation, point) == f"Segment_{value}"
     truth = anatomy.labels(to_world(node, points_of(grid)))
@@ -179,7 +169,8 @@ def test_labels_of_another_shape_than_their_grid_are_refused(mrml_scene):
 @pytest.mark.parametrize("kind", ["none", "chain of two", "sheared", "b-spline"])
 def test_an_exported_scan_is_read_back_the_same(mrml_scene, tmp_path, kind):
     node, _ = add_scan(mrml_scene, oblique_grid(5), kind, 5)
-    written = export_volume(node, tmp_path / "T1w.nrrd", "T1w")
+    written = world_volume(node, "T1w")
+    write_scan(written, tmp_path / "T1w.nrrd")
     read = read_volume(tmp_path / "T1w.nrrd", "T1w")
     np.testing.assert_array_equal(read.array, written.array)
     assert read.grid.is_close(written.grid, tolerance_mm=1e-4)
@@ -188,7 +179,7 @@ def test_an_exported_scan_is_read_back_the_same(mrml_scene, tmp_path, kind):
 def test_a_folder_that_cannot_be_written_to_is_said(mrml_scene, tmp_path):
     node, _ = add_scan(mrml_scene, oblique_grid(5), "none", 5)
     with pytest.raises(OutputError, match="cannot-write"):
-        export_volume(node, tmp_path / "missing" / "T1w.nrrd", "T1w")
+        write_scan(world_volume(node, "T1w"), tmp_path / "missing" / "T1w.nrrd")
 
 
 def volume_with(scene, array, class_name="vtkMRMLScalarVolumeNode"):

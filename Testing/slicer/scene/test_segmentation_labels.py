@@ -12,27 +12,24 @@ from scene_volumes import (
     put_under,
 )
 
-from CrossModalSegApp.scene.result_nodes import (
-    add_segmentation,
-    is_corrected,
-    segment_labels,
-)
-from CrossModalSegApp.scene.scene_io import from_world, local_grid, to_world
+from CrossModalSegApp.scene.node_geometry import from_world, local_grid, to_world
+from CrossModalSegApp.scene.segmentation_labels import is_corrected, segment_labels
+from CrossModalSegApp.scene.segmentation_nodes import add_segmentation
 from CrossModalSegLib.errors import LabelError
 from Testing.volumes import points_of
 
 
-def test_labels_are_read_back_as_they_were_given(mrml_scene, scan):
+def test_labels_are_read_back_as_they_were_given(scan):
     labels = some_labels(scan)
-    node = add_segmentation(mrml_scene, scan, labels, SMALL, "result")
+    node = add_segmentation(scan, labels, SMALL, "result")
     np.testing.assert_array_equal(segment_labels(node, scan, SMALL), labels)
 
 
-def test_segments_in_layers_of_their_own_and_of_cropped_extent_are_read_at_their_place(mrml_scene, scan):
+def test_segments_in_layers_of_their_own_and_of_cropped_extent_are_read_at_their_place(scan):
     import slicer
 
     labels = some_labels(scan)
-    node = add_segmentation(mrml_scene, scan, labels, SMALL, "result")
+    node = add_segmentation(scan, labels, SMALL, "result")
     segmentation = node.GetSegmentation()
     segmentation.SeparateSegmentLabelmap("Segment_2")
     segmentation.SeparateSegmentLabelmap("Segment_7")
@@ -47,11 +44,11 @@ def test_segments_in_layers_of_their_own_and_of_cropped_extent_are_read_at_their
     np.testing.assert_array_equal(segment_labels(node, scan, SMALL), labels)
 
 
-def test_what_was_painted_beyond_the_scan_is_left_out(mrml_scene, scan):
+def test_what_was_painted_beyond_the_scan_is_left_out(scan):
     import slicer
 
     labels = some_labels(scan)
-    node = add_segmentation(mrml_scene, scan, labels, SMALL, "result")
+    node = add_segmentation(scan, labels, SMALL, "result")
     image = segments_of(node)["Segment_1"].GetRepresentation("Binary labelmap")
     i0, i1, j0, j1, k0, k1 = image.GetExtent()
     slicer.vtkOrientedImageDataResample.CopyImage(image, image, [i0 - 3, i1 + 2, j0 - 1, j1, k0, k1 + 4])
@@ -59,9 +56,9 @@ def test_what_was_painted_beyond_the_scan_is_left_out(mrml_scene, scan):
     np.testing.assert_array_equal(segment_labels(node, scan, SMALL), labels)
 
 
-def test_erased_and_painted_voxels_are_read(mrml_scene, scan):
+def test_erased_and_painted_voxels_are_read(scan):
     labels = some_labels(scan)
-    node = add_segmentation(mrml_scene, scan, labels, SMALL, "result")
+    node = add_segmentation(scan, labels, SMALL, "result")
     paint(node, "Segment_2", np.s_[:4], erase=True)
     paint(node, "Segment_2", np.s_[-2:, 0, 0])
     expected = np.where((labels == 2) & (np.indices(labels.shape)[0] < 4), 0, labels)
@@ -69,31 +66,31 @@ def test_erased_and_painted_voxels_are_read(mrml_scene, scan):
     np.testing.assert_array_equal(segment_labels(node, scan, SMALL), expected)
 
 
-def test_a_renamed_and_recoloured_segment_keeps_its_value(mrml_scene, scan):
+def test_a_renamed_and_recoloured_segment_keeps_its_value(scan):
     labels = some_labels(scan)
-    node = add_segmentation(mrml_scene, scan, labels, SMALL, "result")
+    node = add_segmentation(scan, labels, SMALL, "result")
     segments_of(node)["Segment_7"].SetName("metastasis")
     segments_of(node)["Segment_7"].SetColor(1, 1, 1)
     np.testing.assert_array_equal(segment_labels(node, scan, SMALL), labels)
 
 
-def test_a_removed_segment_is_background(mrml_scene, scan):
+def test_a_removed_segment_is_background(scan):
     labels = some_labels(scan)
-    node = add_segmentation(mrml_scene, scan, labels, SMALL, "result")
+    node = add_segmentation(scan, labels, SMALL, "result")
     node.GetSegmentation().RemoveSegment("Segment_2")
     np.testing.assert_array_equal(segment_labels(node, scan, SMALL), np.where(labels == 2, 0, labels))
 
 
-def test_overlapping_segments_are_refused_by_their_names(mrml_scene, scan):
-    node = add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+def test_overlapping_segments_are_refused_by_their_names(scan):
+    node = add_segmentation(scan, some_labels(scan), SMALL, "result")
     paint(node, "Segment_2", np.s_[:])
     with pytest.raises(LabelError, match=r"overlapping-segments.*'liver' and 'spleen'.*Segment Editor"):
         segment_labels(node, scan, SMALL)
 
 
-def test_an_empty_segment_of_the_user_s_own_is_ignored_and_one_with_voxels_refused_by_name(mrml_scene, scan):
+def test_an_empty_segment_of_the_user_s_own_is_ignored_and_one_with_voxels_refused_by_name(scan):
     labels = some_labels(scan)
-    node = add_segmentation(mrml_scene, scan, labels, SMALL, "result")
+    node = add_segmentation(scan, labels, SMALL, "result")
     own = node.GetSegmentation().AddEmptySegment("", "my own")
     np.testing.assert_array_equal(segment_labels(node, scan, SMALL), labels)
     paint(node, own)
@@ -101,8 +98,8 @@ def test_an_empty_segment_of_the_user_s_own_is_ignored_and_one_with_voxels_refus
         segment_labels(node, scan, SMALL)
 
 
-def test_a_new_segment_that_got_the_id_of_a_removed_one_is_not_taken_for_it(mrml_scene, scan):
-    node = add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+def test_a_new_segment_that_got_the_id_of_a_removed_one_is_not_taken_for_it(scan):
+    node = add_segmentation(scan, some_labels(scan), SMALL, "result")
     node.GetSegmentation().RemoveSegment("Segment_2")
     assert node.GetSegmentation().AddEmptySegment("Segment_2", "my own") == "Segment_2"
     paint(node, "Segment_2")
@@ -110,8 +107,8 @@ def test_a_new_segment_that_got_the_id_of_a_removed_one_is_not_taken_for_it(mrml
         segment_labels(node, scan, SMALL)
 
 
-def test_a_segmentation_without_labelmaps_is_refused_with_the_remedy(mrml_scene, scan):
-    node = add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+def test_a_segmentation_without_labelmaps_is_refused_with_the_remedy(scan):
+    node = add_segmentation(scan, some_labels(scan), SMALL, "result")
     node.SetSourceRepresentationToClosedSurface()
     node.RemoveBinaryLabelmapRepresentation()
     with pytest.raises(LabelError, match=r"no-labelmap.*Segmentations module"):
@@ -122,7 +119,7 @@ def test_a_segmentation_without_labelmaps_is_refused_with_the_remedy(mrml_scene,
 def test_a_segmentation_that_was_moved_against_its_scan_is_read_where_it_lies_now(mrml_scene, kind):
     node, anatomy = add_scan(mrml_scene, oblique_grid(4), kind, 4)
     labels = anatomy.labels(to_world(node, points_of(local_grid(node))))
-    segmentation = add_segmentation(mrml_scene, node, labels, BRAIN, "result")
+    segmentation = add_segmentation(node, labels, BRAIN, "result")
     shift = np.eye(4)
     shift[:3, 3] = [4.0, -3.0, 6.0]
     mover = linear_node(mrml_scene, shift)
@@ -136,8 +133,8 @@ def test_a_segmentation_that_was_moved_against_its_scan_is_read_where_it_lies_no
         assert dice(read == value, expected == value) > 0.93
 
 
-def test_a_model_s_own_result_is_not_corrected_and_one_changed_voxel_is(mrml_scene, scan):
-    nodes = [add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, name) for name in ("edited", "model")]
+def test_a_model_s_own_result_is_not_corrected_and_one_changed_voxel_is(scan):
+    nodes = [add_segmentation(scan, some_labels(scan), SMALL, name) for name in ("edited", "model")]
     assert not is_corrected(*nodes)
     segments_of(nodes[0])["Segment_1"].SetName("renamed")
     nodes[0].GetSegmentation().SeparateSegmentLabelmap("Segment_7")
@@ -146,9 +143,9 @@ def test_a_model_s_own_result_is_not_corrected_and_one_changed_voxel_is(mrml_sce
     assert is_corrected(*nodes)
 
 
-def test_two_empty_results_are_the_same_and_what_cannot_be_compared_counts_as_corrected(mrml_scene, scan):
+def test_two_empty_results_are_the_same_and_what_cannot_be_compared_counts_as_corrected(scan):
     nothing = np.zeros(local_grid(scan).shape_kji, np.uint8)
-    nodes = [add_segmentation(mrml_scene, scan, nothing, SMALL, name) for name in ("edited", "model")]
+    nodes = [add_segmentation(scan, nothing, SMALL, name) for name in ("edited", "model")]
     assert not is_corrected(*nodes)
     own = nodes[0].GetSegmentation().AddEmptySegment("", "my own")
     assert not is_corrected(*nodes)

@@ -9,12 +9,10 @@ from scene_volumes import (
 )
 
 from CrossModalSegApp.scene import segmentation_nodes
-from CrossModalSegApp.scene.result_nodes import (
-    add_segmentation,
-    add_uncertainty,
-    segment_labels,
-)
-from CrossModalSegApp.scene.scene_io import local_grid
+from CrossModalSegApp.scene.node_geometry import local_grid
+from CrossModalSegApp.scene.result_nodes import add_uncertainty
+from CrossModalSegApp.scene.segmentation_labels import segment_labels
+from CrossModalSegApp.scene.segmentation_nodes import add_segmentation
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.labels import LabelMap, Structure
@@ -22,12 +20,12 @@ from Testing.volumes import points_of
 
 
 def test_every_structure_is_a_segment_with_name_colour_value_and_code_also_where_there_is_none_of_it(
-    mrml_scene, slicer_logics, scan
+    slicer_logics, scan
 ):
     import slicer
     import vtk
 
-    node = add_segmentation(mrml_scene, scan, some_labels(scan, (0, 2, 41)), BRAIN, "result")
+    node = add_segmentation(scan, some_labels(scan, (0, 2, 41)), BRAIN, "result")
     segments = segments_of(node)
     assert list(segments) == [f"Segment_{structure.value}" for structure in BRAIN.structures]
     for structure, segment in zip(BRAIN.structures, segments.values(), strict=True):
@@ -42,8 +40,8 @@ def test_every_structure_is_a_segment_with_name_colour_value_and_code_also_where
         assert decoded == structure.terminology.type.as_list()
 
 
-def test_all_segments_share_one_labelmap_on_the_scan_s_grid(mrml_scene, scan):
-    node = add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+def test_all_segments_share_one_labelmap_on_the_scan_s_grid(scan):
+    node = add_segmentation(scan, some_labels(scan), SMALL, "result")
     assert node.GetSegmentation().GetNumberOfLayers() == 1
     import slicer
 
@@ -57,10 +55,10 @@ def test_all_segments_share_one_labelmap_on_the_scan_s_grid(mrml_scene, scan):
     assert slicer.vtkOrientedImageDataResample.DoExtentsMatch(reference, image)
 
 
-def test_values_above_255_are_kept(mrml_scene, scan):
+def test_values_above_255_are_kept(scan):
     label_map = LabelMap((Structure(300, "a", (1, 2, 3)), Structure(65535, "b", (3, 2, 1))))
     labels = some_labels(scan, (0, 300, 65535))
-    node = add_segmentation(mrml_scene, scan, labels, label_map, "result")
+    node = add_segmentation(scan, labels, label_map, "result")
     np.testing.assert_array_equal(segment_labels(node, scan, label_map), labels)
 
 
@@ -69,7 +67,7 @@ def test_the_result_lies_under_the_scan_s_transform_and_in_its_study(mrml_scene,
     study = tree.CreateStudyItem(tree.CreateSubjectItem(tree.GetSceneItemID(), "patient"), "study")
     tree.SetItemParent(tree.GetItemByDataNode(scan), study)
     for node in (
-        add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result"),
+        add_segmentation(scan, some_labels(scan), SMALL, "result"),
         add_uncertainty(mrml_scene, scan, some_labels(scan), "uncertainty"),
     ):
         assert node.GetTransformNodeID() == scan.GetTransformNodeID()
@@ -79,12 +77,12 @@ def test_the_result_lies_under_the_scan_s_transform_and_in_its_study(mrml_scene,
 def test_a_scan_that_the_subject_hierarchy_does_not_know_has_its_result_at_the_top(mrml_scene, scan):
     tree = tree_of(mrml_scene)
     tree.RemoveItem(tree.GetItemByDataNode(scan), False, False)
-    node = add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+    node = add_segmentation(scan, some_labels(scan), SMALL, "result")
     assert tree.GetItemParent(tree.GetItemByDataNode(node)) == tree.GetSceneItemID()
 
 
-def test_it_is_shown_as_outlines_with_a_faint_fill_and_as_surfaces_in_3d(mrml_scene, scan):
-    node = add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+def test_it_is_shown_as_outlines_with_a_faint_fill_and_as_surfaces_in_3d(scan):
+    node = add_segmentation(scan, some_labels(scan), SMALL, "result")
     display = node.GetDisplayNode()
     assert display.GetVisibility()
     assert display.GetVisibility2DOutline()
@@ -97,15 +95,15 @@ def test_it_is_shown_as_outlines_with_a_faint_fill_and_as_surfaces_in_3d(mrml_sc
     assert np.abs(bounds - [voxels.min(axis=0), voxels.max(axis=0)]).max() < 4  # mm, with voxels of up to 4 mm
 
 
-def test_one_that_is_not_shown_has_no_surfaces(mrml_scene, scan):
-    node = add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result", is_shown=False)
+def test_one_that_is_not_shown_has_no_surfaces(scan):
+    node = add_segmentation(scan, some_labels(scan), SMALL, "result", is_shown=False)
     assert not node.GetDisplayNode().GetVisibility()
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
 def test_nothing_but_the_node_and_its_display_is_added_to_the_scene(mrml_scene, scan):
     before = node_ids(mrml_scene)
-    add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+    add_segmentation(scan, some_labels(scan), SMALL, "result")
     assert node_ids(mrml_scene) - before == {"vtkMRMLSegmentationNode1", "vtkMRMLSegmentationDisplayNode1"}
 
 
@@ -120,7 +118,7 @@ def test_nothing_but_the_node_and_its_display_is_added_to_the_scene(mrml_scene, 
 def test_labels_that_do_not_fit_are_refused_and_leave_nothing_behind(mrml_scene, scan, code, labels_of):
     before, items = node_ids(mrml_scene), tree_of(mrml_scene).GetNumberOfItems()
     with pytest.raises(CrossModalSegError) as refusal:
-        add_segmentation(mrml_scene, scan, labels_of(scan), SMALL, "result")
+        add_segmentation(scan, labels_of(scan), SMALL, "result")
     assert refusal.value.code == code
     assert node_ids(mrml_scene) == before
     assert tree_of(mrml_scene).GetNumberOfItems() == items
@@ -133,7 +131,7 @@ def test_a_failure_in_the_last_step_leaves_nothing_behind(mrml_scene, scan, monk
     monkeypatch.setattr(segmentation_nodes, "place_beside", fail)
     before = node_ids(mrml_scene)
     with pytest.raises(OSError, match="disk full"):
-        add_segmentation(mrml_scene, scan, some_labels(scan), SMALL, "result")
+        add_segmentation(scan, some_labels(scan), SMALL, "result")
     assert node_ids(mrml_scene) == before
 
 
@@ -149,6 +147,6 @@ def test_a_structure_that_surrounds_all_others_is_translucent_in_3d(mrml_scene):
 
 def opacities_3d(scene, labels):
     volume = add_volume(scene, Grid(labels.shape[::-1], np.eye(4)), labels)
-    node = add_segmentation(scene, volume, labels, SMALL, "result")
+    node = add_segmentation(volume, labels, SMALL, "result")
     structures = [f"Segment_{structure.value}" for structure in SMALL.structures]
     return [node.GetDisplayNode().GetSegmentOpacity3D(segment_id) for segment_id in structures]

@@ -7,8 +7,9 @@ import pytest
 from mrml_scene import save_and_reload
 from scene_volumes import node_ids
 
+from CrossModalSegApp.logic.case_selection import candidates, suggest
 from CrossModalSegApp.logic.logic import SegmentationLogic
-from CrossModalSegApp.logic.wording import site_summary
+from CrossModalSegApp.logic.site_presenter import site_summary
 from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegApp.process.worker_client import WorkerClient
 from CrossModalSegApp.scene.case_nodes import About, CaseNodes
@@ -43,13 +44,13 @@ def case_of(bundle, number=1, patient="Miller"):
     return case
 
 
-def change_a_voxel(case, bundle, scene, back=False):
+def change_a_voxel(case, bundle, back=False):
     """One voxel of the first scan becomes another structure, or what it was before."""
     modality, scan = next(iter(case.volumes.items()))
     labels = case.labels(modality, bundle.label_map)
     original = case_of(bundle).labels[modality][0][0, 0, 0]
     labels[0, 0, 0] = original if back else (LEFT if original != LEFT else RIGHT)
-    changed = add_segmentation(scene, scan, labels, bundle.label_map, "changed")
+    changed = add_segmentation(scan, labels, bundle.label_map, "changed")
     case.segmentations[modality].GetSegmentation().DeepCopy(changed.GetSegmentation())
 
 
@@ -88,10 +89,10 @@ def test_a_predicted_case_is_opened_corrected_saved_and_approved(logic, store, b
     assert logic.site_work(store.folder, 10).items == []
 
 
-def test_what_was_changed_after_saving_cannot_be_approved(logic, store, bundle, mrml_scene):
+def test_what_was_changed_after_saving_cannot_be_approved(logic, store, bundle):
     saved = store.save_correction(case_of(bundle))
     case = logic.open_site_case(saved.id, bundle, store.folder).result
-    change_a_voxel(case, bundle, mrml_scene)
+    change_a_voxel(case, bundle)
     with pytest.raises(DataError, match="not-saved"):
         logic.approve(case, store.folder, "AB")
     assert not logic.is_unconfirmed(case, store.folder, "")
@@ -102,7 +103,7 @@ def test_what_was_changed_after_saving_cannot_be_approved(logic, store, bundle, 
         logic.save_correction(case, store.folder)
 
 
-def test_the_model_s_own_result_is_no_correction_before_a_voxel_is_changed(logic, store, bundle, mrml_scene):
+def test_the_model_s_own_result_is_no_correction_before_a_voxel_is_changed(logic, store, bundle):
     """`opened` stands for a result of a run: beside what is edited lies what the model has found."""
     opened = logic.open_site_case(store.add_unlabelled(replace(case_of(bundle), labels={})).id, bundle, store.folder)
     case = CaseNodes(About("run", bundle.name, bundle.sha256, "2026-01-01T00:00:00", "", tuple(opened.volumes)))
@@ -110,12 +111,12 @@ def test_the_model_s_own_result_is_no_correction_before_a_voxel_is_changed(logic
         labels = case_of(bundle).labels[modality][0]
         case.volumes[modality] = scan
         for nodes, shown in ((case.segmentations, True), (case.models, False)):
-            nodes[modality] = add_segmentation(mrml_scene, scan, labels, bundle.label_map, "result", shown)
+            nodes[modality] = add_segmentation(scan, labels, bundle.label_map, "result", shown)
     with pytest.raises(DataError, match="untouched"):
         logic.save_correction(case, store.folder, "AB")
-    change_a_voxel(case, bundle, mrml_scene)
+    change_a_voxel(case, bundle)
     assert logic.save_correction(case, store.folder).revision
-    change_a_voxel(case, bundle, mrml_scene, back=True)
+    change_a_voxel(case, bundle, back=True)
     with pytest.raises(DataError, match="untouched"):
         logic.save_correction(case, store.folder)
 
@@ -145,12 +146,11 @@ def test_of_many_damaged_cases_the_first_are_named():
     assert "Cannot be read: 000000, 111111, 222222, 333333, 444444 and 3 more. " in site_summary(work)
 
 
-def test_a_folder_that_is_no_site_yet_has_no_work_and_one_that_is_gone_is_told(mrml_scene, store, bundle):
-    class Gone(CaseStore):
-        def readable_cases(self):
-            raise OSError(116, "Stale file handle")
+def test_a_folder_that_is_no_site_yet_has_no_work_and_one_that_is_gone_is_told(logic, store, bundle, monkeypatch):
+    def gone(_store):
+        raise OSError(116, "Stale file handle")
 
-    logic = SegmentationLogic(mrml_scene, WorkerClient(SubprocessWorkerProcess), Gone)
+    monkeypatch.setattr(CaseStore, "readable_cases", gone)
     assert logic.site_work(store.folder, 10) is None
     store.add_unlabelled(replace(case_of(bundle), labels={}))
     with pytest.raises(DataError, match=r"site-unreadable.*Stale file handle"):
@@ -170,7 +170,7 @@ def test_an_unlabelled_case_opens_as_scans_alone(logic, store, bundle):
     saved = store.add_unlabelled(replace(case_of(bundle), labels={}))
     opened = logic.open_site_case(saved.id, bundle, store.folder)
     assert opened.result is None
-    assert logic.suggest(bundle) == opened.volumes, "the names of the nodes tell the modalities"
+    assert suggest(bundle, candidates(logic.scene)) == opened.volumes, "the names of the nodes tell the modalities"
 
 
 def test_a_case_of_another_model_leaves_nothing_in_the_scene(logic, store, bundle, mrml_scene):

@@ -1,4 +1,5 @@
-"""Commands in the background behind a launcher such as PythonSlicer: what is said to be stopped is dead, and all of it."""
+"""Commands in the background behind a launcher such as PythonSlicer: what is said to be stopped is dead, and all of
+it."""
 
 import os
 import signal
@@ -15,7 +16,7 @@ from CrossModalSegApp.process.run_state import Outcome
 from CrossModalSegApp.process.worker_client import WorkerClient
 from CrossModalSegLib.errors import InputError
 from Testing.slicer.launcher import write_launcher
-from Testing.slicer.process.test_adaptation import library_with
+from Testing.slicer.process.test_fine_tuning import library_with
 from Testing.slicer.process.worker_client.talk import is_alive, posix, wait_for_death
 
 pytestmark = posix

@@ -92,7 +92,8 @@ def test_the_real_worker_is_killed_at_20_random_moments_and_every_next_run_works
 
 
 def kill_at(stage: str, delay: float, client: WorkerClient, listener: Listener) -> None:
-    """Kill the worker ``delay`` seconds after it has come to ``stage`` ("": has been asked), if it is not done by then."""
+    """Kill the worker ``delay`` seconds after it has come to ``stage`` ("": has been asked), if it is not done by
+    then."""
     while client.is_busy and stage and not listener.was_told(stage):
         client.wait(0.01)
     end = time.monotonic() + delay

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from CrossModalSegApp.logic.logic import SegmentationLogic
-from CrossModalSegApp.process.adaptation import can_resume, latest_result
+from CrossModalSegApp.process.fine_tuning import can_resume, latest_result
 from CrossModalSegApp.process.run_state import Outcome
 from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegApp.process.worker_client import WorkerClient
@@ -20,6 +20,7 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.site.case_store import CaseStore
+from CrossModalSegLib.site.models import adopt
 from Testing.tiny_bundle import LABEL_MAP, intensity_bundle
 
 COMMAND = """
@@ -73,29 +74,29 @@ def bundle(tmp_path):
 def heard(logic):
     """The statuses from now on."""
     statuses = []
-    logic.adaptation.listen(statuses.append)
+    logic.fine_tuning.listen(statuses.append)
     return statuses
 
 
 def wait(logic, until, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not until() and time.monotonic() < deadline:
-        logic.adaptation.wait(0.1)
+        logic.fine_tuning.wait(0.1)
     assert until()
 
 
 def wait_for_end(logic):
-    wait(logic, lambda: not logic.adaptation.status.is_running)
-    return logic.adaptation.status
+    wait(logic, lambda: not logic.fine_tuning.status.is_running)
+    return logic.fine_tuning.status
 
 
 def test_the_command_is_started_with_model_and_minutes_and_tells_plan_progress_and_result(make_logic, bundle, tmp_path):
     logic = make_logic('step(0.5, 90); say("done", decision="promote", reasons=["r"], report="/r.html", bundle="/b")')
     statuses = heard(logic)
-    logic.adapt(tmp_path / "site", bundle, 15, "cpu")
-    assert logic.adaptation.status.is_running
+    logic.fine_tuning.start(tmp_path / "site", bundle, 15, "cpu")
+    assert logic.fine_tuning.status.is_running
     with pytest.raises(InputError, match="busy"):
-        logic.adapt(tmp_path / "site", bundle, 15)
+        logic.fine_tuning.start(tmp_path / "site", bundle, 15)
     status = wait_for_end(logic)
     command = f"finetune {tmp_path / 'site'} --base {bundle.path} --budget 15 --device cpu --events"
     assert status.plan == (command,)
@@ -110,7 +111,7 @@ def test_the_command_is_started_with_model_and_minutes_and_tells_plan_progress_a
 
 def test_an_error_that_the_command_tells_is_the_outcome(make_logic, bundle, tmp_path):
     logic = make_logic('say("error", code="site-data", message="no labels", hint="add some"); sys.exit(2)')
-    logic.adapt(tmp_path / "site", bundle, 15)
+    logic.fine_tuning.start(tmp_path / "site", bundle, 15)
     status = wait_for_end(logic)
     assert status.outcome is Outcome.FAILED
     assert (status.error.code, status.error.message, status.error.hint) == ("site-data", "no labels", "add some")
@@ -118,9 +119,9 @@ def test_an_error_that_the_command_tells_is_the_outcome(make_logic, bundle, tmp_
 
 def test_a_process_that_dies_is_told_with_its_last_words(make_logic, bundle, tmp_path):
     logic = make_logic('print("no memory", file=sys.stderr, flush=True); import os; os._exit(3)')
-    logic.adapt(tmp_path / "site", bundle, 15)
+    logic.fine_tuning.start(tmp_path / "site", bundle, 15)
     status = wait_for_end(logic)
-    assert status.error.code == "adaptation-died"
+    assert status.error.code == "fine-tuning-died"
     assert "exit code 3" in status.error.message
     assert "no memory" in status.error.message
 
@@ -132,9 +133,9 @@ def test_a_listener_that_fails_keeps_neither_others_nor_the_one_who_waits_from_w
         raise OSError("the share is gone")
 
     logic = make_logic('step(0.5, 90); say("done", decision="promote", reasons=["r"], report="/r.html", bundle="/b")')
-    logic.adaptation.listen(failing)
+    logic.fine_tuning.listen(failing)
     statuses = heard(logic)
-    logic.adapt(tmp_path / "site", bundle, 15)
+    logic.fine_tuning.start(tmp_path / "site", bundle, 15)
     assert wait_for_end(logic).outcome is Outcome.DONE
     assert statuses[-1].outcome is Outcome.DONE
     assert "the share is gone" in caplog.text
@@ -142,20 +143,20 @@ def test_a_listener_that_fails_keeps_neither_others_nor_the_one_who_waits_from_w
 
 def test_cancel_kills_the_process_and_it_can_be_resumed(make_logic, bundle, tmp_path):
     logic = make_logic("step(0.5, 90); time.sleep(0 if '--resume' in sys.argv else 600)")
-    logic.adapt(tmp_path / "site", bundle, 15)
-    wait(logic, lambda: logic.adaptation.status.fraction == 0.5)
-    process = logic.adaptation._process
-    logic.adaptation.cancel()
-    assert logic.adaptation.status.outcome is Outcome.CANCELLED
+    logic.fine_tuning.start(tmp_path / "site", bundle, 15)
+    wait(logic, lambda: logic.fine_tuning.status.fraction == 0.5)
+    process = logic.fine_tuning._process
+    logic.fine_tuning.cancel()
+    assert logic.fine_tuning.status.outcome is Outcome.CANCELLED
     assert not process.is_running
-    logic.resume_adaptation(tmp_path / "site")
+    logic.fine_tuning.resume(tmp_path / "site")
     assert f"finetune {tmp_path / 'site'} --resume --device auto --events" in wait_for_end(logic).plan
 
 
 def test_closing_the_module_kills_the_process(make_logic, bundle, tmp_path):
     logic = make_logic("step(0.5, 90); time.sleep(600)")
-    logic.adapt(tmp_path / "site", bundle, 15)
-    process = logic.adaptation._process
+    logic.fine_tuning.start(tmp_path / "site", bundle, 15)
+    process = logic.fine_tuning._process
     logic.close()
     assert not process.is_running
 
@@ -163,7 +164,7 @@ def test_closing_the_module_kills_the_process(make_logic, bundle, tmp_path):
 def test_lines_that_are_no_events_do_no_harm(make_logic, bundle, tmp_path):
     logic = make_logic('print("a warning"); print("{}"); print("[1]"); step(0.5, None)')
     statuses = heard(logic)
-    logic.adapt(tmp_path / "site", bundle, 15)
+    logic.fine_tuning.start(tmp_path / "site", bundle, 15)
     wait_for_end(logic)
     assert any(one.fraction == 0.5 for one in statuses)
 
@@ -175,21 +176,21 @@ def test_the_cases_are_ranked_by_a_command_of_its_own_beside_a_fine_tuning(make_
     logic = make_logic('step(0.5, 90); say("done", scored=3, left_out=1)')
     statuses = []
     logic.ranking.listen(statuses.append)
-    logic.rank(tmp_path / "site", bundle, "cpu")
+    logic.ranking.start(tmp_path / "site", bundle, "cpu")
     with pytest.raises(InputError, match=r"busy.*a ranking is going on already"):
-        logic.rank(tmp_path / "site", bundle)
+        logic.ranking.start(tmp_path / "site", bundle)
     while logic.ranking.status.is_running:
         logic.ranking.wait(0.1)
     command = f"site rank {tmp_path / 'site'} --bundle {bundle.path} --device cpu --events"
     assert logic.ranking.status.plan == (command,)
     assert logic.ranking.status.outcome is Outcome.DONE
     assert 0.5 in [one.fraction for one in statuses]
-    assert not logic.adaptation.status.is_running
+    assert not logic.fine_tuning.status.is_running
 
 
 def test_closing_the_module_kills_a_ranking_too(make_logic, bundle, tmp_path):
     logic = make_logic("time.sleep(600)")
-    logic.rank(tmp_path / "site", bundle)
+    logic.ranking.start(tmp_path / "site", bundle)
     process = logic.ranking._process
     logic.close()
     assert not process.is_running
@@ -216,7 +217,7 @@ def test_the_site_s_models_are_listed_and_found_by_name(make_logic, tmp_path):
     result = latest_result(tmp_path / "site")
     assert (result.decision, result.bundle) == ("insufficient-evidence", folder / "tiny-site-1")
     assert not can_resume(tmp_path / "site")
-    model = logic.adopt(result, tmp_path / "site")
+    model = adopt(tmp_path / "site", result.bundle)
     assert model.name not in [one.name for one in logic.bundles()]
     logic.use_site(tmp_path / "site")
     assert logic.bundle("tiny-site-1").sha256 == load_bundle(model.path).sha256

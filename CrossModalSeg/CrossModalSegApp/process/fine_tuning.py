@@ -1,7 +1,7 @@
 """Fine-tuning for a view: a process of its own, how far it is, and what came of it. Knows no widgets.
 
-The process is ``crossmodalseg finetune SITE --events``. It may be killed at any moment: the run goes on from there when it
-is resumed.
+The process is ``crossmodalseg finetune SITE --events``. It may be killed at any moment: the run goes on from there when
+it is resumed.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from CrossModalSegLib.site.runs import finished_runs, unfinished_run
 
 
 @dataclass(frozen=True)
-class AdaptationResult:
+class FineTuningResult:
     """What the gate decided (promote, keep, insufficient-evidence) and why, the report, and the new model's folder;
     ``summary``: what was gained, for whom, and what it costs elsewhere, in two sentences."""
 
@@ -31,11 +31,11 @@ class AdaptationResult:
         return self.decision != "keep"
 
 
-class Adaptation(BackgroundCommand):
+class FineTuning(BackgroundCommand):
     """At most one fine-tuning at a time."""
 
     def __init__(self, launch: Launcher):
-        super().__init__(launch, "fine-tuning", "adaptation-died")
+        super().__init__(launch, "fine-tuning", "fine-tuning-died")
 
     def start(self, site: Path, base: Bundle, minutes: float, device: str = "auto", keep_general: bool = False) -> None:
         """Begin a fine-tuning of ``base``, for this site or to ``keep_general``; returns at once. Raises InputError
@@ -47,8 +47,8 @@ class Adaptation(BackgroundCommand):
         """Go on with the newest run that was stopped. Raises InputError ``busy``."""
         self.run(["finetune", str(site), "--resume", "--device", device])
 
-    def result_of(self, event: dict[str, Any]) -> AdaptationResult:
-        return AdaptationResult(
+    def result_of(self, event: dict[str, Any]) -> FineTuningResult:
+        return FineTuningResult(
             event["decision"],
             tuple(event["reasons"]),
             Path(event["report"]),
@@ -66,10 +66,10 @@ def can_resume(site: Path) -> bool:
     return True
 
 
-def latest_result(site: Path) -> AdaptationResult | None:
+def latest_result(site: Path) -> FineTuningResult | None:
     """What the newest finished fine-tuning of this site came to. Raises DataError ``bad-run``."""
     runs = finished_runs(site)
     if not runs:
         return None
     run = runs[-1]
-    return AdaptationResult(run.decision, run.reasons, run.report, run.candidate, run.summary)
+    return FineTuningResult(run.decision, run.reasons, run.report, run.candidate, run.summary)

@@ -1,0 +1,84 @@
+"""The section Review: numbered places to check, with a tick for each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from CrossModalSegApp.logic.presenter import Host, Presenter
+from CrossModalSegApp.logic.translation import tr as _
+from CrossModalSegApp.scene.review import ReviewEntry, ReviewList
+
+
+@dataclass(frozen=True)
+class ReviewRow:
+    """One place, and why it should be checked."""
+
+    number: int
+    structure: str
+    reason: str
+    is_done: bool
+
+
+@dataclass(frozen=True)
+class ReviewSectionState:
+    """``current``: the number of the place that was gone to last, 0 at first; ``count``: how many are done, in
+    words."""
+
+    is_shown: bool
+    entries: tuple[ReviewRow, ...]
+    current: int
+    count: str
+    hint: str
+
+
+class ReviewPresenter(Presenter):
+    """Goes through a `ReviewList`; ``on_jump(ras)`` is called with the place (mm, RAS) that the user goes to."""
+
+    def __init__(self, host: Host, on_jump: Callable[[tuple[float, float, float]], None]):
+        super().__init__(host)
+        self._on_jump = on_jump
+        self._list: ReviewList | None = None
+
+    @property
+    def state(self) -> ReviewSectionState:
+        review = self._list
+        entries = review.entries if review is not None else ()
+        rows = tuple(
+            ReviewRow(one.number, one.structure, _reason(one), review is not None and review.is_ticked(one.number))
+            for one in entries
+        )
+        current = review.current if review is not None else None
+        count = _("{done} of {all} done").format(done=sum(row.is_done for row in rows), all=len(rows))
+        found = _("The places most worth checking, most severe first. Click one to see it in all views; N and P go on.")
+        hint = found if rows else _("No place stands out. Look the result over all the same.")
+        return ReviewSectionState(review is not None, rows, current.number if current else 0, count, hint)
+
+    def show(self, review: ReviewList | None) -> None:
+        """The list of the result that is shown; None without any."""
+        self._list = review
+        self.changed()
+
+    def go_next(self) -> None:
+        self._go(self._list.next() if self._list is not None else None)
+
+    def go_previous(self) -> None:
+        self._go(self._list.previous() if self._list is not None else None)
+
+    def go_to(self, number: int) -> None:
+        self._go(self._list.go_to(number) if self._list is not None else None)
+
+    def tick(self, number: int, is_done: bool) -> None:
+        if self._list is not None:
+            self._list.tick(number, is_done)
+            self.changed()
+
+    def _go(self, entry: ReviewEntry | None) -> None:
+        if entry is not None:
+            self.changed()
+            self._on_jump(entry.ras_mm)
+
+
+def _reason(entry: ReviewEntry) -> str:
+    if entry.reason == "disagreement":
+        return _("the two scans disagree ({volume:.1f} mL)").format(volume=entry.volume_ml)
+    where = ", ".join(entry.modalities)
+    return _("uncertain in {where} ({volume:.1f} mL)").format(where=where, volume=entry.volume_ml)

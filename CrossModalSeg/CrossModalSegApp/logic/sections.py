@@ -1,0 +1,79 @@
+"""All sections of a view together: what follows in one of them from what happens in another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from CrossModalSegApp.logic.fine_tuning_presenter import FineTuningPresenter
+from CrossModalSegApp.logic.logic import SegmentationLogic
+from CrossModalSegApp.logic.presenter import Host
+from CrossModalSegApp.logic.ranking_presenter import RankingPresenter
+from CrossModalSegApp.logic.result_presenter import ResultPresenter
+from CrossModalSegApp.logic.review_presenter import ReviewPresenter
+from CrossModalSegApp.logic.run_presenter import RunPresenter
+from CrossModalSegApp.logic.scans_presenter import ScansPresenter
+from CrossModalSegApp.logic.site_presenter import SiteEvents, SitePresenter
+from CrossModalSegApp.process.run_state import Outcome, RunState, RunStatus
+from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.opened_case import OpenedCase
+
+
+@dataclass(frozen=True)
+class ViewEvents:
+    """What a view does itself: show a result in its views and its editor, go to a place (mm, RAS), and take note of
+    results that were saved or removed."""
+
+    on_case: Callable[[CaseNodes | None], None]
+    on_jump: Callable[[tuple[float, float, float]], None]
+    on_saved: Callable[[CaseNodes], None] = lambda _case: None
+    on_gone: Callable[[str], None] = lambda _run_id: None
+
+
+class Sections:
+    """The presenters, wired to each other."""
+
+    def __init__(self, logic: SegmentationLogic, scans: ScansPresenter, host: Host, view: ViewEvents):
+        self._logic, self._scans, self._view = logic, scans, view
+        self.run = RunPresenter(logic, scans, host)
+        self.review = ReviewPresenter(host, view.on_jump)
+        self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
+        self.site = SitePresenter(logic, scans, host, SiteEvents(self._on_open, self._on_look, view.on_saved))
+        self.ranking = RankingPresenter(logic, scans, self.site, host)
+        self.fine_tuning = FineTuningPresenter(logic, scans, host, scans.list_models, self.site.look)
+        logic.listen(self._on_status)
+        scans.listen(self._scans_changed)
+
+    def _scans_changed(self) -> None:
+        """Another model or other scans are chosen, or something was found out about them."""
+        self.run.changed()
+        self.site.changed()
+        self.ranking.changed()
+        self.fine_tuning.show_model()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._logic.forget(self._on_status)
+        for presenter in (self.run, self.ranking, self.fine_tuning):
+            presenter.close()
+
+    def _on_status(self, status: RunStatus) -> None:
+        if status.state is RunState.IDLE and status.outcome is Outcome.DONE:
+            self.result.fill()
+
+    def _on_case(self, case: CaseNodes | None) -> None:
+        self.run.show_case(case)
+        self.review.show(case.review if case else None)
+        self.site.show_case(case)
+        self._view.on_case(case)
+
+    def _on_open(self, opened: OpenedCase) -> None:
+        """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""
+        self._scans.choose(opened.volumes)
+        self.result.fill()
+
+    def _on_look(self, folder: Path | None, is_site: bool) -> None:
+        """The site's own models are among those to choose from; one of them, or another, is fine-tuned to it."""
+        self._logic.use_site(folder)
+        self._scans.list_models()
+        self.fine_tuning.show_site(folder if is_site else None)
+        self.ranking.show_site(is_site)
