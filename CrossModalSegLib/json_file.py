@@ -12,7 +12,7 @@ def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
     right."""
     try:
         with open(file, "rb") as stream:  # noqa: PTH123 - thousands of small files are read: a Path costs as much again
-            content = json.loads(stream.read(), object_pairs_hook=_each_once)
+            content = json.loads(stream.read(), object_pairs_hook=each_name_once)
     except PermissionError as error:
         raise read_error(str(file), error, DataError) from error
     except (OSError, ValueError, RecursionError) as error:
@@ -23,8 +23,11 @@ def read_json(file: str | Path, code: str, hint: str) -> dict[str, Any]:
     return content
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a name that stands twice in an object, JSON readers keep the last value without a word."""
+def each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which readers would keep the last of two values under one name without a word.
+
+    Raises ValueError.
+    """
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]

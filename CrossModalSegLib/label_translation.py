@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegLib.errors import LabelError, read_error
+from CrossModalSegLib.json_file import each_name_once
 from CrossModalSegLib.labels import LARGEST_VALUE, LabelMap, Structure
 from CrossModalSegLib.plurals import some_of
 
@@ -141,7 +142,7 @@ def read_labels(path: str | Path) -> LabelMap | LabelTranslation:
     """
     path = Path(path)
     try:
-        entry = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
+        entry = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=each_name_once)
     except FileNotFoundError as error:
         raise LabelError("labels-not-found", f"no such file {path}", "check the path given with --labels") from error
     except OSError as error:
@@ -153,15 +154,6 @@ def read_labels(path: str | Path) -> LabelMap | LabelTranslation:
     if isinstance(entry, dict) and "structures" in entry:
         return LabelMap.from_json(entry)
     raise LabelError("bad-labels", f'{path} has neither "map" nor "structures"', "give a translation or a label map")
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object, of which Python would keep the last of two values under one name without a word."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands there twice")
-    return content
 
 
 def _whole(number: Any) -> int:

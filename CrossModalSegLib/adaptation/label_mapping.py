@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.errors import LabelError, read_error
-from CrossModalSegLib.label_translation import relabel
 from CrossModalSegLib.labels import LabelMap, Structure
 
 RARE = 2.0  # how much the logit of a new structure lies below the one that it begins as
@@ -94,10 +93,6 @@ class LabelMapping:
     def is_identity(self) -> bool:
         """Nothing is new, and every structure keeps its value."""
         return not self.new and all(old == new for old, new in self.translation.items())
-
-    def translate(self, predicted: np.ndarray) -> np.ndarray:
-        """The parent's label values (uint16, any shape) as those of the new model."""
-        return relabel(predicted, self.translation)
 
     def complete(self, corrected: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         """Training labels: what was corrected, and where that is background, the structures that the site does not

@@ -7,16 +7,15 @@ files that the bundle's metadata list are taken over, and each is checked agains
 import importlib.util
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.bundles.bundle import METADATA_FILE, Bundle, list_bundles, read_bundle, user_bundle_folder
 from CrossModalSegLib.errors import ArchiveError, BundleError, InputError, OutputError
-from CrossModalSegLib.imaging.zip_files import leads_outside, unpack
+from CrossModalSegLib.imaging.zip_files import leads_outside, unpacked
 from CrossModalSegLib.plurals import some_of
 
 LARGEST_UNPACKED_BYTES = 2_000_000_000
@@ -84,22 +83,14 @@ def is_removable(bundle: Bundle) -> bool:
 @contextmanager
 def _as_folder(path: Path) -> Iterator[Path]:
     """``path`` if it is a folder; a zip file is unpacked into a temporary folder of its name."""
-    if path.is_dir():
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="crossmodalseg-") as temporary:
-        folder = Path(temporary).resolve() / path.stem
-        _unpack(path, folder)
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(unpacked(path, LARGEST_UNPACKED_BYTES))
+        except ArchiveError as error:
+            raise BundleError("not-a-bundle", error.message, _WHAT_TO_GIVE) from error
+        except InputError as error:
+            raise BundleError("bundle-unsafe", error.message, _WHAT_TO_DO) from error
         yield folder
-
-
-def _unpack(path: Path, folder: Path) -> None:
-    try:
-        unpack(path, folder, LARGEST_UNPACKED_BYTES)
-    except ArchiveError as error:
-        raise BundleError("not-a-bundle", error.message, _WHAT_TO_GIVE) from error
-    except InputError as error:
-        raise BundleError("bundle-unsafe", error.message, _WHAT_TO_DO) from error
 
 
 def _bundle_in(folder: Path, path: Path) -> Path:

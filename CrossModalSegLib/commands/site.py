@@ -3,11 +3,9 @@
 
 import argparse
 import re
-import shutil
 import sys
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,9 +24,9 @@ from CrossModalSegLib.errors import DataError, InputError, typed_error
 from CrossModalSegLib.plurals import counted, some_of
 
 if TYPE_CHECKING:
+    from CrossModalSegLib.datasets.datalist import Entry
     from CrossModalSegLib.labels import LabelMap
     from CrossModalSegLib.site.case_store import SavedCase
-    from CrossModalSegLib.site.sources import FoundCase
 
 EXAMPLES = """examples:
   crossmodalseg site create our-site --bundle brain-mr-pair
@@ -38,6 +36,7 @@ EXAMPLES = """examples:
 
 docs/site-folder.md describes the folder and every command. Exit code 1: some cases are damaged, or were not added.
 """
+LARGEST_UNPACKED_BYTES = 100_000_000_000  # of an export of many cases
 _Answer = Callable[[argparse.Namespace], int]
 
 
@@ -163,19 +162,22 @@ def _kind_of_site(args: argparse.Namespace) -> "tuple[LabelMap, tuple[str, ...]]
 
 
 def _add(args: argparse.Namespace) -> int:
-    from CrossModalSegLib.site.sources import PATIENT_PATTERN, FoundCase, find_cases
+    from CrossModalSegLib.datasets.datalist import Entry
+    from CrossModalSegLib.imaging.zip_files import unpacked
+    from CrossModalSegLib.site.sources import PATIENT_PATTERN, find_cases
 
     if bool(args.input) == bool(args.source):
         raise InputError("usage", "give either --input or --from", "see crossmodalseg site add --help")
     modalities = store_of(args).site().modalities
     if args.input:
         scans, labels = (_known_modalities(paths_by_modality(one), modalities) for one in (args.input, args.labels))
-        found = FoundCase(scans, labels, args.patient, assumed_orientation=args.assume_orientation)
+        found = Entry(scans, labels, assumed_orientation=args.assume_orientation, patient_key=args.patient)
         saved = _add_one(args, found)
         _say_saved(saved)
         _say_same_scans(args, {saved.id})
         return 0
-    with _unpacked(args.source) as folder:
+    is_zip = args.source.is_file() and args.source.suffix.lower() == ".zip"
+    with unpacked(args.source, LARGEST_UNPACKED_BYTES) if is_zip else nullcontext(args.source) as folder:
         cases = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN, args.assume_orientation)
         added = [_try_one(args, case, number, len(cases)) for number, case in enumerate(cases, start=1)]
     failed = added.count("")
@@ -184,7 +186,7 @@ def _add(args: argparse.Namespace) -> int:
     return int(failed > 0)
 
 
-def _try_one(args: argparse.Namespace, case: "FoundCase", number: int, count: int) -> str:
+def _try_one(args: argparse.Namespace, case: "Entry", number: int, count: int) -> str:
     """Add one of many, and return its id; what is wrong with it is said, "" returned, and the rest goes on."""
     print(f"{number}/{count} {case.title}", file=sys.stderr)
     try:
@@ -199,9 +201,11 @@ def _try_one(args: argparse.Namespace, case: "FoundCase", number: int, count: in
     return saved.id
 
 
-def _add_one(args: argparse.Namespace, found: "FoundCase") -> "SavedCase":
+def _add_one(args: argparse.Namespace, found: "Entry") -> "SavedCase":
+    from CrossModalSegLib.site.sources import read_case_files
+
     store = store_of(args)
-    case = found.read(store.site())
+    case = read_case_files(found, store.site())
     for finding in (one for volume in case.volumes.values() for one in volume.findings if one.severity == "warning"):
         print(finding, file=sys.stderr)
     if found.left_out:
@@ -242,19 +246,6 @@ def _pattern(text: str) -> str:
     except re.error as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
     return text
-
-
-@contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
-    """The folder itself, or what a zip file holds, for as long as the block lasts."""
-    from CrossModalSegLib.imaging.zip_files import unpack
-
-    if not (path.is_file() and path.suffix.lower() == ".zip"):
-        yield path
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        unpack(path, Path(folder) / path.stem, shutil.disk_usage(folder).free)
-        yield Path(folder) / path.stem
 
 
 def _approve(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ folder holds label maps, or one folder per case with files named like those entr
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from CrossModalSegLib.datasets.layout import SUFFIXES, Items, Layout, Names
 from CrossModalSegLib.datasets.monai_layout import Decathlon, is_monai, monai_items
 from CrossModalSegLib.errors import DataError, InputError
 from CrossModalSegLib.imaging.channels import whole_of
+from CrossModalSegLib.imaging.dicom import Source
 from CrossModalSegLib.imaging.orientation import orientation_named
 from CrossModalSegLib.json_file import read_json
 
@@ -30,14 +31,24 @@ PARTS = ("training", "validation", "unlabelled")
 
 @dataclass(frozen=True)
 class Entry:
-    """One case: volumes by modality (none: synthesise them) and label maps by modality (none: unlabelled). ``aligned``
-    says that the scans of a pair show the same place at the same position. ``assumed_orientation`` is that of files
-    that do not say theirs."""
+    """One case by its files: volumes by modality (none: synthesise them), label maps by modality (none: unlabelled).
 
-    volumes: Mapping[str, Path]
-    labels: Mapping[str, Path]
+    ``aligned`` says that the scans of a pair show the same place at the same position. ``assumed_orientation`` is that of
+    files that do not say theirs. ``patient_key`` tells patients apart; ``left_out`` names what is of the same examination
+    and was not chosen.
+    """
+
+    volumes: Mapping[str, Source]
+    labels: Mapping[str, Path] = field(default_factory=dict)
     aligned: bool = True
     assumed_orientation: str | None = None
+    patient_key: str = ""
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """To tell in messages which case is meant."""
+        return str(next(iter(self.volumes.values())))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """Zip files from anywhere: unpacked only where nothing in them leads out of the folder or is larger than allowed."""
 
 import errno
+import shutil
 import stat
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from CrossModalSegLib.errors import ArchiveError, InputError, OutputError, read_error
@@ -37,6 +40,21 @@ def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
             raise read_error(str(path), error) from error
         message = f"unpacking {path.name}: {error.strerror or error}"
         raise OutputError("cannot-write", message, "check that the disk has space") from error
+
+
+@contextmanager
+def unpacked(path: Path, largest_bytes: int) -> Iterator[Path]:
+    """A folder itself; what a zip file holds, in a temporary folder of its name, for as long as the block lasts.
+
+    Raises what `unpack` raises, InputError ``zip-too-large`` also where the disk has less space than it needs.
+    """
+    if path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="crossmodalseg-") as temporary:
+        folder = Path(temporary).resolve() / path.stem
+        unpack(path, folder, min(largest_bytes, shutil.disk_usage(temporary).free))
+        yield folder
 
 
 def refuse_unsafe_entries(entries: Sequence[zipfile.ZipInfo], path: Path, largest_bytes: int) -> None:

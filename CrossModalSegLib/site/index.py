@@ -43,10 +43,6 @@ class SiteIndex:
             with suppress(OutputError):
                 write_atomically(self._file, json.dumps(self._known | self._new, separators=(",", ":")))
 
-    def forget(self) -> None:
-        """Delete the index: files were moved by hand, or by a repair."""
-        self._file.unlink(missing_ok=True)
-
     def _load(self) -> dict[str, Any]:
         """What the index holds; nothing where it is damaged: it is only a copy."""
         with suppress(DataError):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from CrossModalSegLib.datasets.datalist import LAYOUTS, Entry, read_datalist
 from CrossModalSegLib.datasets.layout import images_in
 from CrossModalSegLib.errors import DataError
-from CrossModalSegLib.imaging.dicom import Series, Source, series_of
+from CrossModalSegLib.imaging.dicom import Series, series_of
 from CrossModalSegLib.imaging.dicom_tree import scan_tree
 from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
 from CrossModalSegLib.imaging.resampling import even_labels
@@ -24,41 +24,24 @@ from CrossModalSegLib.site.folder import SiteFacts
 PATIENT_PATTERN = r"sub-[a-zA-Z0-9]+"  # BIDS; elsewhere names do not tell patients apart without being asked
 
 
-@dataclass(frozen=True)
-class FoundCase:
-    """Files of one case by modality: scans, labels (none: unlabelled). ``left_out`` names what is of the same
-    examination and was not chosen. ``assumed_orientation`` is that of files that do not say which way their voxel axes
-    run."""
+def read_case_files(case: Entry, site: SiteFacts) -> CaseFiles:
+    """The content of the files, with the label values of the ``site``.
 
-    volumes: Mapping[str, Source]
-    labels: Mapping[str, Path] = field(default_factory=dict)
-    patient_key: str = ""
-    left_out: tuple[str, ...] = ()
-    assumed_orientation: str | None = None
-
-    @property
-    def title(self) -> str:
-        """To tell in messages which case is meant."""
-        return str(next(iter(self.volumes.values())))
-
-    def read(self, site: SiteFacts) -> CaseFiles:
-        """The content of the files, with the label values of the ``site``.
-
-        Label values may be stored as floats, as many tools write them. Labels with names of their own (.seg.nrrd) are
-        translated by name. A label file that serves several scans is resampled to those on other grids. Raises what
-        reading volumes and segmentations raises; LabelError ``unknown-label`` for a structure that the site has not.
-        """
-        assumed = self.assumed_orientation
-        volumes = {modality: read_volume(path, modality, assumed) for modality, path in self.volumes.items()}
-        labels = {}
-        shared = len(set(self.labels.values())) < len(self.labels)
-        for modality, path in self.labels.items():
-            array, grid, own = read_segmentation(path, assumed)
-            array = in_values_of(_whole_numbers(array), own, site.label_map, str(path))
-            if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
-                array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
-            labels[modality] = (array, grid)
-        return CaseFiles(volumes, labels, site.label_map, {}, self.patient_key)
+    Label values may be stored as floats, as many tools write them. Labels with names of their own (.seg.nrrd) are
+    translated by name. A label file that serves several scans is resampled to those on other grids. Raises what reading
+    volumes and segmentations raises; LabelError ``unknown-label`` for a structure that the site has not.
+    """
+    assumed = case.assumed_orientation
+    volumes = {modality: read_volume(path, modality, assumed) for modality, path in case.volumes.items()}
+    labels = {}
+    shared = len(set(case.labels.values())) < len(case.labels)
+    for modality, path in case.labels.items():
+        array, grid, own = read_segmentation(path, assumed)
+        array = in_values_of(_whole_numbers(array), own, site.label_map, str(path))
+        if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
+            array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
+        labels[modality] = (array, grid)
+    return CaseFiles(volumes, labels, site.label_map, {}, case.patient_key)
 
 
 def find_cases(
@@ -66,7 +49,7 @@ def find_cases(
     modalities: Sequence[str],
     patient_pattern: str = PATIENT_PATTERN,
     assumed_orientation: str | None = None,
-) -> list[FoundCase]:
+) -> list[Entry]:
     """The cases in ``path``: a datalist, a dataset in one of the known layouts, a folder per case, files
     ``<case>_<modality>`` (and ``<case>_label`` or ``<case>_label_<modality>``) in one folder, or a folder with DICOM.
 
@@ -100,26 +83,22 @@ def find_cases(
     return [_with_patient(case, patient_pattern, path) for case in found]
 
 
-def _merged(labelled: Sequence[Entry], unlabelled: Sequence[Entry]) -> list[FoundCase]:
+def _merged(labelled: Sequence[Entry], unlabelled: Sequence[Entry]) -> list[Entry]:
     """Where a patient's scans are labelled in part, layouts list them twice: here, all scans are one case."""
-    found = [
-        FoundCase(entry.volumes, entry.labels, assumed_orientation=entry.assumed_orientation)
-        for entry in labelled
-        if entry.volumes
-    ]
+    found = [entry for entry in labelled if entry.volumes]
     place = {
         path: number for number, case in enumerate(found) for path in case.volumes.values() if isinstance(path, Path)
     }
     for entry in unlabelled:
         number = next((place[path] for path in entry.volumes.values() if path in place), None)
         if number is None:
-            found.append(FoundCase(entry.volumes, assumed_orientation=entry.assumed_orientation))
+            found.append(entry)
         else:
             found[number] = replace(found[number], volumes={**entry.volumes, **found[number].volumes})
     return found
 
 
-def _with_patient(case: FoundCase, pattern: str, folder: Path) -> FoundCase:
+def _with_patient(case: Entry, pattern: str, folder: Path) -> Entry:
     """Only below ``folder``: names further up say nothing of a patient."""
     if case.patient_key:
         return case
@@ -128,7 +107,7 @@ def _with_patient(case: FoundCase, pattern: str, folder: Path) -> FoundCase:
     return replace(case, patient_key=match[0] if match else "")
 
 
-def _named_cases(folder: Path, modalities: Sequence[str]) -> list[FoundCase]:
+def _named_cases(folder: Path, modalities: Sequence[str]) -> list[Entry]:
     """Files of one folder by the case that their names begin with."""
     volumes: dict[str, dict[str, Path]] = {}
     labels: dict[str, dict[str, Path]] = {}
@@ -141,7 +120,7 @@ def _named_cases(folder: Path, modalities: Sequence[str]) -> list[FoundCase]:
             continue
         modality = known[match["modality"].lower()] if match["modality"] else ""
         (labels if match["label"] else volumes).setdefault(match["case"], {})[modality] = path
-    return [FoundCase(scans, _own_labels(scans, labels.get(case, {}))) for case, scans in volumes.items()]
+    return [Entry(scans, _own_labels(scans, labels.get(case, {}))) for case, scans in volumes.items()]
 
 
 def _own_labels(scans: Iterable[str], labels: Mapping[str, Path]) -> dict[str, Path]:
@@ -157,7 +136,7 @@ def _whole_numbers(array: np.ndarray) -> np.ndarray:
     return rounded.astype(np.int64) if np.array_equal(rounded, array) else array
 
 
-def _dicom_cases(found: Sequence[Series], modalities: Sequence[str]) -> list[FoundCase]:
+def _dicom_cases(found: Sequence[Series], modalities: Sequence[str]) -> list[Entry]:
     """A case per study, with the series that fits each modality best; of equals, the one with most slices."""
     studies: dict[tuple[str, str], list[Series]] = {}
     for one in found:
@@ -172,7 +151,8 @@ def _dicom_cases(found: Sequence[Series], modalities: Sequence[str]) -> list[Fou
                 for index, one in enumerate(ordered)
                 if index not in chosen.values()
             )
-            cases.append(FoundCase({name: ordered[n] for name, n in chosen.items()}, {}, patient, left_out))
+            scans = {name: ordered[n] for name, n in chosen.items()}
+            cases.append(Entry(scans, patient_key=patient, left_out=left_out))
     return cases
 
 

@@ -8,6 +8,7 @@ import torch
 
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping, propose_mapping, read_mapping, same_structures
 from CrossModalSegLib.errors import LabelError
+from CrossModalSegLib.label_translation import relabel
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.network import CrossModalNetwork
 
@@ -28,7 +29,7 @@ def test_new_structures_come_after_those_of_the_base_which_keep_their_order():
         (500, "tumour"),
     ]
     assert mapping.translation == {17: 1, 53: 53, 16: 16}
-    assert mapping.translate(np.array([0, 17, 53], np.uint16)).tolist() == [0, 1, 53]
+    assert relabel(np.array([0, 17, 53]), mapping.translation).tolist() == [0, 1, 53]
     assert not mapping.is_identity
 
 
