@@ -1,6 +1,6 @@
 """Which cases a fine-tuning takes: those of the site now, or those that an earlier plan names."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from CrossModalSegLib.adaptation.config import FinetuneConfig, training_config
@@ -16,9 +16,17 @@ from CrossModalSegLib.site.learnt_cases import known_patients
 RESTART = "start anew, without --resume"
 
 
-def make_plan(
-    site: Path, base: Bundle, mapping: LabelMapping, config: FinetuneConfig, name: str, version: str, minutes: float
-) -> tuple[Plan, SiteData]:
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for: how, what the new model is called, and in which time."""
+
+    config: FinetuneConfig
+    name: str
+    version: str
+    minutes: float
+
+
+def make_plan(site: Path, base: Bundle, mapping: LabelMapping, request: Request) -> tuple[Plan, SiteData]:
     """Check all data and decide what will be done.
 
     Cases without labels of held-out patients are left out: once corrected, these patients can be judged on. All are
@@ -27,7 +35,8 @@ def make_plan(
     """
     if base.mirror:
         mapping.require_sides()
-    training_config(base, name, version, config, iterations=100)  # so that wrong entries are told now
+    config = request.config
+    training_config(base, request.name, request.version, config, iterations=100)  # so that wrong entries are told now
     data = site_data(CaseStore(site).cases(), base, mapping, read_splits(site), config.finetune.absent)
     known = known_patients(base, (*data.labelled, *data.unlabelled))
     free = tuple(case for case in data.unlabelled if not case.held_out)
@@ -38,15 +47,15 @@ def make_plan(
     trainings = choose_trainings(data, config.finetune, known)
     counts = Counts(len(trainings[-1].learnt), len(free), held_out, spared, len(known & set(data.patients)))
     plan = Plan(
-        name=name,
-        version=version,
+        name=request.name,
+        version=request.version,
         parent=Parent(base.name, base.version, base.sha256),
         trainings=trainings,
         cases={case.id: PlannedCase(case.revision, dict(case.sha256 or {})) for case in data.labelled},
         unlabelled=tuple(case.id for case in data.unlabelled),
         config=config,
         mapping=mapping.to_json(),
-        budget_minutes=minutes,
+        budget_minutes=request.minutes,
         counts=counts,
     )
     return plan, data

@@ -25,7 +25,7 @@ from CrossModalSegLib.adaptation.candidate import (
     weights_at,
 )
 from CrossModalSegLib.adaptation.conclusion import Conclusion, Findings
-from CrossModalSegLib.adaptation.gate import Aim, PairedCase, compare, falls_grossly, judge
+from CrossModalSegLib.adaptation.gate import Aim, PairedCase, Remarks, compare, falls_grossly, judge
 from CrossModalSegLib.adaptation.label_contradictions import confusion, exchanges, in_words, mutual, odd_cases
 from CrossModalSegLib.adaptation.plan import Schedule, describe_known, describe_limit, read_schedule
 from CrossModalSegLib.adaptation.protocol_difference import (
@@ -184,7 +184,8 @@ def conclude(
     frozen = paired(run.frozen, parent, candidate)
     new = [one.name for one in run.mapping.new]
     exchanged, doubtful = contradictions(run, parent)
-    verdict = judge(site, frozen, run.config.gate, exchanged, [*doubtful, *doubts(run, site)], new, findings.aim)
+    remarks = Remarks(exchanged, [*doubtful, *doubts(run, site)], new)
+    verdict = judge(site, frozen, run.config.gate, remarks, findings.aim)
     conclusion = Conclusion(schedule, verdict, parent, candidate, findings)
     steps = final_steps(run, schedule)
     bundle = publish_candidate(run, configuration(run, steps), weights, conclusion)

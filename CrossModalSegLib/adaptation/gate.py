@@ -60,6 +60,16 @@ class Aim:
 
 
 @dataclass(frozen=True)
+class Remarks:
+    """What is known beside the scores, in words: ``contradictions`` in the labels that the candidate was trained on, and
+    other ``doubts``. ``new`` are the structures, by name, that the parent does not have."""
+
+    contradictions: Sequence[str] = ()
+    doubts: Sequence[str] = ()
+    new: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class PairedCase:
     """One case as parent and candidate segment it: per modality, the Dice of each structure by name.
 
@@ -125,9 +135,7 @@ def judge(
     site: Sequence[PairedCase],
     frozen: Sequence[PairedCase],
     rules: GateRules = DEFAULTS,
-    contradictions: Sequence[str] = (),
-    doubts: Sequence[str] = (),
-    new: Sequence[str] = (),
+    remarks: Remarks = Remarks(),
     aim: Aim = Aim(),
 ) -> Verdict:
     """The verdict on a candidate.
@@ -143,7 +151,7 @@ def judge(
     falls += (
         _falls("frozen", of_frozen, rules, rules.structure_fall) if aim.keep_general else _gross(frozen, rules, aim)
     )
-    against = [*contradictions, *(words for words, is_certain in falls if is_certain)]
+    against = [*remarks.contradictions, *(words for words, is_certain in falls if is_certain)]
     if of_site.mean and of_site.mean.difference <= 0:
         against.append(f"no gain on the held-out cases: mean Dice {_arrow(of_site.mean)}")
     costs = tuple(_costs(of_site, of_frozen, rules, aim))
@@ -151,7 +159,7 @@ def judge(
     if against:
         return Verdict("keep", tuple(against), of_site, of_frozen, costs, more)
     chances = [words for words, _is_certain in falls]
-    unsure = [*doubts, *chances, *_doubts(of_site, rules), *_doubts_about_new(site, new, rules)]
+    unsure = [*remarks.doubts, *chances, *_doubts(of_site, rules), *_doubts_about_new(site, remarks.new, rules)]
     if unsure:
         return Verdict("insufficient-evidence", tuple(unsure), of_site, of_frozen, costs, more)
     assert of_site.mean is not None

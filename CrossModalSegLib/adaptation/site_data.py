@@ -20,7 +20,7 @@ from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.plurals import counted, some_of
 from CrossModalSegLib.site.case_files import file_sha256
 from CrossModalSegLib.site.cases import SiteCase, person_of
-from CrossModalSegLib.training.training_case import TrainingCase, training_case
+from CrossModalSegLib.training.training_case import Focus, TrainingCase, training_case
 
 Labels = tuple[np.ndarray, Grid]  # label values (K, J, I) and where they lie
 
@@ -296,15 +296,8 @@ def prepared(
     volumes = {slots[name]: volume for name, volume in shown.items()}
     locator = load_locator(bundle)
     located = locator.find(volumes) if locator else None
-    return training_case(
-        volumes,
-        labels,
-        mapping.label_map.channels,
-        bundle.spacing_mm[0],
-        case.aligned,
-        intensity_rules(bundle),
-        located.box if located else None,
-    )
+    focus = Focus(intensity_rules(bundle), located.box if located else None)
+    return training_case(volumes, labels, mapping.label_map.channels, bundle.spacing_mm[0], case.aligned, focus)
 
 
 def structure_ml(labels: Labels) -> dict[int, float]:

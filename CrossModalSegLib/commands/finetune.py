@@ -158,7 +158,7 @@ def _prepare(args: argparse.Namespace, device: "torch.device", show: Display, pr
 
 
 def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, SiteData]":
-    from CrossModalSegLib.adaptation.cases import make_plan
+    from CrossModalSegLib.adaptation.cases import Request, make_plan
     from CrossModalSegLib.adaptation.config import read_finetune_config
     from CrossModalSegLib.adaptation.label_mapping import read_mapping, same_structures
     from CrossModalSegLib.site.case_store import CaseStore
@@ -179,7 +179,8 @@ def _new_plan(args: argparse.Namespace) -> "tuple[Bundle, LabelMapping, Plan, Si
     if (args.site / MODELS / name).exists():
         raise OutputExistsError(f"the site has a model {name} already", "give another name with --output")
     minutes = args.budget or DEFAULT_MINUTES
-    plan, data = make_plan(args.site, base, mapping, config, name, next_version(name, base.version), minutes)
+    request = Request(config, name, next_version(name, base.version), minutes)
+    plan, data = make_plan(args.site, base, mapping, request)
     return base, mapping, plan, data
 
 

@@ -15,6 +15,7 @@ from CrossModalSegLib.losses import (
     pseudo_label_loss,
     soft_pseudo_label_loss,
 )
+from CrossModalSegLib.training.config import SemiSupervisedConfig
 from CrossModalSegLib.training.teacher import Targets
 
 
@@ -44,15 +45,14 @@ def anatomical_term(
     shown: Tensor,
     registered: Tensor,
     covered: Tensor,
-    surer: bool = False,
-    inside: bool = False,
+    options: SemiSupervisedConfig,
 ) -> Tensor | None:
     """L_CAC of the registered pairs: each modality against what the teacher sees in the other, on the same grid.
 
     ``registered`` (R,) says where both were acquired in one place; ``covered`` (R, M, ...) which voxels the modality
-    covers. A modality that the student was not given is still taught from, as the teacher has seen it. With ``surer``
+    covers. A modality that the student was not given is still taught from, as the teacher has seen it. With ``cac_from = "surer"``
     the other one is asked only where the teacher is at least as certain of it: the better modality is not taught by the
-    worse. With ``inside`` it is not asked at the borders that it sees: two scans never lie on each other to the voxel,
+    worse. With ``cac_inside`` it is not asked at the borders that it sees: two scans never lie on each other to the voxel,
     and thick slices know less of where a border is.
     """
     directions = []
@@ -61,9 +61,9 @@ def anatomical_term(
         if of_m is None or other is None:
             continue
         both = other.weights * covered[:, modality]  # (R, ...)
-        if surer and own is not None:
+        if options.cac_from == "surer" and own is not None:
             both = both * (other.certainty >= own.certainty)
-        if inside:
+        if options.cac_inside:
             both = both * other.inside
         rows = shown[:, modality] & registered & (both != 0).flatten(1).any(dim=1)
         if bool(rows.any()):

@@ -125,9 +125,7 @@ class Objective(nn.Module):
         else:
             parts["copy_paste"] = pseudo_label_term(of_rest, targets, shown, trust, soft)
         if options.cac:
-            parts["cac"] = anatomical_term(
-                of_rest, targets, shown, registered, covered, options.cac_from == "surer", options.cac_inside
-            )
+            parts["cac"] = anatomical_term(of_rest, targets, shown, registered, covered, options)
         if options.csc:
             parts["csc"] = channel_term(encoded.aware, batch.presence, batch.aligned & (options.csc_form == "aligned"))
         return parts

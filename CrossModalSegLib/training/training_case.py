@@ -46,20 +46,26 @@ class TrainingCase:
         return replace(self, **parts)
 
 
+@dataclass(frozen=True)
+class Focus:
+    """How a model with a locator sees a case: intensities normalised by the whole scan, then cut to ``box`` (2, 3), corners
+    in RAS mm, where there is one."""
+
+    rules: Sequence[IntensityRule]
+    box: np.ndarray | None = None
+
+
 def training_case(
     volumes: Mapping[int, Volume],
     labels: Mapping[int, tuple[np.ndarray, Grid]],
     channels: Sequence[int],
     spacing: float,
     aligned: bool = True,
-    rules: Sequence[IntensityRule] | None = None,
-    box: np.ndarray | None = None,
+    focus: Focus | None = None,
 ) -> TrainingCase:
     """Bring volumes and label maps (by modality, values as in ``channels``) onto one world-aligned grid.
 
-    With ``rules`` the intensities are normalised; with ``box`` (2, 3), corners in RAS mm, the case is cut to it
-    afterwards, as a model with a locator sees it. Label values that are not in ``channels`` become background. A case
-    without labels is given an empty mapping.
+    Label values that are not in ``channels`` become background. A case without labels is given an empty mapping.
     """
     volumes = {slot: with_dark_background(volume) for slot, volume in volumes.items()}
     grid = model_grid(list(volumes.values()), (spacing, spacing, spacing))
@@ -72,9 +78,10 @@ def training_case(
     for slot, (array, place) in labels.items():
         channel_map[slot] = torch.from_numpy(_to_channels(even_labels(array, place, grid), channels))
     case = TrainingCase(images, covered, channel_map, tuple(slot in volumes for slot in range(2)), aligned)
-    if rules is not None:
-        case = case.normalised(rules)
-    return case if box is None else case.cut(cut_grid(grid, box)[1])
+    if focus is None:
+        return case
+    case = case.normalised(focus.rules)
+    return case if focus.box is None else case.cut(cut_grid(grid, focus.box)[1])
 
 
 def _to_channels(labels: np.ndarray, channels: Sequence[int]) -> np.ndarray:

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from CrossModalSegLib.adaptation.candidate import score_candidate, weights_at
-from CrossModalSegLib.adaptation.cases import make_plan
+from CrossModalSegLib.adaptation.cases import Request, make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, read_finetune_config
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.plan import Training
@@ -178,7 +178,7 @@ def carry_out(
     site = make_site(split, corrected, seed, args)
     config = settings(args.config, method, seed)
     mapping = same_structures(base.label_map, LABELS)
-    plan, data = make_plan(site.folder, base, mapping, config, name, "1", 1e6)
+    plan, data = make_plan(site.folder, base, mapping, Request(config, name, "1", 1e6))
     learnt = tuple(case.id for case in data.labelled)
     plan = replace(plan, trainings=(Training("final", learnt, ()),))
     folder = args.output / f"runs-of-{args.rows}" / name

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.adaptation.candidate import weights_at
-from CrossModalSegLib.adaptation.cases import make_plan
+from CrossModalSegLib.adaptation.cases import Request, make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions, read_finetune_config
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.plan import Training
@@ -155,7 +155,7 @@ def yardstick(site: Path, base: Bundle, judged: Adult, drawn: LabelMap, args: ar
     began = time.monotonic()
     config = read_finetune_config(args.config) if args.config else YARDSTICK
     mapping = same_structures(base.label_map, base.label_map)
-    plan, data = make_plan(site, base, mapping, config, args.method, "1", args.budget)
+    plan, data = make_plan(site, base, mapping, Request(config, args.method, "1", args.budget))
     plan = replace(plan, trainings=(Training("final", tuple(case.id for case in data.labelled), ()),))
     folder = site / "yardstick"
     run = Finetuning(site, folder, base, mapping, data, plan, torch.device("cpu"), Pace(lambda _progress: None))

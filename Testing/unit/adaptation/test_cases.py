@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from CrossModalSegLib.adaptation.cases import make_plan
+from CrossModalSegLib.adaptation.cases import Request, make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.run import Finetuning, Pace
@@ -25,7 +25,7 @@ def run_with(folder, site_map: LabelMap = LABEL_MAP) -> Finetuning:
     scans = {name: scan(0, name) for name in base.modalities}
     CaseStore(folder / "site").save_correction(CaseFiles(scans, {"T1w": (known, site_grid(0))}, site_map, {}, "p"))
     mapping, config = same_structures(LABEL_MAP, site_map), FinetuneConfig()
-    plan, data = make_plan(folder / "site", base, mapping, config, "new", "1", 10.0)
+    plan, data = make_plan(folder / "site", base, mapping, Request(config, "new", "1", 10.0))
     return Finetuning(folder / "site", folder / "run", base, mapping, data, plan, CPU, Pace(lambda _: None))
 
 

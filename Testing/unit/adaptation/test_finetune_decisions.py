@@ -12,7 +12,7 @@ import torch
 
 from CrossModalSegLib.adaptation import finetune
 from CrossModalSegLib.adaptation import timing as finetune_timing
-from CrossModalSegLib.adaptation.cases import make_plan
+from CrossModalSegLib.adaptation.cases import Request, make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.adaptation.label_mapping import same_structures
 from CrossModalSegLib.adaptation.plan import Schedule, describe_plan
@@ -184,7 +184,7 @@ def test_with_many_corrected_patients_cases_without_labels_are_left_out_unless_t
 
     def planned(below: int, **semi):
         config = FinetuneConfig(FinetuneOptions(unlabelled_below=below), semi_supervised=semi)
-        return make_plan(folder / "site", base, mapping, config, "new", "1", 10.0)
+        return make_plan(folder / "site", base, mapping, Request(config, "new", "1", 10.0))
 
     plan, data = planned(4)
     assert (len(plan.unlabelled), len(data.unlabelled)) == (2, 2)

@@ -8,6 +8,7 @@ from CrossModalSegLib.adaptation.gate import (
     Aim,
     GateRules,
     PairedCase,
+    Remarks,
     compare,
     falls_too_far,
     gains,
@@ -56,7 +57,7 @@ def test_better_on_the_mean_but_worse_in_one_structure_is_not_promoted():
 
 
 def test_the_means_are_told_whatever_the_reasons_are():
-    assert judge(BETTER, SAME, doubts=["anything"]).means == (
+    assert judge(BETTER, SAME, remarks=Remarks(doubts=["anything"])).means == (
         "held-out cases: mean Dice 0.750 → 0.810 (+0.060), patients: 3",
         "frozen cases: mean Dice 0.900 → 0.900 (+0.000), patients: 1",
     )
@@ -149,16 +150,19 @@ def test_no_gain_keeps_the_parent():
 
 
 def test_a_contradiction_keeps_the_parent_whatever_the_scores():
-    verdict = judge(BETTER, SAME, contradictions=['"left" and "right" look exchanged'])
+    verdict = judge(BETTER, SAME, remarks=Remarks(contradictions=['"left" and "right" look exchanged']))
     assert verdict.decision == "keep"
     assert verdict.reasons == ('"left" and "right" look exchanged',)
 
 
 def test_a_doubt_is_no_reason_against_the_candidate_but_none_to_promote_it_either():
-    verdict = judge(BETTER, SAME, doubts=["the parent knows these"])
+    verdict = judge(BETTER, SAME, remarks=Remarks(doubts=["the parent knows these"]))
     assert verdict.decision == "insufficient-evidence"
     assert verdict.reasons == ("the parent knows these",)
-    assert judge(BETTER, SAME, contradictions=["exchanged"], doubts=["the parent knows these"]).decision == "keep"
+    assert (
+        judge(BETTER, SAME, remarks=Remarks(contradictions=["exchanged"], doubts=["the parent knows these"])).decision
+        == "keep"
+    )
 
 
 def test_a_single_patient_is_insufficient_evidence():
@@ -215,23 +219,28 @@ def test_modalities_are_averaged_and_what_is_not_a_number_does_not_count():
 
 def test_a_new_structure_that_is_hardly_found_is_not_promoted_though_the_parent_does_not_find_it_at_all():
     hardly = cases(*[{"left": (0.8, 0.81), "tumour": (0.0, 0.05)}] * 3)
-    verdict = judge(hardly, SAME, new=["tumour"])
+    verdict = judge(hardly, SAME, remarks=Remarks(new=["tumour"]))
     assert verdict.decision == "insufficient-evidence"
     assert verdict.reasons == ("the new tumour is not found well: mean Dice 0.050, at least 0.5 is needed",)
-    assert judge(hardly, SAME, GateRules(new_structure_least=0.05), new=["tumour"]).decision == "promote"
+    assert (
+        judge(hardly, SAME, GateRules(new_structure_least=0.05), remarks=Remarks(new=["tumour"])).decision == "promote"
+    )
     well = cases(*[{"left": (0.8, 0.81), "tumour": (0.0, 0.5)}] * 3)
-    assert judge(well, SAME, new=["tumour"]).decision == "promote"
+    assert judge(well, SAME, remarks=Remarks(new=["tumour"])).decision == "promote"
 
 
 def test_where_a_new_structure_does_not_occur_nothing_is_known_of_it():
     absent = {"left": (0.8, 0.85), "tumour": (1.0, 1.0)}
     one_shows_it = cases({"left": (0.8, 0.85), "tumour": (0.0, 0.8)}, absent, absent)
-    verdict = judge(one_shows_it, SAME, new=["tumour"])
+    verdict = judge(one_shows_it, SAME, remarks=Remarks(new=["tumour"]))
     assert verdict.decision == "insufficient-evidence"
     assert "held-out cases of 1 patient show the new tumour, 2 are needed" in verdict.reasons
     mostly_absent = cases(*[{"left": (0.8, 0.85), "tumour": (0.0, 0.4)}] * 2, *[absent] * 8)
-    assert judge(mostly_absent, SAME, new=["tumour"]).decision == "insufficient-evidence"
-    assert "held-out cases of 0 patients show the new tumour" in judge(BETTER, SAME, new=["tumour"]).reasons[0]
+    assert judge(mostly_absent, SAME, remarks=Remarks(new=["tumour"])).decision == "insufficient-evidence"
+    assert (
+        "held-out cases of 0 patients show the new tumour"
+        in judge(BETTER, SAME, remarks=Remarks(new=["tumour"])).reasons[0]
+    )
 
 
 def test_rules_that_make_no_sense_are_refused_all_at_once():

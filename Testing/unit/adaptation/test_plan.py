@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from CrossModalSegLib.adaptation import timing as finetune_timing
-from CrossModalSegLib.adaptation.cases import make_plan
+from CrossModalSegLib.adaptation.cases import Request, make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping, same_structures
 from CrossModalSegLib.adaptation.plan import (
@@ -124,7 +124,7 @@ def test_cases_without_labels_of_held_out_patients_are_left_out(tmp_path):
     first, second, third = (case.id for case in store.cases() if not case.labels)
     store.set_split(second, "held-out")
     mapping = same_structures(base.label_map, LABEL_MAP)
-    made, known = make_plan(store.folder, base, mapping, FinetuneConfig(), "new", "1", 10.0)
+    made, known = make_plan(store.folder, base, mapping, Request(FinetuneConfig(), "new", "1", 10.0))
     assert made.unlabelled == (first, third)
     assert [case.id for case in known.unlabelled] == [first, third]
     assert "1 more without labels left out: of held-out patients, nothing is learnt" in describe_plan(
@@ -138,7 +138,9 @@ def test_a_base_that_mirrors_refuses_names_without_sides_before_anything_is_comp
     renamed = LabelMap(tuple(replace(one, name=names[one.value]) for one in LABEL_MAP.structures))
     mapping = LabelMapping(LABEL_MAP, renamed, {value: value for value in renamed.values})
     with pytest.raises(LabelError, match="Left-Ball, Right-Ball"):
-        make_plan(tmp_path / "nowhere", replace(base, mirror=True), mapping, FinetuneConfig(), "new", "1", 10.0)
+        make_plan(
+            tmp_path / "nowhere", replace(base, mirror=True), mapping, Request(FinetuneConfig(), "new", "1", 10.0)
+        )
 
 
 def test_one_patient_is_learnt_from_and_nothing_is_judged():

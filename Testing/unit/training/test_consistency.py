@@ -1,5 +1,7 @@
 """Which samples and modalities are compared: those that belong together, and no others."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,12 +11,14 @@ from CrossModalSegLib.losses import (
     contrastive_anatomical_consistency,
     pseudo_label_loss,
 )
+from CrossModalSegLib.training.config import SemiSupervisedConfig
 from CrossModalSegLib.training.consistency import anatomical_term, channel_term, loose_partners, pseudo_label_term
 from CrossModalSegLib.training.teacher import Target
 
 BOTH, A, B = (True, True), (True, False), (False, True)
 CLASSES, PATCH = 3, (3, 4, 2)
 A_GRID, B_SCAN = 0, 1
+PAPER = SemiSupervisedConfig(cac_from="other", cac_inside=False)
 
 
 def random(*shape: int, seed: int) -> torch.Tensor:
@@ -84,7 +88,7 @@ def test_nothing_shown_gives_no_pseudo_label_term():
 def test_each_modality_is_compared_with_what_the_teacher_sees_in_the_other_on_the_same_grid():
     of_student, of_teacher = logits(2), seen(2)
     term = anatomical_term(
-        of_student, of_teacher, torch.tensor([BOTH, BOTH]), torch.tensor([True, True]), everywhere(2)
+        of_student, of_teacher, torch.tensor([BOTH, BOTH]), torch.tensor([True, True]), everywhere(2), PAPER
     )
     directions = [(of_student[m], of_teacher[m][1 - m].probabilities, torch.ones(2, *PATCH)) for m in range(2)]
     assert term.item() == pytest.approx(contrastive_anatomical_consistency(directions).item())
@@ -94,7 +98,7 @@ def test_unregistered_pairs_and_modalities_that_were_not_given_are_left_out_of_t
     of_student, of_teacher = logits(4), seen(4)
     of_teacher[1][0].weights[3] = 0  # the teacher has no first scan of the fourth sample
     shown, registered = torch.tensor([BOTH, BOTH, A, B]), torch.tensor([True, False, True, True])
-    anatomical_term(of_student, of_teacher, shown, registered, everywhere(4)).backward()
+    anatomical_term(of_student, of_teacher, shown, registered, everywhere(4), PAPER).backward()
     assert samples_with_gradient(of_student[0]) == [True, False, True, False]  # the third learns from the scan it lacks
     assert samples_with_gradient(of_student[1]) == [True, False, False, False]
 
@@ -103,7 +107,7 @@ def test_only_what_both_modalities_cover_is_compared():
     of_student, of_teacher, covered = logits(1), seen(1), everywhere(1)
     covered[:, 0, :, :, 0] = 0
     of_teacher[0][1].weights[:, :, 0] = 0
-    anatomical_term(of_student, of_teacher, torch.tensor([A]), torch.tensor([True]), covered).backward()
+    anatomical_term(of_student, of_teacher, torch.tensor([A]), torch.tensor([True]), covered, PAPER).backward()
     gradient = of_student[0].grad.abs().sum(1)[0]
     assert (gradient[:, :, 0] == 0).all()
     assert (gradient[:, 0] == 0).all()
@@ -113,7 +117,9 @@ def test_only_what_both_modalities_cover_is_compared():
 def test_the_other_modality_is_asked_only_where_the_teacher_is_surer_of_it():
     of_student, of_teacher = logits(1), seen(1)
     shown, registered = torch.tensor([BOTH]), torch.tensor([True])
-    anatomical_term(of_student, of_teacher, shown, registered, everywhere(1), surer=True).backward()
+    anatomical_term(
+        of_student, of_teacher, shown, registered, everywhere(1), replace(PAPER, cac_from="surer")
+    ).backward()
     for m in range(2):
         own, other = of_teacher[m][m].probabilities.amax(1), of_teacher[m][1 - m].probabilities.amax(1)
         assert 0 < (other >= own).sum() < own.numel()
@@ -138,7 +144,9 @@ def test_at_the_borders_that_the_other_modality_shows_it_is_not_asked():
     split = torch.nn.functional.one_hot(half, CLASSES).movedim(-1, 1).float()
     of_teacher[A_GRID][B_SCAN] = Target(split, torch.ones(1, *PATCH), torch.zeros(1, *PATCH).bool())
     shown, registered = torch.tensor([BOTH]), torch.tensor([True])
-    anatomical_term(of_student, of_teacher, shown, registered, everywhere(1), inside=True).backward()
+    anatomical_term(
+        of_student, of_teacher, shown, registered, everywhere(1), replace(PAPER, cac_inside=True)
+    ).backward()
     taught = of_student[A_GRID].grad.abs().sum(1) > 0  # (1, 3, 4, 2)
     assert taught[:, :, [0, 3]].all()
     assert not taught[:, :, [1, 2]].any()
@@ -146,9 +154,12 @@ def test_at_the_borders_that_the_other_modality_shows_it_is_not_asked():
 
 def test_no_registered_pair_gives_no_anatomical_term():
     args = logits(1), seen(1), torch.tensor([BOTH])
-    assert anatomical_term(*args, torch.tensor([False]), everywhere(1)) is None
+    assert anatomical_term(*args, torch.tensor([False]), everywhere(1), PAPER) is None
     alone = [[args[1][0][0], None]] * 2
-    assert anatomical_term([args[0][0], None], alone, torch.tensor([A]), torch.tensor([True]), everywhere(1)) is None
+    assert (
+        anatomical_term([args[0][0], None], alone, torch.tensor([A]), torch.tensor([True]), everywhere(1), PAPER)
+        is None
+    )
 
 
 # channels

@@ -8,7 +8,7 @@ from CrossModalSegLib.errors import TrainingError
 from CrossModalSegLib.imaging.geometry import cut_grid, model_grid
 from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.preprocess import IntensityRule
-from CrossModalSegLib.training.training_case import load_case, save_case, training_case
+from CrossModalSegLib.training.training_case import Focus, load_case, save_case, training_case
 from Testing.ball_case import ball, ball_case, overlap, scans
 from Testing.volumes import grid_around, points_of
 
@@ -67,7 +67,7 @@ def test_a_case_is_normalised_as_a_whole_and_cut_to_a_box_afterwards():
     whole = training_case(*given, (0, 3, 7), 2.0).normalised(rules)
     grid = model_grid(list(given[0].values()), (2.0, 2.0, 2.0))
     box = np.array([[-9.0, -7.0, -5.0], [11.0, 9.0, 7.0]])
-    case = training_case(*given, (0, 3, 7), 2.0, rules=rules, box=box)
+    case = training_case(*given, (0, 3, 7), 2.0, focus=Focus(rules, box))
     part, place = cut_grid(grid, box)
     assert case.ready
     assert case.labels.shape[1:] == part.shape_kji
