@@ -14,8 +14,8 @@ Segment = tuple[str, int, int]  # name, value, layer
 def write_slicer_file(
     path: Path, layers: Sequence[np.ndarray], grid: Grid, segments: Sequence[Segment], is_old: bool = False, **more: str
 ) -> Path:
-    """``layers`` (K, J, I) uint8 on ``grid``; ``is_old``: as before Slicer 4.11, without values and layers. ``more`` are
-    fields of the file."""
+    """``layers`` (K, J, I) uint8 on ``grid``; ``is_old``: as before Slicer 4.11, without values and layers. ``more``
+    are fields of the file."""
     lps = LPS_TO_RAS @ grid.ijk_to_ras
     several = len(layers) > 1
     sizes = [*([len(layers)] if several else []), *grid.shape_ijk]

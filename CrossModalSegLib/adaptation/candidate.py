@@ -1,6 +1,12 @@
-"""The candidate: how far it goes from the base's weights to the trained ones, and how it and its parent score."""
+"""The candidate: how far it goes from the parent's weights to the trained ones, and how it and its parent score.
 
-from collections.abc import Callable, Mapping, Sequence
+A share that was chosen on the patients it is judged on would look better than it is. So patients are in groups (of a
+fold each), and each group is judged at the share that all other groups choose; the candidate goes as far as all of them
+say.
+"""
+
+import statistics
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +16,16 @@ from CrossModalSegLib.adaptation.gate import PairedCase, falls_too_far, gains
 from CrossModalSegLib.adaptation.plan import STEPS_BACK, Training
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import CaseScorer, Scores, paired
-from CrossModalSegLib.adaptation.share_choice import Gains, best_share, cross_fitted, halves
 from CrossModalSegLib.adaptation.site_data import DataCase
 from CrossModalSegLib.adaptation.training import grown_network, start_weights
 from CrossModalSegLib.inference.inference import Segmenter
 from CrossModalSegLib.training.forgetting import between
 
-PARENT = "parent"  # folder of the run with the base's results
+PARENT = "parent"  # folder of the run with the parent's results
 Trained = Mapping[str, Mapping[str, Tensor]]  # weights by training
+TOLERANCE = 0.002  # mean Dice: what brings no more than this is not worth going further for
+
+Gains = Mapping[float, Mapping[str, float]]  # by share and patient: mean Dice, candidate minus parent
 
 
 @dataclass(frozen=True)
@@ -124,8 +132,8 @@ def weights_at(run: Finetuning, training: str, trained: Mapping[str, Tensor], sh
 
 
 def parent_scorer(run: Finetuning, folder: Path) -> CaseScorer:
-    """Segments with the base, in values of the new model; results are kept in ``folder``."""
-    segmenter = Segmenter(run.base, run.device.type)
+    """Segments with the parent, in values of the new model; results are kept in ``folder``."""
+    segmenter = Segmenter(run.parent, run.device.type)
     return CaseScorer(segmenter, run.mapping.translation, run.mapping.label_map, folder)
 
 
@@ -135,7 +143,7 @@ def score_candidate(
     """The scores of the network with these weights; results are kept in ``RUN/candidate/<name>``."""
     network = grown_network(run)
     network.load_state_dict(dict(weights))
-    bundle = replace(run.base, label_map=run.mapping.label_map)
+    bundle = replace(run.parent, label_map=run.mapping.label_map)
     segmenter = Segmenter(bundle, run.device.type, network)
     scorer = CaseScorer(segmenter, {}, run.mapping.label_map, run.folder / "candidate" / name)
     return score_cases(run, scorer, cases, "scoring the candidate")
@@ -148,3 +156,32 @@ def score_cases(run: Finetuning, scorer: CaseScorer, cases: Sequence[DataCase], 
         run.pace.update(stage, number / len(cases), f"case {number + 1} of {len(cases)}")
         scores[case.id] = scorer.score(case)
     return scores
+
+
+# --- how far to go
+
+
+def best_share(gains: Gains, patients: Collection[str]) -> float | None:
+    """The smallest share whose mean gain over these ``patients`` is within `TOLERANCE` of the best; None without
+    any."""
+    means = {
+        share: statistics.fmean(of[name] for name in of if name in patients)
+        for share, of in gains.items()
+        if of.keys() & set(patients)
+    }
+    return min((share for share, mean in means.items() if mean >= max(means.values()) - TOLERANCE), default=None)
+
+
+def cross_fitted(gains: Gains, groups: Sequence[Collection[str]], unproven: float) -> dict[str, float]:
+    """For each patient the share that the patients of all other groups choose; ``unproven`` where there are none."""
+    chosen: dict[str, float] = {}
+    for number, group in enumerate(groups):
+        others = {name for other in (*groups[:number], *groups[number + 1 :]) for name in other} - set(group)
+        share = best_share(gains, others)
+        chosen |= dict.fromkeys(group, unproven if share is None else share)
+    return chosen
+
+
+def halves(patients: Sequence[str]) -> list[list[str]]:
+    """Two groups of patients who are all held out of one training."""
+    return [part for part in (list(patients[::2]), list(patients[1::2])) if part]

@@ -1,4 +1,4 @@
-"""What a fine-tuning is defined by: its own options, the gate's rules, and a training configuration from the base."""
+"""What a fine-tuning is defined by: its own options, the gate's rules, and a training configuration from the parent."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,8 @@ from CrossModalSegLib.tables import (
 )
 from CrossModalSegLib.training.config import TrainingConfig, read_tables
 
-# Of the base's own training, the keys that describe augmentation of real cases, and how much of a patch the loss sees.
+# Of the parent's own training, the keys that describe augmentation of real cases, and how much of a patch the loss
+# sees.
 AUGMENTATION = (
     "position_error", "rotation", "scaling", "shear", "elastic", "elastic_knots", "displacement_probability",
     "displacement", "displacement_rotation", "displacement_elastic", "single_probability", "bias", "noise", "gamma",
@@ -41,7 +42,7 @@ class FinetuneOptions:
 
     supervised: Annotated[Number, BELOW_1] = 0.2  # first part of each training, which is learnt from labels alone
     keep_general: Switch = False  # the model shall serve other scanners too: frozen cases decide as held-out ones do
-    anchor: Annotated[Number, AT_LEAST_0] = 0.0  # strength that draws the weights back to the base's (L2-SP); 0: none
+    anchor: Annotated[Number, AT_LEAST_0] = 0.0  # strength that draws the weights back to the parent's (L2-SP); 0: none
     general_anchor: Annotated[Number, AT_LEAST_0] = 1.0  # the same with keep_general
     unlabelled_below: Annotated[Whole, AT_LEAST_1] = (
         5  # corrected patients: from this many on, their cases get all time
@@ -94,7 +95,7 @@ def read_finetune_config(path: Path | None) -> FinetuneConfig:
 
 
 def training_config(bundle: Bundle, name: str, version: str, config: FinetuneConfig, iterations: int) -> TrainingConfig:
-    """The configuration of one training: network, grid and intensities are the base's, its augmentation too.
+    """The configuration of one training: network, grid and intensities are the parent's, its augmentation too.
 
     Raises ConfigError for entries that cannot be, BundleError ``base-spacing`` where the working grid is not isotropic.
     """

@@ -117,7 +117,7 @@ def judge_all(
 def score_parent(run: Finetuning) -> dict[str, Scores]:
     """The parent's scores of all cases that are judged on, and of some others where none are."""
     scorer = parent_scorer(run, run.folder / PARENT)
-    return score_cases(run, scorer, [*checked_cases(run), *run.frozen], "scoring the base")
+    return score_cases(run, scorer, [*checked_cases(run), *run.frozen], "scoring the parent")
 
 
 def checked_cases(run: Finetuning) -> list[DataCase]:

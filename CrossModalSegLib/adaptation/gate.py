@@ -61,8 +61,8 @@ class Aim:
 
 @dataclass(frozen=True)
 class Remarks:
-    """What is known beside the scores, in words: ``contradictions`` in the labels that the candidate was trained on, and
-    other ``doubts``. ``new`` are the structures, by name, that the parent does not have."""
+    """What is known beside the scores, in words: ``contradictions`` in the labels that the candidate was trained on,
+    and other ``doubts``. ``new`` are the structures, by name, that the parent does not have."""
 
     contradictions: Sequence[str] = ()
     doubts: Sequence[str] = ()

@@ -35,9 +35,9 @@ HINT = "see docs/site-adaptation.md, or let --propose-mapping write one"
 class LabelMapping:
     """How the ``site``'s structures stand to those of the ``base``.
 
-    ``origin`` holds the base's value for each value of the site, None for a new structure; ``start`` the base's value
-    that a new structure begins as; ``undrawn`` the site's values that no correction shows and the parent finds all the
-    same. Raises LabelError ``bad-mapping``, naming all problems.
+    ``origin`` holds the parent's value for each value of the site, None for a new structure; ``start`` the parent's
+    value that a new structure begins as; ``undrawn`` the site's values that no correction shows and the parent finds
+    all the same. Raises LabelError ``bad-mapping``, naming all problems.
     """
 
     base: LabelMap
@@ -70,7 +70,7 @@ class LabelMapping:
 
     @property
     def new(self) -> tuple[Structure, ...]:
-        """The structures that the base does not have."""
+        """The structures that the parent does not have."""
         return tuple(one for one in self.site.structures if self.origin[one.value] is None)
 
     @property
@@ -85,7 +85,7 @@ class LabelMapping:
 
     @property
     def translation(self) -> dict[int, int]:
-        """The new model's value for each value of the base."""
+        """The new model's value for each value of the parent."""
         pairs = zip(self.base.values, self.label_map.values, strict=False)  # the new ones come last
         return dict(pairs)
 
@@ -101,7 +101,7 @@ class LabelMapping:
         return np.where((corrected == 0) & np.isin(predicted, unlabelled), predicted, corrected).astype(np.uint16)
 
     def grow(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The base's weights with one more output per new structure in each head: a copy of what it begins as, rarer.
+        """The parent's weights with one more output per new structure in each head: a copy of what it begins as, rarer.
 
         ``weights`` of ``CrossModalNetwork``: ``heads.<m>.weight`` (C0, K, s, s, s) and ``heads.<m>.bias`` (K,).
         """
@@ -116,9 +116,9 @@ class LabelMapping:
 
     def require_sides(self) -> None:
         """For a base that averages its predictions with those for the mirrored scans: left and right must be told by
-        the new names as they are by the base's.
+        the new names as they are by the parent's.
 
-        Raises LabelError ``sides-lost`` where structures of the base would have another mirror image than before, or
+        Raises LabelError ``sides-lost`` where structures of the parent would have another mirror image than before, or
         the name of a new one tells a side that ``LabelMap.mirrored_channels`` does not read.
         """
         label_map = self.label_map

@@ -315,7 +315,7 @@ def describe_plan(plan: Plan, data: SiteData, structures: Sequence[str], frozen:
     if plan.counts.held_out:
         lines.append(f"{plan.counts.held_out} more without labels left out: of held-out patients, nothing is learnt")
     lines.append(
-        f"base {plan.parent.name} {plan.parent.version} ({plan.parent.sha256[:12]}) → {plan.name} {plan.version}"
+        f"parent {plan.parent.name} {plan.parent.version} ({plan.parent.sha256[:12]}) → {plan.name} {plan.version}"
     )
     if plan.folds:
         lines.append(
@@ -332,7 +332,7 @@ def describe_plan(plan: Plan, data: SiteData, structures: Sequence[str], frozen:
     lines.append(
         f"against forgetting: {counted(len(frozen), 'frozen case')}"
         if frozen
-        else "the base has no frozen cases: what is forgotten cannot be measured"
+        else "the parent has no frozen cases: what is forgotten cannot be measured"
     )
     return lines
 

@@ -39,11 +39,11 @@ def publish_candidate(
         weights,
         facts,
         card=model_card(run, config, conclusion),
-        parent=run.base.sha256,
+        parent=run.parent.sha256,
         scores=scores,
-        requires_both=run.base.requires_both,
-        locator=run.base.read_locator(),
-        more_files=frozen_files(run.base) if is_identity else translated_files(run.frozen, run.mapping.label_map),
+        requires_both=run.parent.requires_both,
+        locator=run.parent.read_locator(),
+        more_files=frozen_files(run.parent) if is_identity else translated_files(run.frozen, run.mapping.label_map),
     )
     return publish_trained(target, model)
 
@@ -62,7 +62,7 @@ def training_facts(run: Finetuning, config: TrainingConfig) -> dict[str, Any]:
         "device": run.device.type,
         "cases": {case: dict(run.plan.cases[case].sha256) for case in final.learnt},
         "judged cases": {case: dict(run.plan.cases[case].sha256) for case in sorted(judged)},
-        LEARNT_FROM: learnt_by_child(run.base, final.learnt, unlabelled).to_json(),
+        LEARNT_FROM: learnt_by_child(run.parent, final.learnt, unlabelled).to_json(),
         "label mapping": dict(run.plan.mapping),
         "fine-tuning": dataclasses.asdict(run.plan.config),
     }
@@ -75,7 +75,7 @@ def model_card(run: Finetuning, config: TrainingConfig, conclusion: Conclusion) 
         "fine-tuned-card.md",
         config=config,
         intended_use=INTENDED_USE,
-        parent=run.base,
+        parent=run.parent,
         corrected=len(run.plan.final.learnt),
         unlabelled=len(_unlabelled(run, config)),
         structures=[one.name for one in run.mapping.label_map.structures],

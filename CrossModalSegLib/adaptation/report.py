@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from CrossModalSegLib.adaptation.candidate import PARENT, Evidence, held_out_name, share_name
+from CrossModalSegLib.adaptation.candidate import PARENT, TOLERANCE, Evidence, held_out_name, share_name
 from CrossModalSegLib.adaptation.conclusion import Conclusion
 from CrossModalSegLib.adaptation.gate import Aim, Change, GroupChanges, Verdict
 from CrossModalSegLib.adaptation.pictures import BeforeAfter, bars, draw, draw_pair
@@ -20,7 +20,6 @@ from CrossModalSegLib.adaptation.plan import Schedule
 from CrossModalSegLib.adaptation.protocol_difference import ProtocolDifference
 from CrossModalSegLib.adaptation.run import Finetuning
 from CrossModalSegLib.adaptation.scoring import Scores, read_prediction
-from CrossModalSegLib.adaptation.share_choice import TOLERANCE
 from CrossModalSegLib.adaptation.site_data import DataCase
 from CrossModalSegLib.adaptation.training import volumes_file
 from CrossModalSegLib.atomic import write_atomically
@@ -86,7 +85,7 @@ def write_report(run: Finetuning, conclusion: Conclusion, bundle: Bundle) -> Pat
     text = render(
         "report.html",
         model=bundle,
-        parent=run.base,
+        parent=run.parent,
         summary=conclusion.summary,
         verdict=conclusion.verdict,
         decision=WORDS[decision],
@@ -107,7 +106,7 @@ def _sections(run: Finetuning, conclusion: Conclusion, bundle: Bundle) -> Iterat
     yield _group("Held-out cases of the site", verdict.site, run, "None could be held out.")
     if findings.evidence.gains:
         yield _shares(run, findings.evidence)
-    yield _group(f"Frozen cases of the base: what {frozen}", verdict.frozen, run, "The base has none.")
+    yield _group(f"Frozen cases of the parent: what {frozen}", verdict.frozen, run, "The parent has none.")
     surfaces = _surfaces(run.cases, conclusion.parent, conclusion.candidate)
     if surfaces:
         yield Section("Surfaces, on the held-out cases", [Table(("mean", "parent", "candidate"), surfaces)])

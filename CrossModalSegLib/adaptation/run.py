@@ -47,19 +47,19 @@ class Pace:
 
 @dataclass
 class Finetuning:
-    """All that the steps below share. ``folder`` is the run's; ``mapping`` leads from the base's structures to the
+    """All that the steps below share. ``folder`` is the run's; ``mapping`` leads from the parent's structures to the
     new."""
 
     site: Path
     folder: Path
-    base: Bundle
+    parent: Bundle
     mapping: LabelMapping
     data: SiteData
     plan: Plan
     device: torch.device
     pace: Pace
     processes: Processes = ALONE
-    share: float = 1.0  # of the way from the base's weights to the trained ones, once it is chosen
+    share: float = 1.0  # of the way from the parent's weights to the trained ones, once it is chosen
     judged_at: Mapping[str, float] = field(
         default_factory=dict
     )  # the share at which each held-out case is judged, by id
@@ -71,8 +71,8 @@ class Finetuning:
 
     @cached_property
     def frozen(self) -> list[DataCase]:
-        """The cases of the base that show what is forgotten."""
-        return frozen_cases(self.base, self.mapping.translation)
+        """The cases of the parent that show what is forgotten."""
+        return frozen_cases(self.parent, self.mapping.translation)
 
     def follow(self, plan: Plan) -> None:
         """Go by this plan from here on, with the data that it names."""

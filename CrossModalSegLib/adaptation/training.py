@@ -1,4 +1,4 @@
-"""One training of a fine-tuning: from the base's weights, on some of the site's cases, to the weights that it ends
+"""One training of a fine-tuning: from the parent's weights, on some of the site's cases, to the weights that it ends
 with."""
 
 import json
@@ -45,7 +45,7 @@ def train_one(
     run: Finetuning, training: Training, steps: int, start: Mapping[str, Tensor] | None = None
 ) -> dict[str, Tensor]:
     """The averaged weights at the end of a training, which comes early where no fold tells its length and the scores of
-    many held-out patients no longer improve. It begins with the weights ``start``, else with the base's.
+    many held-out patients no longer improve. It begins with the weights ``start``, else with the parent's.
 
     Those of its best validation would have been chosen on the cases that the gate judges them on.
     """
@@ -103,7 +103,7 @@ def final_steps(run: Finetuning, schedule: Schedule) -> int:
 
 
 def configuration(run: Finetuning, steps: int) -> TrainingConfig:
-    return training_config(run.base, run.plan.name, run.plan.version, run.config, steps)
+    return training_config(run.parent, run.plan.name, run.plan.version, run.config, steps)
 
 
 def _probe(run: Finetuning, network: CrossModalNetwork, labelled: SampleSource, folder: Path) -> None:
@@ -122,7 +122,7 @@ def _probe(run: Finetuning, network: CrossModalNetwork, labelled: SampleSource, 
 
 
 def start_weights(run: Finetuning, training: str) -> dict[str, Tensor]:
-    """What a training begins with: the base's weights, with heads for all structures."""
+    """What a training begins with: the parent's weights, with heads for all structures."""
     path = run.folder / "training" / training / START_FILE
     if not run.mapping.new:
         return grown_network(run).state_dict()
@@ -134,10 +134,10 @@ def start_weights(run: Finetuning, training: str) -> dict[str, Tensor]:
 
 
 def grown_network(run: Finetuning) -> CrossModalNetwork:
-    """The base's network, with heads for all structures of the new model."""
-    arguments = {**run.base.network, "classes": len(run.mapping.label_map.channels)}
+    """The parent's network, with heads for all structures of the new model."""
+    arguments = {**run.parent.network, "classes": len(run.mapping.label_map.channels)}
     network = CrossModalNetwork(**arguments)
-    network.load_state_dict(run.mapping.grow(load_network(run.base).state_dict()))
+    network.load_state_dict(run.mapping.grow(load_network(run.parent).state_dict()))
     return network
 
 
@@ -183,7 +183,7 @@ def prepared_case(run: Finetuning, case: DataCase, labelled: bool) -> TrainingCa
             write_atomically(volumes_file(run, case.id), json.dumps(volumes))
         completed = labelled and run.mapping.needs_parent
         predicted = read_prediction(run.folder / "parent", case) if completed else None
-        made = prepared(case, run.base, run.mapping, reference, predicted)
+        made = prepared(case, run.parent, run.mapping, reference, predicted)
         save_case(path, made)
     return load_case(path)
 

@@ -19,7 +19,7 @@ def settle_undrawn(run: Finetuning, scorer: CaseScorer, cases: Sequence[DataCase
     if not missing:
         return
     for number, case in enumerate(cases):
-        run.pace.update("scoring the base", number / len(cases), f"case {number + 1} of {len(cases)}")
+        run.pace.update("scoring the parent", number / len(cases), f"case {number + 1} of {len(cases)}")
         scorer.score(case)
     volumes = [
         structure_ml(labels)

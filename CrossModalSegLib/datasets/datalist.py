@@ -33,9 +33,9 @@ PARTS = ("training", "validation", "unlabelled")
 class Entry:
     """One case by its files: volumes by modality (none: synthesise them), label maps by modality (none: unlabelled).
 
-    ``aligned`` says that the scans of a pair show the same place at the same position. ``assumed_orientation`` is that of
-    files that do not say theirs. ``patient_key`` tells patients apart; ``left_out`` names what is of the same examination
-    and was not chosen.
+    ``aligned`` says that the scans of a pair show the same place at the same position. ``assumed_orientation`` is that
+    of files that do not say theirs. ``patient_key`` tells patients apart; ``left_out`` names what is of the same
+    examination and was not chosen.
     """
 
     volumes: Mapping[str, Source]

@@ -1,4 +1,5 @@
-"""What a result was made of: model, scans and options. A later run goes on only with results that it would make itself."""
+"""What a result was made of: model, scans and options. A later run goes on only with results that it would make
+itself."""
 
 import hashlib
 import json

@@ -50,10 +50,10 @@ def anatomical_term(
     """L_CAC of the registered pairs: each modality against what the teacher sees in the other, on the same grid.
 
     ``registered`` (R,) says where both were acquired in one place; ``covered`` (R, M, ...) which voxels the modality
-    covers. A modality that the student was not given is still taught from, as the teacher has seen it. With ``cac_from = "surer"``
-    the other one is asked only where the teacher is at least as certain of it: the better modality is not taught by the
-    worse. With ``cac_inside`` it is not asked at the borders that it sees: two scans never lie on each other to the voxel,
-    and thick slices know less of where a border is.
+    covers. A modality that the student was not given is still taught from, as the teacher has seen it. With ``cac_from
+    = "surer"`` the other one is asked only where the teacher is at least as certain of it: the better modality is not
+    taught by the worse. With ``cac_inside`` it is not asked at the borders that it sees: two scans never lie on each
+    other to the voxel, and thick slices know less of where a border is.
     """
     directions = []
     for modality, of_m in enumerate(logits):

@@ -48,8 +48,8 @@ class TrainingCase:
 
 @dataclass(frozen=True)
 class Focus:
-    """How a model with a locator sees a case: intensities normalised by the whole scan, then cut to ``box`` (2, 3), corners
-    in RAS mm, where there is one."""
+    """How a model with a locator sees a case: intensities normalised by the whole scan, then cut to ``box`` (2, 3),
+    corners in RAS mm, where there is one."""
 
     rules: Sequence[IntensityRule]
     box: np.ndarray | None = None

@@ -34,7 +34,7 @@ finetune = { most_iterations = 24, validations = 2, anchor = 0.0, share = 1.0, f
 training = { learning_rate = 0.004, decay = 0.2, checkpoint_minutes = 0.0 }
 """
 STAGES = (
-    "scoring the base",
+    "scoring the parent",
     "timing",
     "preparing",
     "training fold-1",

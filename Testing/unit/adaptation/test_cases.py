@@ -47,7 +47,7 @@ def test_what_the_parent_sees_completes_structures_and_never_stands_in_for_the_l
     (case,) = run.data.labelled
     assert run.mapping.needs_parent
     predicted = {name: (labels(0), site_grid(0)) for name in case.scans}
-    made = prepared(case, run.base, run.mapping, case.reference(), predicted)
+    made = prepared(case, run.parent, run.mapping, case.reference(), predicted)
     assert made.presence == (True, False)
     channels = [LABEL_MAP.channels.index(value) for value in (TISSUE, LEFT, RIGHT)]
     assert made.labels[0].unique().tolist() == [0, *channels]

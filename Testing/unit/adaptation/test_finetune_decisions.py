@@ -47,7 +47,7 @@ def test_a_model_that_became_better_is_promoted_found_by_name_and_the_next_one_b
     assert main(["site", "models", str(folder / "site")]) == 0
     assert "tiny-site-1 0.0.1+site.1, from" in capsys.readouterr().out
     assert main(["finetune", str(folder / "site"), "--dry-run", "--device", "cpu"]) == 0
-    assert "base tiny-site-1 0.0.1+site.1" in capsys.readouterr().err
+    assert "parent tiny-site-1 0.0.1+site.1" in capsys.readouterr().err
     case = next(case for case in CaseStore(folder / "site").cases() if not case.labels)
     inputs = [part for name, path in case.volumes.items() for part in ("--input", f"{name}={path}")]
     asked = ["segment", *inputs, "--bundle", str(promoted), "--device", "cpu", "--output", str(folder / "out")]
