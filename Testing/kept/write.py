@@ -6,10 +6,10 @@ A model, a site with a fine-tuning, a scene, and corrections in the browser that
 
     python -m Testing.kept.write        into Testing/kept/<version>, which must not be there
 
-Run it once for a version, at the commit that is published as this version, and add the files to the repository. They are
-not written again: what they are for is that they are old. ``facts.json`` says what they held when they were written, and
-of which commit the code was that wrote them. The tests are Testing/unit/test_kept_site.py, test_kept_bundle.py and
-Testing/slicer/logic/test_kept_scene.py and Testing/slicer/qt/test_kept_panel.py.
+Run it once for a version, at the commit that is published as this version, and add the files to the repository. They
+are not written again: what they are for is that they are old. ``facts.json`` says what they held when they were
+written, and of which commit the code was that wrote them. The tests are Testing/unit/test_kept_site.py,
+test_kept_bundle.py and Testing/slicer/logic/test_kept_scene.py and Testing/slicer/qt/test_kept_panel.py.
 """
 
 import json
@@ -105,7 +105,8 @@ def _case(
     modalities: tuple[str, ...] = MODALITIES,
     painted: int = 0,
 ) -> CaseFiles:
-    """The head of patient ``number``, in whole numbers, which are small in a file; ``painted``: voxels that were changed."""
+    """The head of patient ``number``, in whole numbers, which are small in a file; ``painted``: voxels that were
+    changed."""
     grid = grid_around((5.0 + number, -10.0 - number, 15.0), SHAPE, SPACING)
     clean = two_balls(points_of(grid))
     volumes, labels = {}, {}

@@ -1,4 +1,5 @@
-"""A scene as a user of the module leaves it: two results, one of them corrected and half reviewed, one of a site's case."""
+"""A scene as a user of the module leaves it: two results, one of them corrected and half reviewed, one of a site's
+case."""
 
 import sys
 import tempfile
@@ -82,7 +83,8 @@ def _add_scans(scene: Any) -> tuple[Any, Any]:
 
 
 def _correct(case: CaseNodes) -> None:
-    """The left ball of the first scan is given to the right one; the first place is checked, and the second looked at."""
+    """The left ball of the first scan is given to the right one; the first place is checked, and the second looked
+    at."""
     scan = case.volumes["T1w"]
     labels = case.labels("T1w", LABEL_MAP)
     labels[labels == LEFT] = RIGHT
