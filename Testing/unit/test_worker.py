@@ -357,7 +357,7 @@ def test_a_request_file_replays_a_run(case, tmp_path):
     run = replayed("--request", str(tmp_path / "request.json"))
     assert run.returncode == 0
     assert json.loads(run.stdout)["output"] == str(tmp_path / "out")
-    assert "% network\n" in run.stderr
+    assert "% network" in run.stderr
     assert names(tmp_path) == {"request.json", "out"}
 
 
