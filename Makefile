@@ -30,8 +30,9 @@ demo: $(INSTALLED)
 run: $(INSTALLED)
 	$(BIN)/crossmodalseg-web $(RUN)
 
+# The tests of a file share a browser and a server: they stay together.
 test: lint
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
