@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from itertools import permutations, product
 
 import numpy as np
+import SimpleITK as sitk
 
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import Volume
@@ -91,3 +92,12 @@ def _stored(volume: Volume, order: tuple[int, ...], flips: tuple[bool, ...]) -> 
     kji = [2, 1, 0, 3]
     affine = volume.grid.ijk_to_ras @ old_from_new[np.ix_(kji, kji)]
     return Volume(array, Grid(array.shape, affine), volume.modality)
+
+
+def grid_of_sitk(image: sitk.Image) -> Grid:
+    """The grid of a 3D SimpleITK image (or of a reader that has read the image's information)."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    i, j, k = image.GetSize()
+    return Grid((k, j, i), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)

@@ -2,6 +2,7 @@
 numbers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,9 @@ def monai_items(content: Mapping[str, Any], source: Path, base: Path, modalities
     if channels and sorted(channels) != list(range(len(channels))):
         problems.append(f"channels: expected the numbers 0 to {len(channels) - 1}, found {sorted(channels)}")
     wanted = wanted_channels(channels, modalities, problems)
+    of_list = _Channels(channels, wanted, base)
     items = [
-        {part: [_entry(item, f"{key}[{n}]", part, base, channels, wanted, problems)]}
+        {part: [_entry(item, f"{key}[{n}]", part, of_list, problems)]}
         for key, part in PARTS.items()
         for n, item in enumerate(_list(content, key, problems))
     ]
@@ -126,15 +128,16 @@ def _list(content: Mapping[str, Any], key: str, problems: list[str]) -> list[Any
     return []
 
 
-def _entry(
-    item: Any,
-    where: str,
-    part: str,
-    base: Path,
-    channels: Mapping[int, str],
-    wanted: Mapping[int, str],
-    problems: list[str],
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Channels:
+    """Names of the channels by number, which of them are wanted and as what, and what paths are relative to."""
+
+    names: Mapping[int, str]
+    wanted: Mapping[int, str]
+    base: Path
+
+
+def _entry(item: Any, where: str, part: str, channels: _Channels, problems: list[str]) -> dict[str, Any]:
     """A case as our own lists have it; what is wrong goes to ``problems``."""
     if isinstance(item, str):
         item = {"image": item}
@@ -142,13 +145,14 @@ def _entry(
         problems.append(f"{where}: expected an object, found {item!r}")
         return {}
     entry: dict[str, Any] = {key: item[key] for key in ("aligned", "assume_orientation") if key in item}
-    files = _files(item.get("image"), f"{where}.image", base, problems)
-    if files and channels:
-        problems += _wrong_count(files, f"{where}.image", channels)
-        paths = files if len(files) > 1 or len(channels) == 1 else [channel_path(files[0], n) for n in sorted(channels)]
+    names, wanted = channels.names, channels.wanted
+    files = _files(item.get("image"), f"{where}.image", channels.base, problems)
+    if files and names:
+        problems += _wrong_count(files, f"{where}.image", names)
+        paths = files if len(files) > 1 or len(names) == 1 else [channel_path(files[0], n) for n in sorted(names)]
         entry |= {wanted[n]: str(path) for n, path in enumerate(paths) if n in wanted}
     if "label" in item and part != "unlabelled":
-        labels = _files(item["label"], f"{where}.label", base, problems, most=1)
+        labels = _files(item["label"], f"{where}.label", channels.base, problems, most=1)
         if labels:
             entry["label"] = str(labels[0])
     return entry

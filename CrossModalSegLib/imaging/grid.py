@@ -111,15 +111,6 @@ class Grid:
         image.SetOrigin((LPS_TO_RAS @ self.ijk_to_ras)[:3, 3].tolist())
         image.SetDirection((LPS_TO_RAS[:3, :3] @ self.direction).ravel().tolist())
 
-    @classmethod
-    def from_sitk(cls, image: "sitk.Image") -> "Grid":
-        """The grid of a 3D SimpleITK image (or of a reader that has read the image's information)."""
-        affine = np.eye(4)
-        affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
-        affine[:3, 3] = image.GetOrigin()
-        i, j, k = image.GetSize()
-        return cls((k, j, i), LPS_TO_RAS @ affine)
-
 
 def _refuse_unusable(affine: np.ndarray) -> None:
     hint = "the file's header is damaged: export the volume again"

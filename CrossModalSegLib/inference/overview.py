@@ -56,7 +56,7 @@ def write_overview(path: Path, results: Mapping[str, ModalityResult], label_map:
     for row, (name, result) in zip(axes, results.items(), strict=True):
         window = _display_range(result.volume.array)
         for axis, plane in zip(row, PLANES, strict=True):
-            shown |= _draw(axis, plane, result, centre, box, label_map, window)
+            shown |= _draw(axis, plane, result, _plane_grid(plane, centre, box), label_map, window)
             axis.set_title(f"{name}  {plane.name}  {'RAS'[plane.normal_axis]} {centre[plane.normal_axis]:+.0f} mm")
             axis.title.set_color("white")
     _legend(figure, label_map, shown)
@@ -69,13 +69,11 @@ def _draw(
     axis: Axes,
     plane: Plane,
     result: ModalityResult,
-    centre: np.ndarray,
-    box: np.ndarray,
+    grid: Grid,
     label_map: LabelMap,
     window: tuple[float, float],
 ) -> set[int]:
-    """Draw one plane; returns the label values that it shows."""
-    grid = _plane_grid(plane, centre, box)
+    """Draw one plane, on its ``grid``; returns the label values that it shows."""
     shape = tuple(size for world, size in zip((2, 1, 0), grid.shape_kji, strict=True) if world != plane.normal_axis)
     image, covered = (array.reshape(shape) for array in resample_to(result.volume, grid))
     labels = resample_labels(result.labels, result.volume.grid, grid).reshape(shape)

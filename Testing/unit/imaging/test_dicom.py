@@ -9,7 +9,7 @@ from CrossModalSegLib.errors import CrossModalSegError, InputError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import read_image, read_volume
 from Testing.dicom_files import write_enhanced, write_series
-from Testing.volumes import grid_around, rotation, stored_otherwise
+from Testing.volumes import grid_around, grid_of_sitk, rotation, stored_otherwise
 
 OBLIQUE = grid_around((12, -30, 45), (7, 6, 5), (0.8, 0.9, 3.0), rotation((15, -10, 25)))
 
@@ -46,7 +46,7 @@ def test_geometry_is_the_one_that_itks_series_reader_finds(tmp_path):
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path)))
     image = reader.Execute()
     volume = read_volume(tmp_path, "CT")
-    assert same_in_space(volume, sitk.GetArrayFromImage(image), Grid.from_sitk(image))
+    assert same_in_space(volume, sitk.GetArrayFromImage(image), grid_of_sitk(image))
 
 
 def test_slices_are_ordered_by_position_not_by_name_or_number(tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from CrossModalSegLib.imaging.geometry import coverage, overlap_fraction, resample_to, world_grid_of
 from CrossModalSegLib.imaging.grid import LPS_TO_RAS, Grid
 from CrossModalSegLib.imaging.volume import WRITABLE, Volume, read_image, write_volume
-from Testing.volumes import grid_around, points_of, ramp, rotation, sampled
+from Testing.volumes import grid_around, grid_of_sitk, points_of, ramp, rotation, sampled
 
 few = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 angles = st.tuples(*[st.floats(-180, 180)] * 3)
@@ -48,7 +48,7 @@ def test_itk_places_every_voxel_where_the_grid_does(grid):
     last = [n - 1 for n in grid.shape_ijk]
     in_ras = LPS_TO_RAS[:3, :3] @ image.TransformIndexToPhysicalPoint(last)
     assert in_ras == pytest.approx((grid.ijk_to_ras @ [*last, 1])[:3], abs=1e-4)
-    assert Grid.from_sitk(image).is_close(grid, 1e-4)
+    assert grid_of_sitk(image).is_close(grid, 1e-4)
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)

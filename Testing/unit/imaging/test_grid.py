@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from CrossModalSegLib.errors import GeometryError
 from CrossModalSegLib.imaging.grid import Grid
-from Testing.volumes import random_grid, rotation
+from Testing.volumes import grid_of_sitk, random_grid, rotation
 
 
 def affine(columns, origin=(0, 0, 0)):
@@ -69,7 +69,7 @@ def test_simpleitk_maps_indices_to_the_same_points_in_lps(seed):
     index = [1.0, 2.0, 3.0]
     r, a, s, _ = grid.ijk_to_ras @ [*index, 1.0]
     assert image.TransformContinuousIndexToPhysicalPoint(index) == pytest.approx((-r, -a, s))
-    assert Grid.from_sitk(image).is_close(grid, tolerance_mm=1e-9)
+    assert grid_of_sitk(image).is_close(grid, tolerance_mm=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -8,9 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import read_image, read_volume
-from Testing.volumes import random_grid
+from Testing.volumes import grid_of_sitk, random_grid
 
 GRID = random_grid(3, 30.0)
 DATA = np.random.default_rng(0).integers(-500, 900, GRID.shape_kji).astype(np.int16)
@@ -50,7 +49,7 @@ def test_what_itk_wrote_is_what_is_read(tmp_path, name, compressed, dtype):
     array, grid = read_image(path)
     assert array.dtype == dtype
     assert np.array_equal(array, DATA.astype(dtype))
-    np.testing.assert_allclose(grid.ijk_to_ras, Grid.from_sitk(sitk.ReadImage(path)).ijk_to_ras, atol=1e-6)
+    np.testing.assert_allclose(grid.ijk_to_ras, grid_of_sitk(sitk.ReadImage(path)).ijk_to_ras, atol=1e-6)
     assert read_volume(path, "T1w").findings == ()
 
 

@@ -8,8 +8,8 @@ import pytest
 import SimpleITK as sitk
 
 from CrossModalSegLib.errors import CrossModalSegError
-from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import channel_count, read_image, read_volume
+from Testing.volumes import grid_of_sitk
 
 DATA = np.random.default_rng(0).integers(0, 900, (4, 5, 6)).astype(np.int16)  # (k, j, i)
 RAW = DATA.astype("<i2").tobytes()
@@ -93,7 +93,7 @@ def test_itk_and_this_reader_agree(tmp_path, encoding):
     path = write(tmp_path / "scan.nrrd", ENCODED[encoding], encoding=encoding)
     image = sitk.ReadImage(path)
     assert np.array_equal(read_image(path)[0], sitk.GetArrayFromImage(image))
-    np.testing.assert_allclose(read_image(path)[1].ijk_to_ras, Grid.from_sitk(image).ijk_to_ras, atol=1e-9)
+    np.testing.assert_allclose(read_image(path)[1].ijk_to_ras, grid_of_sitk(image).ijk_to_ras, atol=1e-9)
 
 
 def test_big_endian_is_read_and_no_order_is_refused(tmp_path):
