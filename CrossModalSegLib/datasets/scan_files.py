@@ -42,10 +42,10 @@ def sorted_out(folder: Path) -> tuple[list[ScanFile], list[str]]:
     """`scans_in`, and the names of the files that belong to no scan."""
     for archive in sorted(folder.rglob("*.zip")):
         unpack(archive, archive.with_name(f"{archive.name} unpacked"), LARGEST_UNPACKED_BYTES)
-    files = sorted((path for path in folder.rglob("*") if _is_wanted(path)), key=lambda path: natural(str(path)))
+    tree = scan_tree(folder)
+    files = sorted(filter(_is_wanted, tree.files), key=lambda path: natural(str(path)))
     images = [ScanFile(path, stem) for path in files if (stem := stem_of(path))]
     of_images = {file.name for image in images for file in _files_of(image)}
-    tree = scan_tree(folder)
     series = sorted(series_of(tree), key=lambda one: -one.slice_count)
     others = [one.path.name for one in tree.passed_over if one.kind != HIDDEN and _is_wanted(one.path)]
     others = [name for name in others if not stem_of(Path(name)) and name not in of_images] + [

@@ -79,6 +79,12 @@ class DicomTree:
     listed: Mapping[str, Mapping[str, str]]
     deep: bool = True
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that were looked at; what is hidden was not."""
+        images, damaged = [one.path for one in self.images], [one.path for one in self.damaged]
+        return (*images, *damaged, *(one.path for one in self.passed_over if one.kind != HIDDEN))
+
 
 def scan_tree(folder: Path, deep: bool = True) -> DicomTree:
     """Look at every file below ``folder``; not ``deep``: at those directly in it.
