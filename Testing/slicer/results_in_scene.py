@@ -42,7 +42,7 @@ def found_displaced(panel: Any, mm: float) -> None:
     examination = panel.desktop.panel.panel._scans._examination
     refinement = RigidRefinement(motion, mm, mm, 0.0, 0.2, 0.5)
     contents = Contents(tuple(displacement_findings(refinement, "T1w", "T2w")), refinement)
-    examination.take(examination._identity(), contents)
+    examination.add_contents(examination._identity(), contents)
 
 
 def _place(number: int, structure: str, modalities: list[str]) -> dict[str, Any]:

@@ -256,7 +256,7 @@ def test_scans_without_labels_are_added_and_the_next_case_is_opened(page, tmp_pa
     site = tmp_path / "site"  # of its own: in the other one, the same scans are a case with labels
     page.type("site-folder", str(site))
     page.click("add-unlabelled")
-    page.wait(lambda: page.text("site-message").startswith("Added"), "the case to be added")
+    page.wait(lambda: page.text("site-message").startswith(f"Added without labels: {site}"), "the case to be added")
     (case,) = CaseStore(site).cases()
     assert case.status == "unlabelled"
     page.click("open-case")
@@ -268,7 +268,7 @@ def test_the_chosen_model_orders_the_work_list_and_can_be_stopped(page, tmp_path
     site = tmp_path / "site"
     page.type("site-folder", str(site))
     page.click("add-unlabelled")
-    page.wait(lambda: page.text("site-message").startswith("Added"), "the case to be added")
+    page.wait(lambda: page.text("site-message").startswith(f"Added without labels: {site}"), "the case to be added")
     (case,) = CaseStore(site).cases()
 
     page.choose_model("slow")

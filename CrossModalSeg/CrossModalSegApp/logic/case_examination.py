@@ -27,7 +27,7 @@ class Choice(Protocol):
         """The chosen volume nodes by modality."""
 
     def choose(self, volumes: Mapping[str, Any]) -> None:
-        """Choose these volume nodes by modality, and none for the others."""
+        """Choose these volume nodes by modality, and none for the others or where it is None."""
 
 
 class CaseExamination:
@@ -80,17 +80,19 @@ class CaseExamination:
         self.check, scans = check(bundle, self._choice.volumes)
         is_idle = self._logic.status.state is RunState.IDLE
         if self.check.allows_run and not self.is_aligning and is_idle:
-            self._logic.look_into(bundle, self._choice.volumes, lambda found: self.take(asked, found), scans)
+            self._logic.look_into(bundle, self._choice.volumes, lambda found: self.add_contents(asked, found), scans)
         self._on_change()
 
-    def take(self, asked: Any, contents: Contents) -> None:
+    def add_contents(self, asked: Any, contents: Contents) -> None:
         """What the worker has found out, unless the scans were changed meanwhile."""
         if asked == self._identity() and self.check is not None:
             self._contents, self.check = contents, self.check.with_contents(contents)
             self._on_change()
 
     def apply(self, remedy: Remedy) -> None:
-        """Do what a note offers."""
+        """Do what a note offers; nothing where there is no model to say which scan is which."""
+        if self._choice.bundle is None:
+            return
         actions: dict[Remedy, Callable[[], None]] = {
             "swap": self._swap,
             "clear-second": lambda: self._replace(1, None),
@@ -177,25 +179,18 @@ class CaseExamination:
             *((name, node.GetID(), node.GetTransformNodeID()) for name, node in self._choice.volumes.items()),
         )
 
-    def _pair(self) -> list[Any]:
-        """The nodes in the places of the model's modalities."""
-        bundle = self._choice.bundle
-        return [self._choice.volumes.get(modality) for modality in bundle.modalities] if bundle else [None, None]
-
-    def _put(self, pair: list[Any]) -> None:
-        """Choose both at once, so that no view sees one scan chosen twice."""
-        bundle = self._choice.bundle
-        if bundle is not None:
-            named = zip(bundle.modalities, pair, strict=True)
-            self._choice.choose({modality: node for modality, node in named if node is not None})
-
     def _swap(self) -> None:
-        self._put(self._pair()[::-1])
+        first, second = self._modalities
+        volumes = self._choice.volumes
+        self._choice.choose({first: volumes.get(second), second: volumes.get(first)})
 
     def _replace(self, place: int, node: Any) -> None:
-        pair = self._pair()
-        pair[place] = node
-        self._put(pair)
+        self._choice.choose({**self._choice.volumes, self._modalities[place]: node})
 
     def _harden(self, place: int) -> None:
-        self._replace(place, harden_copy(self._pair()[place]))
+        self._replace(place, harden_copy(self._choice.volumes[self._modalities[place]]))
+
+    @property
+    def _modalities(self) -> tuple[str, ...]:
+        assert self._choice.bundle is not None
+        return self._choice.bundle.modalities

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.scene.case_nodes import ROLE_ATTRIBUTE
 from CrossModalSegApp.scene.node_geometry import parent_transform_kind
 from CrossModalSegApp.scene.scene_io import world_volume
@@ -46,7 +47,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Check:
-    """What the preflight says: ``preflight`` is None where a scan cannot be read; ``notes`` come gravest first."""
+    """What the preflight says: ``preflight`` is None where a scan cannot be read; ``notes`` come most severe first."""
 
     preflight: Preflight | None
     transforms: dict[str, str]
@@ -55,7 +56,7 @@ class Check:
     def with_contents(self, contents: Contents) -> "Check":
         """The same with what the worker has found out about the scans."""
         found = [_note(one, len(self.transforms)) for one in contents.findings]
-        return replace(self, notes=_gravest_first([*found, *self.notes]))
+        return replace(self, notes=_most_severe_first([*found, *self.notes]))
 
     @property
     def allows_run(self) -> bool:
@@ -118,10 +119,10 @@ def check(bundle: Bundle, volumes: Mapping[str, Any]) -> tuple[Check, dict[str, 
     notes += _own_notes(volumes)
     notes += _missing_notes(bundle, volumes)
     transforms = {modality: _TRANSFORM_WORDS[kind] for modality, kind in kinds.items()}
-    return Check(preflight, transforms, _gravest_first(notes)), scans
+    return Check(preflight, transforms, _most_severe_first(notes)), scans
 
 
-def _gravest_first(notes: Sequence[Note]) -> tuple[Note, ...]:
+def _most_severe_first(notes: Sequence[Note]) -> tuple[Note, ...]:
     return tuple(sorted(notes, key=lambda note: ("error", "warning", "info").index(note.severity)))
 
 
@@ -141,23 +142,22 @@ def _transform_notes(bundle: Bundle, modality: str, kind: str) -> list[Note]:
     if kind not in ("sheared", "non-linear"):
         return []
     which: Remedy = "harden-first" if modality == bundle.modalities[0] else "harden-second"
-    message = f"{modality} lies under a {kind} transform: it is resampled for the model, and the result bent back."
-    return [Note("info", "warped", message, "harden a copy to segment it where it is shown, without bending", which)]
+    message = _("{modality} lies under a {kind} transform: it is resampled for the model, and the result bent back.")
+    hint = _("harden a copy to segment it where it is shown, without bending")
+    return [Note("info", "warped", message.format(modality=modality, kind=_(kind)), hint, which)]
 
 
 def _twice_notes(volumes: Mapping[str, Any]) -> list[Note]:
     if len({node.GetID() for node in volumes.values()}) == len(volumes):
         return []
-    message = f"{next(iter(volumes.values())).GetName()} is chosen twice."
-    return [Note("error", "same-scan", message, "choose two scans, or leave one place empty", "clear-second")]
+    message = _("{scan} is chosen twice.").format(scan=next(iter(volumes.values())).GetName())
+    return [Note("error", "same-scan", message, _("choose two scans, or leave one place empty"), "clear-second")]
 
 
 def _own_notes(volumes: Mapping[str, Any]) -> list[Note]:
-    return [
-        Note("error", "not-a-scan", f"{node.GetName()} was made by this module.", "choose the scan itself")
-        for node in volumes.values()
-        if node.GetAttribute(ROLE_ATTRIBUTE)
-    ]
+    own = [node.GetName() for node in volumes.values() if node.GetAttribute(ROLE_ATTRIBUTE)]
+    words, hint = _("{scan} was made by this module."), _("choose the scan itself")
+    return [Note("error", "not-a-scan", words.format(scan=name), hint) for name in own]
 
 
 def _missing_notes(bundle: Bundle, volumes: Mapping[str, Any]) -> list[Note]:
@@ -165,8 +165,8 @@ def _missing_notes(bundle: Bundle, volumes: Mapping[str, Any]) -> list[Note]:
     if not volumes or not missing:
         return []
     if bundle.requires_both:
-        message = f"{bundle.name} needs both scans; {missing[0]} is not chosen."
-        return [Note("error", "scan-missing", message, "choose it, or use a model that can do with one scan")]
-    message = f"Without {missing[0]}, {next(iter(volumes))} is segmented alone."
-    hint = "expect a less certain result, and no agreement between two scans to judge it by"
-    return [Note("info", "one-scan", message, hint)]
+        message = _("{model} needs both scans; {missing} is not chosen.").format(model=bundle.name, missing=missing[0])
+        return [Note("error", "scan-missing", message, _("choose it, or use a model that can do with one scan"))]
+    message = _("Without {missing}, {modality} is segmented alone.")
+    hint = _("expect a less certain result, and no agreement between two scans to judge it by")
+    return [Note("info", "one-scan", message.format(missing=missing[0], modality=next(iter(volumes))), hint)]

@@ -64,7 +64,7 @@ class RunPresenter(Presenter):
         if not self.state.can_start or bundle is None:
             return
         if self._logic.corrected_cases(self._scans.volumes, bundle):
-            question = _("These scans have a corrected segmentation. It stays; the new one is added beside it.")
+            question = _("These scans have a corrected segmentation. It stays; the new one is added beside it. Go on?")
             self._host.dialogs.ask(question, _("Segment again"), self._start_soon)
         else:
             self._start_soon()

@@ -182,14 +182,13 @@ class ScansPresenter(Presenter):
             self.choose_model(choose or self._store.model)
 
     def choose_model(self, name: str) -> None:
-        """Choose the model called ``name``, or the first where there is none of this name."""
-        if self._store is None:
-            return
-        first = self._bundles[0] if self._bundles else None
-        self.bundle = next((bundle for bundle in self._bundles if bundle.name == name), first)
-        if self.bundle is not None:
-            self._store.model = self.bundle.name
-        self.choice_changed()
+        """Choose the model called ``name``; where there is none of this name, the first is used without being
+        chosen."""
+        known = {bundle.name: bundle for bundle in self._bundles}
+        if self._store is not None:
+            self.bundle = known.get(name) or next(iter(self._bundles), None)
+            self._store.model = name if name in known else self._store.model
+            self.choice_changed()
 
     def import_model(self, path: Path) -> None:
         """Install the model in a folder or zip file, and choose it."""
@@ -228,7 +227,7 @@ class ScansPresenter(Presenter):
         if found:
             self.choose(chosen | found)
 
-    def node_goes(self, node: Any) -> None:
+    def drop_node(self, node: Any) -> None:
         """A node is about to leave the scene: where it is chosen, its place becomes empty."""
         if self._store is not None and any(one is node for one in self._store.scans()):
             first, second = (None if one is node else one for one in self._store.scans())

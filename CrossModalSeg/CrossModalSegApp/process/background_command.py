@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from CrossModalSegApp.process.child_process import ChildProcess, ending_words
 from CrossModalSegApp.process.run_state import Outcome
@@ -39,17 +39,11 @@ class CommandStatus:
     result: Any = None
 
 
-class Launcher(Protocol):
-    """Starts ``python -m module`` with the library; `WorkerClient.launch` is one."""
-
-    def __call__(
-        self,
-        module: str,
-        arguments: Sequence[str],
-        on_line: Callable[[bytes], None],
-        on_error_line: Callable[[str], None],
-        on_end: Callable[[int | None], None],
-    ) -> ChildProcess: ...
+# Starts ``python -m module`` with the library, as `WorkerClient.launch` does: module, arguments, and who is told of
+# lines, of lines of errors, and of the end.
+Launcher = Callable[
+    [str, Sequence[str], Callable[[bytes], None], Callable[[str], None], Callable[[int | None], None]], ChildProcess
+]
 
 
 class BackgroundCommand:

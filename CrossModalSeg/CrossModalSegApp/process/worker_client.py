@@ -187,7 +187,7 @@ class WorkerClient:
             _log.error(
                 "the worker process %s; its last words:\n%s", ending_words(exit_code), "\n".join(session.error_lines)
             )
-            code, message, hint = self._error_of_the_end(exit_code, next(iter(lost.values())).submitted)
+            code, message, hint = self._error_of_death(exit_code, next(iter(lost.values())).submitted)
             _fail(lost, code, message + session.last_words(), hint)
 
     def _send_again(self, waiting: "dict[str, _Waiting]") -> "dict[str, _Waiting]":
@@ -201,7 +201,7 @@ class WorkerClient:
             self._send(one)
         return {key: one for key, one in waiting.items() if key not in again}
 
-    def _error_of_the_end(self, exit_code: int | None, submitted: float) -> tuple[str, str, str]:
+    def _error_of_death(self, exit_code: int | None, submitted: float) -> tuple[str, str, str]:
         """Code, message and hint for a request that a worker has taken with it."""
         if exit_code is None:
             program = self._python or default_python()

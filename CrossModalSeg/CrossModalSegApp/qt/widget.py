@@ -117,7 +117,7 @@ class ModulePanel(VTKObservationMixin):
             self.addObserver(scene, event, self._on_new_scene)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
             self.addObserver(scene, event, self._on_nodes_changed)
-        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._on_node_goes)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._on_node_about_to_be_removed)
 
     def _on_start_close(self, _scene: Any, _event: str) -> None:
         if self._logic.status.state is RunState.IDLE:
@@ -136,9 +136,9 @@ class ModulePanel(VTKObservationMixin):
             self._settle.start()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _on_node_goes(self, _scene: Any, _event: str, node: Any) -> None:
+    def _on_node_about_to_be_removed(self, _scene: Any, _event: str, node: Any) -> None:
         """A place whose scan goes is empty; left alone, its selector would take a neighbour when the node is gone."""
-        self._scans.node_goes(node)
+        self._scans.drop_node(node)
 
     def _update_from_scene(self) -> None:
         """Nodes have come or gone, as they do all the time: nothing is touched that is not new or gone itself.

@@ -119,6 +119,6 @@ class CaseBuilder:
 
 def notice(report: Mapping[str, Any]) -> str:
     """What a user should know about how a result came about: the device, and what did not go as usual."""
-    device = {"cpu": "the processor"}.get(report["device"], "the graphics card")
+    device = {"cpu": "CPU"}.get(report["device"], "GPU")
     fallbacks = "".join(f" {fallback}." for fallback in report["fallbacks"])
-    return f"Computed on {device}.{fallbacks}"
+    return f"Computed on the {device}.{fallbacks}"

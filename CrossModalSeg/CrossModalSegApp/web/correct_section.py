@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from trame_server import Server
 
+from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.logic.wording import masking_hint, masking_words
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.correction import DEFAULT_MASKING, Masking
@@ -14,8 +15,8 @@ from CrossModalSegApp.web.editor import Editor
 from CrossModalSegApp.web.page_state import PageState
 from CrossModalSegApp.web.strokes import LabelChange
 
-_NOTHING = "No voxel was changed."
-_SPARED = "No voxel was changed: neighbouring structures are left alone."
+_NOTHING = _("No voxel was changed.")
+_SPARED = _("No voxel was changed: neighbouring structures are left alone.")
 _NAMED = 4  # structures that a stroke has changed
 
 
@@ -87,15 +88,16 @@ class CorrectSection:
         names = self._editor.names()
         gains = sorted(((value, gain) for value, gain in change.gains.items() if gain), key=lambda item: -abs(item[1]))
         words = [f"{names.get(value, value)} {gain:+,}" for value, gain in gains[:_NAMED]]
-        more = f", {len(gains) - _NAMED} more" if len(gains) > _NAMED else ""
-        self._state.show(outcome=f"Voxels: {', '.join(words)}{more}")
+        more = _(", {count} more").format(count=len(gains) - _NAMED) if len(gains) > _NAMED else ""
+        self._state.show(outcome=_("Voxels: {gains}").format(gains=", ".join(words)) + more)
 
     def _restore(self) -> None:
         case, modality = self._case, self._state["modality"]
         if case is None or modality not in case.models:
             return
-        question = f"Discard all corrections of {modality} and go back to the model's result?"
-        self._dialogs.ask(question, "Discard", lambda: self._put_back(case, modality))
+        question = _("Discard all corrections of {modality} and go back to the model's result?")
+        put_back = lambda: self._put_back(case, modality)
+        self._dialogs.ask(question.format(modality=modality), _("Discard"), put_back)
 
     def _put_back(self, case: CaseNodes, modality: str) -> None:
         if case is self._case and modality == self._state["modality"]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from trame_server import Server
 
+from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.logic.wording import sentence
 from CrossModalSegApp.web.page_state import PageState
 from CrossModalSegLib.errors import CrossModalSegError
@@ -24,7 +25,7 @@ class Dialogs:
     def tell(self, text: str, hint: str = "") -> None:
         """Something that the user should know before going on."""
         self._on_yes = self._on_no = _nothing
-        self._open(is_question=False, text=text, hint=hint, action="OK")
+        self._open(is_question=False, text=text, hint=hint, action=_("OK"))
 
     def ask(
         self, question: str, action: str, on_yes: Callable[[], None], on_no: Callable[[], None] = lambda: None

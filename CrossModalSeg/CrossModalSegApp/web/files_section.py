@@ -9,6 +9,7 @@ from trame_server import Server
 
 from CrossModalSegApp.logic.case_selection import candidates
 from CrossModalSegApp.logic.logic import SegmentationLogic
+from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.process.run_state import RunState
 from CrossModalSegApp.scene import sample_data
 from CrossModalSegApp.scene.scene_io import add_volume
@@ -25,7 +26,7 @@ from CrossModalSegLib.plurals import some_of
 
 _USUAL = ("RAS", "LAS", "LPS", "RPS", "LSA", "RSA", "PSR", "ASR")  # first among those to choose from
 _NAMED = 5  # files that are left out
-_CLOSE = "Remove all scans and results from this page? What has not been saved or downloaded is lost."
+_CLOSE = _("Remove all scans and results from this page? What has not been saved or downloaded is lost.")
 
 
 class FilesSection:
@@ -79,11 +80,11 @@ class FilesSection:
     def _open_sample(self) -> None:
         if self._logic.status.state is RunState.IDLE:
             self.open_files(sample_pair())
-            self._state.show(message="Opened: the sample pair")
+            self._state.show(message=_("Opened: the sample pair"))
 
     def _close(self) -> None:
         if self._logic.status.state is RunState.IDLE:
-            self._dialogs.ask(_CLOSE, "Close all", self._remove_all)
+            self._dialogs.ask(_CLOSE, _("Close all"), self._remove_all)
 
     def _remove_all(self) -> None:
         """Take all scans and results out of the scene, and with them out of the memory."""
@@ -100,7 +101,7 @@ class FilesSection:
         say how they lie, it is asked, and their files are kept until there is an answer."""
         self._leave_out()
         with self._state.flushed():
-            self._state.show(is_reading=True, message="Reading the files")
+            self._state.show(is_reading=True, message=_("Reading the files"))
         try:
             folder = self._uploads.folder_of(batch)
             read = await asyncio.to_thread(_read_uploaded, folder)
@@ -126,7 +127,7 @@ class FilesSection:
             return
         asked, self._asked = self._asked, _Question()
         with self._state.flushed():
-            self._state.show(is_reading=True, message="Reading the files", unoriented=[])
+            self._state.show(is_reading=True, message=_("Reading the files"), unoriented=[])
         try:
             folder = self._uploads.folder_of(asked.batch)
             read = await asyncio.to_thread(_read_all, asked.scans, folder, orientation)
@@ -149,8 +150,8 @@ class FilesSection:
     def _show(self, read: "_Read") -> None:
         with self._state.flushed():
             self._add(read.found)
-            opened = ", ".join(scan.name for scan, _ in read.found)
-            first = f"Opened: {opened}" if read.found else "Nothing was opened"
+            opened = ", ".join(scan.name for scan, _volume in read.found)
+            first = _("Opened: {scans}").format(scans=opened) if read.found else _("Nothing was opened")
             names = [scan.name for scan in read.unoriented]
             message = ". ".join([first, *read.problems]) + "."
             self._state.show(is_reading=False, message=message, unoriented=names, orientation="")
@@ -186,7 +187,7 @@ def _read_uploaded(folder: Path) -> _Read:
     scans, others = sorted_out(folder)
     read = _read_all(scans, folder)
     if others:
-        read.problems.append(f"No scans, and left out: {some_of(others, _NAMED)}")
+        read.problems.append(_("No scans, and left out: {files}").format(files=some_of(others, _NAMED)))
     return read
 
 
@@ -199,7 +200,8 @@ def _read_all(scans: Iterable[ScanFile], folder: Path, assumed_orientation: str 
             if error.code == "unknown-orientation":
                 read.unoriented.append(scan)
             else:
-                read.problems.append(f"{scan.name} was left out: {_without(folder, error.message)}")
+                words = _("{scan} was left out: {why}")
+                read.problems.append(words.format(scan=scan.name, why=_without(folder, error.message)))
         else:
             read.found.append((scan, volume))
             read.problems += [_without(folder, one.message) for one in volume.findings if one.severity == "warning"]
@@ -208,7 +210,7 @@ def _read_all(scans: Iterable[ScanFile], folder: Path, assumed_orientation: str 
 
 def _without(folder: Path, message: str) -> str:
     """The message without the temporary folder, which says nothing to the user."""
-    return message.replace(f"{folder}/", "").replace(str(folder), "the files").rstrip(".")
+    return message.replace(f"{folder}/", "").replace(str(folder), _("the files")).rstrip(".")
 
 
 def sample_pair() -> dict[str, Path]:

@@ -5,10 +5,11 @@ from typing import Any
 
 from CrossModalSegApp.logic.case_selection import candidates, suggest
 from CrossModalSegApp.logic.scans_presenter import PLACES, ScansPresenter
+from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.site_cases import patient_key
 
-_NOT_CHOSEN = "not chosen"
+_NOT_CHOSEN = _("not chosen")
 
 
 class OpenedScans:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from trame_server import Server
 
 from CrossModalSegApp.logic.logic import SegmentationLogic
+from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.web.dialogs import Dialogs
 from CrossModalSegApp.web.page_state import PageState
 from CrossModalSegApp.web.unsaved import UnsavedCorrections
@@ -41,4 +42,4 @@ class UnsavedSection:
             self._unsaved.discard(name)
             self._state.show(offers=self._unsaved.offers())
 
-        self._dialogs.ask("Delete these corrections, which are saved nowhere else?", "Delete", discard)
+        self._dialogs.ask(_("Delete these corrections, which are saved nowhere else?"), _("Delete"), discard)

@@ -103,25 +103,13 @@ class Application:
     def mrmlScene(self) -> Any:
         return self._logics.scene
 
-    def applicationLogic(self) -> Any:
-        return self._logics.application
-
     def moduleManager(self) -> ModuleManager:
         return self._manager
 
     def coreIOManager(self) -> CoreIOManager:
         return CoreIOManager(self._logics)
 
-    def layoutManager(self) -> None:
-        """None, as where Slicer runs without a main window: code has to cope with it."""
-
-    def commandOptions(self) -> SimpleNamespace:
-        return SimpleNamespace(noMainWindow=False, testingEnabled=self.is_testing)
-
     def settings(self) -> Any:
-        return self._settings
-
-    def userSettings(self) -> Any:
         return self._settings
 
     def processEvents(self, *_: Any) -> None:

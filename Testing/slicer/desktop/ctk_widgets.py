@@ -147,12 +147,6 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         layout.addWidget(QtWidgets.QToolButton(self, text="..."))
         self._line.textChanged.connect(self.currentPathChanged)
 
-    def setCurrentPath(self, path: str) -> None:
-        self._line.setText(path)
-
-    def addCurrentPathToHistory(self) -> None:
-        """The history is not stood in for."""
-
 
 class ctkDirectoryButton(QtWidgets.QWidget):
     """A button that shows the chosen folder and asks for another one."""

@@ -37,9 +37,6 @@ class SegmentEditorEffect:
         self.name = name
         self._node = node
 
-    def setParameter(self, name: str, value: Any) -> None:
-        self._node.SetAttribute(f"{self.name}.{name}", str(value))
-
     def parameter(self, name: str) -> str:
         return self._node.GetAttribute(f"{self.name}.{name}") or ""
 
@@ -130,18 +127,12 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self.setCurrentSegmentID(first)
         self.segmentationNodeChanged.emit(node)
 
-    def setSegmentationNodeID(self, node_id: str) -> None:
-        self.setSegmentationNode(self.mrmlScene().GetNodeByID(node_id))
-
     def segmentationNode(self) -> Any:
         return self._node and self._node.GetSegmentationNode()
 
     def setSourceVolumeNode(self, node: Any) -> None:
         self._editor_node().SetAndObserveSourceVolumeNode(node)
         self.sourceVolumeNodeChanged.emit(node)
-
-    def setSourceVolumeNodeID(self, node_id: str) -> None:
-        self.setSourceVolumeNode(self.mrmlScene().GetNodeByID(node_id))
 
     def sourceVolumeNode(self) -> Any:
         return self._node and self._node.GetSourceVolumeNode()
@@ -154,16 +145,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def currentSegmentID(self) -> str:
         return (self._node and self._node.GetSelectedSegmentID()) or ""
 
-    def setEffectNameOrder(self, names: list[str]) -> None:
-        """Shows these effects first (and only these where ``unorderedEffectsVisible`` is false)."""
-        self.__dict__["_order"] = tuple(names)
-
-    def effectNameOrder(self) -> tuple[str, ...]:
-        return self.__dict__.get("_order", ())
-
-    def availableEffectNames(self) -> tuple[str, ...]:
-        return self.EFFECTS
-
     def setActiveEffectByName(self, name: str) -> None:
         if name and name not in self.EFFECTS:
             raise ValueError(f"no effect {name!r} in the stand-in, only {self.EFFECTS}")
@@ -172,24 +153,6 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def activeEffect(self) -> SegmentEditorEffect | None:
         name = self._node and self._node.GetActiveEffectName()
         return SegmentEditorEffect(name, self._node) if name else None
-
-    def effectByName(self, name: str) -> SegmentEditorEffect | None:
-        return SegmentEditorEffect(name, self._node) if name in self.EFFECTS else None
-
-    def updateWidgetFromMRML(self) -> None:
-        self._update()
-
-    def setupViewObservations(self) -> None:
-        """There are no views to observe."""
-
-    def removeViewObservations(self) -> None:
-        """There are no views to observe."""
-
-    def installKeyboardShortcuts(self, widget: Any = None) -> None:
-        """There are no shortcuts."""
-
-    def uninstallKeyboardShortcuts(self) -> None:
-        """There are no shortcuts."""
 
     def _editor_node(self) -> Any:
         if self._node is None:

@@ -102,9 +102,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     currentNodeID = Property(str, lambda self: self._current, setCurrentNodeID)
 
-    def setCurrentNodeIndex(self, index: int) -> None:
-        self.setCurrentNode(self.nodeFromIndex(index))
-
     def nodeFromIndex(self, index: int) -> Any:
         nodes = self._nodes()
         return nodes[index] if 0 <= index < len(nodes) else None
@@ -121,16 +118,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self.setCurrentNode(node)
         return node
 
-    def removeCurrentNode(self) -> None:
-        self._scene.RemoveNode(self.currentNode())
-
     def addAttribute(self, node_type: str, name: str, value: Any = None) -> None:
         """Lists only nodes of that type that have the attribute (with that value, where one is given)."""
         self._required.append((node_type, name, value))
-        self.refill()
-
-    def removeAttribute(self, node_type: str, name: str) -> None:
-        self._required = [entry for entry in self._required if entry[:2] != (node_type, name)]
         self.refill()
 
     def _nodes(self) -> list[Any]:

@@ -68,11 +68,6 @@ class SampleDataLogic:
         if source not in sources:
             sources.append(source)
 
-    @staticmethod
-    def sampleDataSourcesByCategory(category: str | None = None) -> Any:
-        sources = slicer.modules.sampleDataSources
-        return sources if category is None else sources.get(category, [])
-
     def sourceForSampleName(self, name: str) -> SampleDataSource | None:
         every = [source for sources in slicer.modules.sampleDataSources.values() for source in sources]
         return next((source for source in every if source.sampleName == name), None)

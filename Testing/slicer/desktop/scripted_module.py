@@ -28,11 +28,6 @@ class ScriptedLoadableModule:
     def resourcePath(self, name: str) -> str:
         return str(Path(self.parent.path).parent / "Resources" / name)
 
-    def getDefaultModuleDocumentationLink(self, page: str | None = None) -> str:
-        return (
-            f'<p>See the <a href="{page or slicer.app.moduleDocumentationUrl(self.moduleName)}">documentation</a>.</p>'
-        )
-
     def runTest(self, msec: int = 100, **keywords: Any) -> None:
         """Runs ``<Module>Test`` of the module's file."""
         test = getattr(importlib.import_module(self.__module__), f"{self.moduleName}Test")()
@@ -128,12 +123,6 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
     def __init__(self, *arguments: Any, **keywords: Any):
         super().__init__(*arguments, **keywords)
         self.enableScreenshots = False
-
-    def delayDisplay(self, message: str, requestedDelay: int | None = None, msec: int | None = None) -> None:
-        """Slicer shows the message for a moment; here it is dropped."""
-
-    def takeScreenshot(self, *arguments: Any) -> None:
-        """There are no views."""
 
     def runTest(self) -> None:
         raise AssertionError(f"{type(self).__name__} has no runTest")

@@ -235,7 +235,7 @@ def test_a_run_from_the_click_to_the_result(panel):
     assert not panel.ui.scansSection.enabled
     pid = panel.worker_pid()
     panel.wait_for_end()
-    assert "Done. Computed on the processor." in panel.ui.statusLabel.text
+    assert "Done. Computed on the CPU." in panel.ui.statusLabel.text
     assert panel.ui.scansSection.enabled
     assert [p for p in Path(tempfile.gettempdir()).iterdir() if "align" not in p.name] == []
     case = panel.logic.cases()[-1]

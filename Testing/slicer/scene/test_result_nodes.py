@@ -125,7 +125,7 @@ def test_a_case_is_found_again_with_all_its_nodes(mrml_scene, pair):
     assert found.table is case.table
     assert found.review.entries == case.review.entries
     assert (found.run_id, found.bundle_name, found.bundle_sha256) == ("run1", "abdomen-pair", "0123abcd")
-    assert found.notice == "Computed on the processor. out of memory on the GPU with 8 windows at a time."
+    assert found.notice == "Computed on the CPU. out of memory on the GPU with 8 windows at a time."
     assert found.title.startswith("CT scan + MR scan, abdomen-pair, ")
     assert found.rows() == (pair["CT"], pair["MR"], found.segmentations["CT"], found.segmentations["MR"])
     assert found.is_of(pair, BUNDLE)
