@@ -45,7 +45,7 @@ class FinetuneOptions:
     anchor: Annotated[Number, AT_LEAST_0] = 0.0  # strength that draws the weights back to the parent's (L2-SP); 0: none
     general_anchor: Annotated[Number, AT_LEAST_0] = 1.0  # the same with keep_general
     unlabelled_below: Annotated[Whole, AT_LEAST_1] = (
-        5  # corrected patients: from this many on, their cases get all time
+        3  # corrected patients: from this many on, their cases get all time
     )
     # Of the way to the trained weights, that held-out cases choose from.
     shares: Annotated[tuple[Annotated[Number, PART], ...], Field(min_length=1)] = (0.25, 0.5, 0.75, 1.0)
