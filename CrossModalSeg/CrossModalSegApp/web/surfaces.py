@@ -165,16 +165,17 @@ def _in_ras(algorithm: Any, grid: Grid) -> Any:
     transform.SetMatrix(matrix)
     placed = vtk.vtkTransformPolyDataFilter()
     placed.SetTransform(transform)
-    placed.SetInputConnection(algorithm.GetOutputPort())
     fewer = vtk.vtkDecimatePro()
-    fewer.SetInputConnection(placed.GetOutputPort())
     fewer.SetTargetReduction(_REDUCTION)
     fewer.PreserveTopologyOn()
     normals = vtk.vtkPolyDataNormals()
-    normals.SetInputConnection(fewer.GetOutputPort())
     normals.SplittingOff()
     normals.AutoOrientNormalsOn()
-    normals.Update()
+    algorithm.Update()  # step by step: VTK holds Python's lock as long as a step takes, and the page waits for it
+    for step in (placed, fewer, normals):
+        step.SetInputConnection(algorithm.GetOutputPort())
+        step.Update()
+        algorithm = step
     output = normals.GetOutput()
     while output.GetCellData().GetNumberOfArrays():  # labels of both sides, which are not shown
         output.GetCellData().RemoveArray(0)
