@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from CrossModalSegLib.errors import LabelError, read_error
+from CrossModalSegLib.json_file import each_name_once
 
 LABEL_MAP_FOLDER = Path(__file__).parent / "label_maps"
 LARGEST_VALUE = 65535  # label arrays are stored as uint8 or uint16
@@ -177,7 +178,7 @@ def read_label_map(path: str | Path) -> LabelMap:
     """The label map in a JSON file. Raises LabelError ``label-map-not-found``, ``bad-label-map``, `read_error`'s."""
     path = Path(path)
     try:
-        return LabelMap.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return LabelMap.from_json(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=each_name_once))
     except FileNotFoundError as error:
         raise LabelError("label-map-not-found", f"no such file {path}", "check the path") from error
     except OSError as error:

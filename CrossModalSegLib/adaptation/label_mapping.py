@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from CrossModalSegLib.errors import LabelError, read_error
+from CrossModalSegLib.json_file import each_name_once
 from CrossModalSegLib.labels import LabelMap, Structure
 
 RARE = 2.0  # how much the logit of a new structure lies below the one that it begins as
@@ -192,7 +193,9 @@ def same_structures(base: LabelMap, site: LabelMap) -> LabelMapping:
 def read_mapping(path: Path, base: LabelMap, site: LabelMap) -> LabelMapping:
     """The mapping in a JSON file. Raises LabelError ``bad-mapping``, or those of `read_error`."""
     try:
-        return mapping_from_json(json.loads(path.read_text(encoding="utf-8")), base, site)
+        return mapping_from_json(
+            json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=each_name_once), base, site
+        )
     except OSError as error:
         raise read_error(str(path), error, LabelError) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -66,7 +66,8 @@ def refuse_unsafe_entries(entries: Sequence[zipfile.ZipInfo], path: Path, larges
     outside = [entry.orig_filename for entry in entries if leads_outside(entry.orig_filename)]
     if outside:
         raise _unsafe(path, f"holds names that lead out of it: {some_of(outside)}")
-    repeated = [name for name, times in Counter(entry.filename for entry in entries).items() if times > 1]
+    places = Counter(str(PurePosixPath(entry.filename)) for entry in entries)  # ./a and a are one file
+    repeated = [name for name, times in places.items() if times > 1]
     if repeated:
         raise _unsafe(path, f"holds several files of one name: {some_of(repeated)}")
     links = [entry.filename for entry in entries if not _is_plain(entry)]

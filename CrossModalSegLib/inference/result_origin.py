@@ -3,7 +3,7 @@ itself."""
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,17 @@ from CrossModalSegLib.errors import OutputError, read_error
 from CrossModalSegLib.imaging.channels import whole_of
 from CrossModalSegLib.imaging.volume import files_of
 
-_PIECES, _PIECE_BYTES = 16, 65536  # of each file: enough to tell two scans apart, without reading an archive again
 _WORDS = {"bundle": "another model", "scans": "other scans", "options": "other options"}
 
 
 def fingerprint(path: Path) -> str:
-    """16 hex digits of all files that a scan is in: their sizes, and pieces of them. Raises InputError."""
+    """16 hex digits of all bytes of all files that a scan is in. Raises InputError."""
     whole = whole_of(path)
     digest = hashlib.sha256(path.name.removeprefix(whole.name).encode())  # which part of it
     try:
-        files = _files(whole)
-        for file in files:
-            digest.update(str(file.stat().st_size).encode())
-            for piece in _pieces(file, 1 if len(files) > _PIECES else _PIECES):
-                digest.update(piece)
+        for file in _files(whole):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
     except OSError as error:
         raise read_error(str(path), error) from error
     return digest.hexdigest()[:16]
@@ -37,18 +34,6 @@ def _files(whole: Path) -> list[Path]:
     whole.stat()  # raises where there is nothing
     folder = whole if whole.is_dir() else whole.parent
     return sorted(file for file in folder.rglob("*") if file.is_file())
-
-
-def _pieces(file: Path, count: int) -> Iterator[bytes]:
-    """``count`` pieces, spread evenly; the whole file where it is not larger."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        if size <= count * _PIECE_BYTES:
-            yield stream.read()
-            return
-        for number in range(count):
-            stream.seek(round((number + 0.5) / count * (size - _PIECE_BYTES)))
-            yield stream.read(_PIECE_BYTES)
 
 
 def refuse_other_result(report: Path, wanted: Mapping[str, Any]) -> None:

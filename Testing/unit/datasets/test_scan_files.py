@@ -117,6 +117,14 @@ def test_a_zip_with_one_name_twice_is_refused(tmp_path):
     assert code_of(lambda: unpack(tmp_path / "bad.zip", tmp_path / "in", 1000)) == "zip-unsafe"
 
 
+@pytest.mark.parametrize("other", ["./IM1", ".//IM1"])
+def test_a_zip_with_two_names_of_one_file_is_refused(other, tmp_path):
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as archive:
+        archive.writestr("IM1", b"one")
+        archive.writestr(other, b"two")
+    assert code_of(lambda: unpack(tmp_path / "bad.zip", tmp_path / "in", 1000)) == "zip-unsafe"
+
+
 def test_a_zip_that_would_fill_the_disk_is_refused_before_it_is_unpacked(tmp_path):
     with zipfile.ZipFile(tmp_path / "bad.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", b"\0" * 10_000)

@@ -1,10 +1,11 @@
-"""What tells one scan from another without reading all of it."""
+"""What tells one scan from another."""
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from CrossModalSegLib.errors import InputError
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.inference.result_origin import fingerprint
 from Testing.dicom_files import write_series
@@ -19,6 +20,26 @@ def test_a_copy_is_the_same_and_other_voxels_are_not(tmp_path):
         write_volume(tmp_path / name, array, grid_around((0, 0, 0), (90, 80, 60), (1, 1, 1)))
     prints = [fingerprint(tmp_path / name) for name in ("a.nii", "copy.nii", "other.nii")]
     assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_header_that_was_corrected_makes_another_scan_of_the_same_voxels(tmp_path):
+    voxels = np.random.default_rng(0).normal(size=(60, 80, 90)).astype(np.float32)
+    grid = grid_around((0, 0, 0), (90, 80, 60), (1, 1, 1))
+    mirrored = Grid(grid.shape_kji, np.diag([-1.0, 1.0, 1.0, 1.0]) @ grid.ijk_to_ras)
+    write_volume(tmp_path / "a.nii", voxels, grid)
+    write_volume(tmp_path / "b.nii", voxels, mirrored)
+    assert fingerprint(tmp_path / "a.nii") != fingerprint(tmp_path / "b.nii")
+
+
+def test_a_single_voxel_counts(tmp_path):
+    path = tmp_path / "a.nii"
+    write_volume(
+        path, np.arange(432000, dtype=np.float32).reshape(60, 80, 90), grid_around((0, 0, 0), (90, 80, 60), (1, 1, 1))
+    )
+    before, content = fingerprint(path), bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    assert fingerprint(path) != before
 
 
 def test_a_header_and_its_data_both_count(tmp_path):
