@@ -23,9 +23,9 @@ from CrossModalSegLib.synthesis.samples import Sample
 from CrossModalSegLib.tables import (
     AT_LEAST_0,
     AT_LEAST_1,
-    AT_LEAST_2,
     BELOW_1,
     FRACTION,
+    FROM_2_TO_64,
     Number,
     Switch,
     Whole,
@@ -75,7 +75,7 @@ class SynthesisConfig:
     scaling: Annotated[Number, BELOW_1] = 0.15
     shear: Extent = 0.02
     elastic: Extent = 3.0
-    elastic_knots: Annotated[Whole, AT_LEAST_2] = 8
+    elastic_knots: Annotated[Whole, FROM_2_TO_64] = 8
     displacement_probability: Chance = 0.5
     displacement: Extent = 8.0
     displacement_rotation: Extent = 8.0

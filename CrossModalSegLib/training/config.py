@@ -19,6 +19,9 @@ from CrossModalSegLib.tables import (
     AT_LEAST_1,
     BELOW_1,
     FRACTION,
+    FROM_0_TO_1000,
+    FROM_1_TO_1000,
+    UP_TO_64,
     Entries,
     Number,
     Problem,
@@ -84,8 +87,8 @@ class OptimisationConfig:
     """The training loop. ``decay`` is the last part of the iterations, over which the learning rate falls to zero."""
 
     iterations: Count = 20000
-    batch: Count = 1
-    workers: Annotated[Whole, AT_LEAST_0] = 0  # processes that prepare samples; 0 where samples are made on the GPU
+    batch: Annotated[Whole, FROM_1_TO_1000] = 1
+    workers: Annotated[Whole, UP_TO_64] = 0  # processes that prepare samples; 0 where samples are made on the GPU
     learning_rate: Annotated[Number, ABOVE_0] = 1e-3
     weight_decay: Weight = 0.01
     warmup: Annotated[Whole, AT_LEAST_0] = 200
@@ -102,7 +105,7 @@ class OptimisationConfig:
 class SemiSupervisedConfig:
     """How cases without labels are learnt from; acts where the data have any. The equations are in ``losses.py``."""
 
-    batch: Annotated[Whole, AT_LEAST_0] = 1  # unlabelled cases per step; 0 leaves them out
+    batch: Annotated[Whole, FROM_0_TO_1000] = 1  # unlabelled cases per step; 0 leaves them out
     start: Fraction = 0.3  # first part of the iterations, which is learnt from labels alone
     ramp: Fraction = 0.2  # part of the iterations, after those, over which the weights below rise
     pseudo_label: Weight = 0.3
