@@ -170,7 +170,7 @@ def test_the_work_list_has_an_order_after_one_click(panel, site):
     assert reasons(panel) == ["not scored yet"] * 3
     panel.ui.rankButton.click()
     panel.wait(lambda: panel.ui.rankButton.text == "Sort by expected benefit")
-    assert panel.ui.rankLabel.text == ""
+    assert panel.ui.rankLabel.text == "Done: the work list is in order.<br>scored by quick: 3 cases"
     assert len(read_ranking(site).scores) == 3
     assert len([words for words in reasons(panel) if words.startswith("uncertainty")]) == 3
 

@@ -85,7 +85,7 @@ def test_aligning_and_correcting_are_pictured(desktop, pictures, monkeypatch, tm
     found_displaced(panel, 9.0)
     panel.remedy("refine").click()
     assert "moved by 9.0 mm" in panel.ui.previewLabel.text
-    panel.wait(lambda: panel.ui.segmentButton.enabled)
+    assert not panel.ui.segmentButton.enabled, "before Keep or Undo"
     desktop.screenshot(desktop.panel.parent, pictures / "panel-aligning.png", WIDTH)
     panel.ui.undoAlignmentButton.click()
     add_result(desktop.scene, scans, panel.logic.bundle("brain-mr-pair"))

@@ -16,6 +16,7 @@ to_grid, segment = finetune_training.prepared, CaseScorer._segment
 @pytest.mark.slow
 def test_no_more_cases_are_learnt_from_than_there_is_time_for_and_that_is_said(tmp_path, monkeypatch, capsys):
     folder = prepare(tmp_path, 4, 4)
+    (folder / "quick.toml").write_text(QUICK.replace("validations = 1", "validations = 1, unlabelled_below = 6"))
     monkeypatch.setattr(finetune_timing, "FEWEST_TAKEN", 2)
     monkeypatch.setattr(finetune_timing, "PREPARING_SHARE", 0.0)
     assert run(folder) == 0
