@@ -94,16 +94,17 @@ def test_every_step_draws_samples_of_its_own_seeds(tmp_path):
     assert not set(source.seeds) & set(other.seeds)
 
 
+class SlowHalves(LabelledHalves):
+    def sample(self, seed):
+        time.sleep(0.1)  # what is left is told in tenths of a second
+        return super().sample(seed)
+
+
 def test_progress_carries_the_time_left_and_the_learning_rate(tmp_path):
     seen: list[StepReport] = []
-
-    def note(progress: StepReport) -> None:
-        seen.append(progress)
-        time.sleep(0.1)  # what is left is told in tenths of a second
-
-    run(tmp_path, report=note)
+    run(tmp_path, source=SlowHalves(), report=seen.append)
     assert [progress.learning_rate for progress in seen] == [learning_rate(OPTIONS, step) for step in range(6)]
-    assert all(progress.seconds_left > 0 for progress in seen[1:-1])
+    assert all(progress.seconds_left > 0 for progress in seen[:-1])
     assert seen[-1].seconds_left == 0
 
 
