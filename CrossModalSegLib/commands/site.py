@@ -164,7 +164,7 @@ def _kind_of_site(args: argparse.Namespace) -> "tuple[LabelMap, tuple[str, ...]]
 def _add(args: argparse.Namespace) -> int:
     from CrossModalSegLib.datasets.datalist import Entry
     from CrossModalSegLib.imaging.zip_files import unpacked
-    from CrossModalSegLib.site.sources import PATIENT_PATTERN, find_cases
+    from CrossModalSegLib.site.sources import PATIENT_PATTERN, files_not_taken, find_cases
 
     if bool(args.input) == bool(args.source):
         raise InputError("usage", "give either --input or --from", "see crossmodalseg site add --help")
@@ -179,11 +179,21 @@ def _add(args: argparse.Namespace) -> int:
     is_zip = args.source.is_file() and args.source.suffix.lower() == ".zip"
     with unpacked(args.source, LARGEST_UNPACKED_BYTES) if is_zip else nullcontext(args.source) as folder:
         cases = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN, args.assume_orientation)
+        if folder.is_dir() and all(isinstance(path, Path) for case in cases for path in case.volumes.values()):
+            _say_not_taken(files_not_taken(folder, cases))
         added = [_try_one(args, case, number, len(cases)) for number, case in enumerate(cases, start=1)]
     failed = added.count("")
     _say_same_scans(args, added)
     print(f"in {args.site}: {len(cases) - failed} of {counted(len(cases), 'case')}")
     return int(failed > 0)
+
+
+def _say_not_taken(names: Sequence[str]) -> None:
+    from CrossModalSegLib.imaging.finding import Finding
+
+    if names:
+        what = f"{counted(len(names), 'file')} not taken: {some_of(names)}"
+        print(Finding("warning", "not-taken", what, "see docs/site-folder.md for how files are named"), file=sys.stderr)
 
 
 def _try_one(args: argparse.Namespace, case: "Entry", number: int, count: int) -> str:

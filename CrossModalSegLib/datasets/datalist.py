@@ -17,7 +17,7 @@ from typing import Any
 
 from CrossModalSegLib.datasets.challenge_layouts import Amos, Chaos, MsCmrSeg
 from CrossModalSegLib.datasets.common_layouts import Bids, NnunetRaw
-from CrossModalSegLib.datasets.layout import SUFFIXES, Items, Layout, Names
+from CrossModalSegLib.datasets.layout import SUFFIXES, Items, Layout, Names, images_in, put_once
 from CrossModalSegLib.datasets.monai_layout import Decathlon, is_monai, monai_items
 from CrossModalSegLib.errors import DataError, InputError
 from CrossModalSegLib.imaging.channels import whole_of
@@ -126,16 +126,14 @@ def _folder_entries(folder: Path) -> Items:
     maps = sorted(item for item in folder.iterdir() if item.is_file() and item.name.endswith(SUFFIXES))
     if maps:
         return {"training": [{"label": item.name} for item in maps]}
-    cases = [
-        {
-            _stem(item.name): f"{case.name}/{item.name}"
-            for item in sorted(case.iterdir())
-            if item.name.endswith(SUFFIXES)
-        }
-        for case in sorted(folder.iterdir())
-        if case.is_dir()
-    ]
-    return {"training": cases}
+    return {"training": [_case_folder(case) for case in sorted(folder.iterdir()) if case.is_dir()]}
+
+
+def _case_folder(case: Path) -> dict[str, Any]:
+    files: dict[Any, Path] = {}
+    for stem, path in images_in(case).items():
+        put_once(files, "label" if stem == "labels" else stem, path)
+    return {name: f"{case.name}/{path.name}" for name, path in files.items()}
 
 
 def _missing(file: Path) -> str:
@@ -144,11 +142,6 @@ def _missing(file: Path) -> str:
         return "" if file.exists() else f"no such file {file}"
     except OSError as error:  # no right to look, or a name that is too long
         return f"{file}: {error.strerror}"
-
-
-def _stem(name: str) -> str:
-    stem = next(name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix))
-    return "label" if stem == "labels" else stem
 
 
 def _orientation(item: Mapping[str, Any], where: str, problems: list[str]) -> str | None:

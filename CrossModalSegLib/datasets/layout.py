@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from CrossModalSegLib.errors import DataError
+
 SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr")
 HINT = "name the modalities of the configuration so, or give these names as modality_aliases"
 Items = dict[str, list[dict[str, Any]]]  # training, validation, unlabelled: entries as a datalist has them
@@ -75,11 +77,24 @@ def stem_of(path: Path) -> str | None:
 
 
 def images_in(folder: Path) -> dict[str, Path]:
-    """Images directly in ``folder`` by stem, in natural order (2 before 10); none where there is no such folder."""
-    if not folder.is_dir():
-        return {}
-    found = {stem: path for path in folder.iterdir() if (stem := stem_of(path)) and not path.name.startswith(".")}
+    """Images directly in ``folder`` by stem, in natural order (2 before 10); none where there is no such folder.
+
+    Raises DataError ``layout`` where two files have one stem, such as T1w.nii.gz and T1w.nrrd.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        stem = stem_of(path)
+        if stem and not path.name.startswith("."):
+            put_once(found, stem, path)
     return {stem: found[stem] for stem in sorted(found, key=natural)}
+
+
+def put_once(files: dict[Any, Path], place: Any, path: Path) -> None:
+    """Raises DataError ``layout`` where another file has this place."""
+    if place in files:
+        what = f"several files for one scan or label: {files[place]} and {path}"
+        raise DataError("layout", what, "keep one of each, or give a datalist")
+    files[place] = path
 
 
 def natural(text: str) -> list[Any]:

@@ -8,19 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from CrossModalSegLib.datasets.datalist import LAYOUTS, Entry, read_datalist
-from CrossModalSegLib.datasets.layout import images_in
+from CrossModalSegLib.datasets.layout import images_in, put_once
 from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.imaging.channels import whole_of
 from CrossModalSegLib.imaging.dicom import Series, series_of
 from CrossModalSegLib.imaging.dicom_tree import scan_tree
 from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
 from CrossModalSegLib.imaging.resampling import even_labels
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
-from CrossModalSegLib.imaging.volume import read_volume
+from CrossModalSegLib.imaging.volume import files_of, read_volume
 from CrossModalSegLib.label_translation import in_values_of
 from CrossModalSegLib.plurals import counted, some_of
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.folder import SiteFacts
 
+NO_SCANS = (".json", ".txt", ".md", ".csv", ".tsv", ".bval", ".bvec", ".pdf", ".html", ".log")  # by their suffix
 PATIENT_PATTERN = r"sub-[a-zA-Z0-9]+"  # BIDS; elsewhere names do not tell patients apart without being asked
 
 
@@ -119,8 +121,33 @@ def _named_cases(folder: Path, modalities: Sequence[str]) -> list[Entry]:
         if match is None or not (match["label"] or match["modality"]):
             continue
         modality = known[match["modality"].lower()] if match["modality"] else ""
-        (labels if match["label"] else volumes).setdefault(match["case"], {})[modality] = path
+        put_once((labels if match["label"] else volumes).setdefault(match["case"], {}), modality, path)
+    _refuse_labels_alone(volumes, labels)
     return [Entry(scans, _own_labels(scans, labels.get(case, {}))) for case, scans in volumes.items()]
+
+
+def _refuse_labels_alone(volumes: Mapping[str, Mapping[str, Path]], labels: Mapping[str, Mapping[str, Path]]) -> None:
+    """Raises DataError ``layout`` for labels without their scan, whose case would be taken for one without labels."""
+    alone = [
+        path.name
+        for case, files in labels.items()
+        for modality, path in files.items()
+        if not volumes.get(case) or (modality and modality not in volumes[case])
+    ]
+    if alone:
+        hint = "name it as its scan begins, capitals included, or remove it"
+        raise DataError("layout", f"labels without their scan: {some_of(alone)}", hint)
+
+
+def files_not_taken(folder: Path, cases: Iterable[Entry]) -> list[str]:
+    """Names below ``folder`` of files that may be scans or labels and are in none of the ``cases``."""
+    given = [
+        path for case in cases for path in (*case.volumes.values(), *case.labels.values()) if isinstance(path, Path)
+    ]
+    taken = {path.resolve() for one in given for path in (whole_of(one), *files_of(one))}
+    found = (path for path in folder.rglob("*") if path.is_file() and path.resolve() not in taken)
+    kept = (path.relative_to(folder) for path in found if path.suffix.lower() not in NO_SCANS)
+    return sorted(str(path) for path in kept if not any(part.startswith(".") for part in path.parts))
 
 
 def _own_labels(scans: Iterable[str], labels: Mapping[str, Path]) -> dict[str, Path]:

@@ -145,6 +145,51 @@ def write_study(folder, number):
             header.save_as(file)
 
 
+def loose(folder, *names):
+    """Small files of these names: those of labels hold labels, the others scans, no two the same."""
+    for number, name in enumerate(names):
+        case = small_case(number)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if "label" in name:
+            write_segmentation(folder / name, *case.labels["T1w"], LABELS)
+        else:
+            write_volume(folder / name, case.volumes["T1w"].array, case.volumes["T1w"].grid)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["P1_T1w.nii.gz", "P1_t1w.nii.gz"], ["several files for one", "P1_T1w.nii.gz", "P1_t1w.nii.gz"]),
+        (["P1_T1w.nii.gz", "P1_T1w.nii"], ["several files for one", "P1_T1w.nii.gz", "P1_T1w.nii"]),
+        (["P1_T1w.nrrd", "P1_label.seg.nrrd", "P1_labels.seg.nrrd"], ["several files for one", "P1_label.seg.nrrd"]),
+        (["c/T1w.nii.gz", "c/T1w.nrrd"], ["several files for one", "T1w.nrrd"]),
+        (["c/T1w.nii.gz", "c/label.seg.nrrd", "c/labels.seg.nrrd"], ["several files for one", "labels.seg.nrrd"]),
+        (["P2_T1w.nii.gz", "p2_label.seg.nrrd"], ["labels without their scan", "p2_label.seg.nrrd"]),
+        (["P1_T1w.nii.gz", "P1_label_T2w.seg.nrrd"], ["labels without their scan", "P1_label_T2w.seg.nrrd"]),
+    ],
+)
+def test_two_files_for_one_place_and_labels_without_their_scan_are_refused(site, tmp_path, capsys, names, said):
+    capsys.readouterr()
+    assert run("add", site, "--from", loose(tmp_path / "in", *names)) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error[layout]: ")
+    assert all(words in told for words in said), told
+    assert CaseStore(site).cases() == []
+
+
+def test_files_that_are_not_taken_are_named(site, tmp_path, capsys):
+    other = ("P2-T1w.nii.gz", "P3_FLAIR.nii.gz", "sub/P4_T1w.nii.gz")
+    folder = loose(tmp_path / "in", "P1_T1w.nii.gz", *other)
+    (folder / "P1_T1w.json").write_text("{}")
+    (folder / ".hidden").write_text("")
+    assert run("add", site, "--from", folder) == 0
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if "not-taken" in line]
+    assert "3 files not taken" in told
+    assert all(name in told for name in other)
+    assert statuses(site) == ["unlabelled"]
+
+
 def test_dicom_is_sorted_into_studies_and_told_by_its_description(tmp_path, site):
     (tmp_path / "export").mkdir()
     for number in (1, 2):
