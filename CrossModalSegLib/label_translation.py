@@ -54,14 +54,14 @@ class LabelTranslation:
     def from_json(cls, entry: Mapping[str, Any]) -> "LabelTranslation":
         """From ``{"map": {"<reference value>": <prediction value>, ...}}``. Raises LabelError ``bad-translation``."""
         try:
-            pairs = [(int(source), _whole(target)) for source, target in entry["map"].items()]
+            pairs = [(_decimal(source), _whole(target)) for source, target in entry["map"].items()]
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             message = f"{type(error).__name__} {error}"
             raise LabelError("bad-translation", message, 'expected {"map": {"4": 14, ...}} of integers') from error
         table = dict(pairs)
         numbers = [number for pair in pairs for number in pair]
-        if not table or len(table) < len(pairs) or min(numbers) < 0 or max(numbers) > LARGEST_VALUE:
-            hint = f"give at least one pair, each value once, from 0 to {LARGEST_VALUE}"
+        if not table or len(table) < len(pairs) or max(numbers) > LARGEST_VALUE or table.get(0):
+            hint = f"give at least one pair, each value once, from 0 to {LARGEST_VALUE}; background stays 0"
             raise LabelError("bad-translation", f"map {dict(entry['map'])}", hint)
         return cls(table)
 
@@ -149,6 +149,8 @@ def read_labels(path: str | Path) -> LabelMap | LabelTranslation:
         raise read_error(f"--labels {path}", error, LabelError) from error
     except (ValueError, RecursionError) as error:
         raise LabelError("bad-labels", f"{path} is not JSON: {error}", "correct the file") from error
+    if isinstance(entry, dict) and "map" in entry and "structures" in entry:
+        raise LabelError("bad-labels", f'{path} has both "map" and "structures"', "give one of them")
     if isinstance(entry, dict) and "map" in entry:
         return LabelTranslation.from_json(entry)
     if isinstance(entry, dict) and "structures" in entry:
@@ -156,7 +158,14 @@ def read_labels(path: str | Path) -> LabelMap | LabelTranslation:
     raise LabelError("bad-labels", f'{path} has neither "map" nor "structures"', "give a translation or a label map")
 
 
+def _decimal(text: str) -> int:
+    """Of digits alone: ``int`` also takes signs, spaces and underscores."""
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"{text!r} is no label value")
+    return int(text)
+
+
 def _whole(number: Any) -> int:
-    if int(number) != number:
-        raise ValueError(f"{number} is no whole number")
+    if isinstance(number, bool) or int(number) != number or number < 0:
+        raise ValueError(f"{number} is no label value")
     return int(number)

@@ -254,6 +254,11 @@ def test_labels_may_be_a_label_map_or_a_translation(tmp_path):
         ('{"map": {"4": Infinity}}', "bad-translation"),
         ('{"map": {"4": 3, "04": 5}}', "bad-translation"),
         ('{"map": {"4": 3, "4": 5}}', "bad-labels"),
+        ('{"map": {"0": 2, "17": 17}}', "bad-translation"),
+        ('{"map": {"2": true}}', "bad-translation"),
+        ('{"map": {"1_7": 17}}', "bad-translation"),
+        ('{"map": {"-1": 17}}', "bad-translation"),
+        ('{"map": {"4": 3}, "structures": []}', "bad-labels"),
         ('{"structures": []}', "bad-label-map"),
     ],
 )
