@@ -12,7 +12,8 @@ from CrossModalSegLib.atomic import output_errors
 from CrossModalSegLib.commands.case_table import read_case_table
 from CrossModalSegLib.commands.display import Display
 from CrossModalSegLib.commands.options import add_orientation_option, given_path, paths_by_modality
-from CrossModalSegLib.errors import InputError, internal_error, typed_error
+from CrossModalSegLib.errors import InputError, OutputError, internal_error, typed_error
+from CrossModalSegLib.plurals import some_of
 from CrossModalSegLib.protocol import Progress
 from CrossModalSegLib.staging import clear_left_behind
 
@@ -129,9 +130,10 @@ def _run_table(
 def _is_done(segmenter: "Segmenter", inputs: dict[str, Path], folder: Path, options: "OutputOptions") -> bool:
     """Whether the result is there; what a killed run has left of it is put right first.
 
-    Raises OutputError ``other-result`` where it is a result of another model, of other scans or with other options.
+    Raises OutputError ``other-result`` where it is a result of another model, of other scans or with other options, or
+    where a segmentation of it is gone.
     """
-    from CrossModalSegLib.inference.case_output import made_of
+    from CrossModalSegLib.inference.case_output import made_of, segmentation_name
     from CrossModalSegLib.inference.result_origin import refuse_other_result
 
     report = folder / "report.json"
@@ -144,6 +146,9 @@ def _is_done(segmenter: "Segmenter", inputs: dict[str, Path], folder: Path, opti
     except InputError:  # scans that are gone by now
         return True
     refuse_other_result(report, wanted)
+    gone = [name for modality in inputs if not (folder / (name := segmentation_name(modality, options))).is_file()]
+    if gone:
+        raise OutputError("other-result", f"{folder} lacks {some_of(gone)}", "use --overwrite, or put it back")
     return True
 
 

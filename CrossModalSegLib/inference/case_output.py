@@ -94,6 +94,11 @@ def segment_case(
     return content
 
 
+def segmentation_name(modality: str, options: OutputOptions) -> str:
+    """Of the file in a result's folder."""
+    return f"{modality}_segmentation{NIFTI_SUFFIX if options.format == 'nii.gz' else SLICER_SUFFIX}"
+
+
 def made_of(bundle: Bundle, inputs: Mapping[str, Path], options: OutputOptions) -> dict[str, Any]:
     """What a result is made of, for `refuse_other_result`: scans by a hash, never by their names. Raises InputError."""
     return {
@@ -172,9 +177,8 @@ def _measure(item: ModalityResult, label_map: LabelMap) -> dict[int, tuple[float
 
 
 def _write_volumes(folder: Path, result: SegmentationResult, label_map: LabelMap, options: OutputOptions) -> None:
-    suffix = NIFTI_SUFFIX if options.format == "nii.gz" else SLICER_SUFFIX
     for name, item in result.modalities.items():
-        segmentation = folder / f"{name}_segmentation{suffix}"
+        segmentation = folder / segmentation_name(name, options)
         write_segmentation(segmentation, item.labels, item.volume.grid, label_map, item.volume.forms)
         uncertainty = np.round((1 - item.confidence) * 100).astype(np.uint8)
         write_volume(folder / f"uncertainty_{name}.nrrd", uncertainty, item.volume.grid)

@@ -332,6 +332,14 @@ def test_a_result_of_another_model_or_of_other_scans_is_not_taken_for_done(bundl
     assert files_below(tmp_path / "out") == before
     assert run(*arguments, bundle, "--overwrite") == 0
 
+    segmentation = tmp_path / "out" / "one" / "T1w_segmentation.seg.nrrd"
+    content = segmentation.read_bytes()
+    segmentation.unlink()
+    capsys.readouterr()
+    assert run(*arguments, bundle) == 1
+    assert "lacks T1w_segmentation.seg.nrrd" in capsys.readouterr().err
+    segmentation.write_bytes(content)
+
     (folder / "a.nii.gz").unlink()  # the result is there, and nothing says that it is another one
     assert run(*arguments, bundle) == 0
 
