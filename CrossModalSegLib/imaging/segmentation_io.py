@@ -43,7 +43,7 @@ def write_segmentation(
     path = Path(path)
     if not path.name.endswith((SLICER_SUFFIX, NIFTI_SUFFIX)):
         raise OutputError("unknown-format", f"segmentation {path}", f"use {SLICER_SUFFIX} or {NIFTI_SUFFIX}")
-    _check(labels, grid, label_map)
+    refuse_wrong_labels(labels, grid, label_map)
     stored = labels.astype(np.uint8 if max(label_map.values) <= 255 else np.uint16)
     if forms is not None and path.name.endswith(NIFTI_SUFFIX):
         write_nifti_like(path, stored, forms)
@@ -85,7 +85,8 @@ def read_segmentation(
     return labels, grid, label_map
 
 
-def _check(labels: np.ndarray, grid: Grid, label_map: LabelMap) -> None:
+def refuse_wrong_labels(labels: np.ndarray, grid: Grid, label_map: LabelMap) -> None:
+    """Raises what `write_segmentation` raises of ``labels`` (K, J, I) that are not of this grid or label map."""
     if labels.shape != grid.shape_kji:
         raise GeometryError(
             "shape-mismatch",

@@ -31,7 +31,12 @@ from CrossModalSegLib.atomic import create_once, output_errors, staged_folder, w
 from CrossModalSegLib.errors import DataError, OutputError, OutputExistsError
 from CrossModalSegLib.imaging.fingerprint import fingerprint
 from CrossModalSegLib.imaging.grid import Grid
-from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, read_segmentation, write_segmentation
+from CrossModalSegLib.imaging.segmentation_io import (
+    SLICER_SUFFIX,
+    read_segmentation,
+    refuse_wrong_labels,
+    write_segmentation,
+)
 from CrossModalSegLib.imaging.volume import read_image, write_volume
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.site.case_files import CaseFiles, SavedCase, file_sha256, volume_sha256
@@ -217,6 +222,8 @@ class CaseStore:
     def _case_folder(self, case: CaseFiles) -> tuple[SiteFacts, Path]:
         """The folder of the case with these scans of this patient; written now where there is none."""
         site = self._open(case.label_map, _modalities(case))
+        for labels, grid in case.labels.values():  # before anything of it is kept, as if it had no labels
+            refuse_wrong_labels(labels, grid, case.label_map)
         known = self.case(case.case_id) if case.case_id else None
         if known is not None and _are_the_scans(known, case):
             return site, known.folder

@@ -180,12 +180,13 @@ def test_a_store_of_a_later_version_is_refused(tmp_path):
         CaseStore(tmp_path).add_unlabelled(case())
 
 
-def test_labels_that_the_model_does_not_have_leave_no_revision(tmp_path):
+@pytest.mark.parametrize("save", [CaseStore.save_correction, CaseStore.save_prediction])
+def test_labels_that_the_model_does_not_have_leave_no_revision(save, tmp_path):
     wrong = case()
     wrong.labels["T2w"][0][0, 0, 0] = 99
     with pytest.raises(LabelError, match="99"):
-        CaseStore(tmp_path).save_correction(wrong)
-    assert not [path for path in tmp_path.rglob("*") if "revisions" in path.parts and path.is_file()]
+        save(CaseStore(tmp_path), wrong)
+    assert not [path for path in tmp_path.rglob("*") if "cases" in path.parts and path.is_file()], "and no case"
 
 
 def test_what_was_not_written_as_given_is_noticed_and_not_kept(tmp_path, monkeypatch):
