@@ -27,7 +27,7 @@ from CrossModalSegApp.scene.layout import TwoModalityLayout
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
 from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
 from CrossModalSegApp.web.page_state import PageState
-from CrossModalSegApp.web.render_turns import draw_in_turns
+from CrossModalSegApp.web.render_turns import TURNS, PatientThreeDView, draw_in_turns
 from CrossModalSegApp.web.surfaces import Surfaces
 
 _ROWS = {ONE_ROW: 1, TWO_ROWS: 2}  # by Slicer's number of the layout
@@ -68,7 +68,7 @@ class Views:
         draw_in_turns()
         for kind, view_type, overlay in (
             (SliceView, ViewType.SLICE_VIEW, self._slice_overlay),
-            (ThreeDView, ViewType.THREE_D_VIEW, _title_3d),
+            (PatientThreeDView, ViewType.THREE_D_VIEW, _title_3d),
         ):
             make = partial(_quiet, kind)
             factory = RemoteViewFactory(
@@ -163,6 +163,7 @@ class Views:
         lower, upper = view.get_slice_range()
         found = {"lower": lower, "upper": upper, "step": view.get_slice_step(), "value": view.get_slice_value()}
         if self._state["slices"].get(view.name) != found:
+            TURNS.note_move()
             self._state.show(slices={**self._state["slices"], view.name: found})
         size = view.get_view_node().GetDimensions()[:2]
         if self._layout.is_entered and _is_other(size, self._sizes.get(view.name)):
