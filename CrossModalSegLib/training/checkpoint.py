@@ -83,7 +83,8 @@ def load_checkpoint(folder: Path, config: TrainingConfig, state: TrainingState) 
     state.network.load_state_dict(content["network"])
     for name, value in content["average"].items():
         state.average[name].copy_(value)
-    state.optimiser.load_state_dict(content["optimiser"])
+    groups = state.optimiser.state_dict()["param_groups"]  # its options are those of the configuration
+    state.optimiser.load_state_dict({"state": content["optimiser"]["state"], "param_groups": groups})
     if state.teacher:
         state.teacher.network.load_state_dict(content.get("teacher") or content["network"])
     state.step, state.curve, state.history = content["step"], content["curve"], content.get("history", [])
@@ -114,7 +115,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _wrong_entries(content: dict[Any, Any]) -> list[str]:
     wrong = [name for name, kind in ENTRIES.items() if not isinstance(content.get(name), kind)]
-    parts = {"config": "network", "optimiser": "param_groups"}
+    parts = {"config": "network", "optimiser": "state"}
     wrong += [f"{name}.{part}" for name, part in parts.items() if name not in wrong and part not in content[name]]
     for name in ("network", "average"):
         if name not in wrong and not all(isinstance(tensor, Tensor) for tensor in content[name].values()):

@@ -129,7 +129,8 @@ def build_network(config: TrainingConfig, classes: int) -> CrossModalNetwork:
 def _start(config: TrainingConfig, network: CrossModalNetwork, semi_supervised: bool) -> TrainingState:
     options = config.training
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    optimiser = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    rates = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
+    optimiser = torch.optim.AdamW(network.parameters(), fused=True, **rates)
     teacher = Teacher(network, config.semi_supervised.teacher) if semi_supervised else None
     return TrainingState(network, average, optimiser, teacher)
 
