@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from CrossModalSegLib import __version__
 from CrossModalSegLib.errors import typed_error
-from CrossModalSegLib.own_process import prepare_process
+from CrossModalSegLib.own_process import end_process, prepare_process
 
 COMMANDS = ("segment", "train", "finetune", "evaluate", "bundle", "site", "doctor")
 
@@ -83,4 +83,4 @@ def in_one_line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

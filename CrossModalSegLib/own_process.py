@@ -1,5 +1,5 @@
 """How our own processes compute: pictures without a display, threads that the machine has, and that wait without
-spinning.
+spinning. And how they end.
 
 Set in the environment before NumPy, torch, SimpleITK and matplotlib are loaded, which read it then. What the user has
 set stands, except for matplotlib's backend: a notebook's, such as ``module://matplotlib_inline.backend_inline``, is
@@ -8,8 +8,10 @@ inherited by all that is started from it, and matplotlib refuses to load where i
 
 import math
 import os
+import sys
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 THREADS = "OMP_NUM_THREADS"
 OTHERS_THREADS = ("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
@@ -27,6 +29,19 @@ def prepare_process(environment: MutableMapping[str, str] | None = None) -> None
     threads = environment.setdefault(THREADS, str(processor_count()))
     for name in OTHERS_THREADS:
         environment.setdefault(name, threads.partition(",")[0])  # OpenMP takes a number for each nested level
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process with an exit code.
+
+    One of several that torchrun started ends without Python's own clearing up: gloo, whose threads outlive its process
+    group, may still let go of its last tensors, and a thread that needs Python then aborts the process.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def processor_count(root: Path = Path("/")) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the library lies beside this folder
 
 from CrossModalSegLib.cli import main
-from CrossModalSegLib.own_process import prepare_process
+from CrossModalSegLib.own_process import end_process, prepare_process
 
 if __name__ == "__main__":
     prepare_process()
-    sys.exit(main(["finetune", *sys.argv[1:]]))
+    end_process(main(["finetune", *sys.argv[1:]]))

@@ -118,3 +118,20 @@ def test_a_notebook_that_calls_the_library_keeps_its_own_settings(monkeypatch, c
     assert main(["bundle", "list"]) == 0
     assert os.environ["MPLBACKEND"] == NOTEBOOK
     assert "brain-mr-pair" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("started_by", "code"), [({"TORCHELASTIC_RUN_ID": "1"}, 3), ({}, -6)])
+def test_one_of_several_processes_ends_before_python_clears_up_and_loses_nothing_that_it_said(started_by, code):
+    script = (
+        "import atexit, os\n"
+        "from CrossModalSegLib.own_process import end_process\n"
+        "atexit.register(os.abort)\n"  # as a thread does that is left at the end
+        "print('published')\n"
+        "end_process(3)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TORCHELASTIC_RUN_ID"} | started_by
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == code
+    assert run.stdout.startswith("published") or not started_by

@@ -113,14 +113,14 @@ time.sleep(600)
 
 @pytest.mark.slow
 def test_adapting_is_pictured_at_work_and_with_the_new_model_that_it_offers(desktop, pictures, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # so that the folder's name in the pictures is short
+    monkeypatch.setenv("HOME", str(tmp_path))  # so that the folder's name in the pictures is short
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     panel = Panel(desktop, "brain-mr-pair")
     phantom_site(tmp_path / "our-site")
     for section in ("model", "scans", "preflight", "result", "review", "correct"):
         getattr(panel.ui, f"{section}Section").collapsed = True
     panel.ui.siteSection.collapsed = False
-    panel.choose_site("our-site")
+    panel.choose_site("~/our-site")
     panel.ui.budgetSpin.value = 15
     panel.logic._worker._library = library_with(tmp_path / "library", ADAPTING)
     panel.ui.fineTuneButton.click()
