@@ -129,8 +129,9 @@ def build_network(config: TrainingConfig, classes: int) -> CrossModalNetwork:
 def _start(config: TrainingConfig, network: CrossModalNetwork, semi_supervised: bool) -> TrainingState:
     options = config.training
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    rates = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
-    optimiser = torch.optim.AdamW(network.parameters(), fused=True, **rates)
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
     teacher = Teacher(network, config.semi_supervised.teacher) if semi_supervised else None
     return TrainingState(network, average, optimiser, teacher)
 
