@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from CrossModalSegLib.inference.inference import Segmenter
 
 WIDTH_OF_FILES = 140  # of tables that do not go to a terminal
-FORMATS = ("seg.nrrd", "nii.gz")
+FORMATS = ("seg.nrrd", "nii.gz", "dicom-seg")
 
 EXAMPLES = """examples:
   crossmodalseg segment --input T1w=t1.nii.gz --input T2w=t2.nii.gz --output result
@@ -57,6 +57,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the segmentations")
     parser.add_argument(
+        "--seg-type",
+        choices=("binary", "labelmap"),
+        default="binary",
+        help="with dicom-seg: one bit per voxel and structure, which all viewers read, or the compact label map",
+    )
+    parser.add_argument(
+        "--uncertainty-map", action="store_true", help="with dicom-seg: write the uncertainty as a parametric map too"
+    )
+    parser.add_argument(
         "--quick-check",
         action="store_true",
         help="do not look into the scans beforehand for displacement and swapped or unknown contrasts (up to 3 s)",
@@ -80,7 +89,15 @@ def run(args: argparse.Namespace) -> int:
 
     segmenter = Segmenter(load_bundle(args.bundle), args.device)
     look = None if args.quick_check else look_into
-    options = OutputOptions(args.format, args.save_probabilities, args.overwrite, look, args.assume_orientation)
+    options = OutputOptions(
+        args.format,
+        args.save_probabilities,
+        args.overwrite,
+        look,
+        args.assume_orientation,
+        args.seg_type,
+        args.uncertainty_map,
+    )
     if not args.cases:
         report = _segment(segmenter, inputs, args.output, options)
         _print_summary(report, args.output)

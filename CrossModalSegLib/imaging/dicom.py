@@ -12,7 +12,7 @@ import numpy as np
 
 from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.imaging.channels import split_series
-from CrossModalSegLib.imaging.dicom_header import DamagedHeader, ImageFile, OtherObject, is_dicom, read_header
+from CrossModalSegLib.imaging.dicom_header import DamagedHeader, ImageFile, OtherObject, Slice, is_dicom, read_header
 from CrossModalSegLib.imaging.dicom_pixels import INVERTED, read_pixels, same_pixels
 from CrossModalSegLib.imaging.dicom_stack import grid_of, numbering_findings, refuse_mixed_origin, stacked
 from CrossModalSegLib.imaging.dicom_tree import DamagedFile, DicomTree, scan_tree
@@ -58,6 +58,17 @@ class Series:
 
 
 Source = Path | Series  # a scan by its path, or by what a tree was found to hold
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesImage:
+    """A series that was read: ``array`` (K, J, I) on ``grid``, the ``slices`` along K that it was read from, and what
+    is worth knowing about its files."""
+
+    array: np.ndarray
+    grid: Grid
+    slices: tuple[Slice, ...]
+    findings: tuple[Finding, ...]
 
 
 def is_series(path: Path) -> bool:
@@ -106,8 +117,8 @@ def first_image(path: Path) -> ImageFile | None:
     return next((image for image in found if image and uid in (None, image.series_uid)), None)
 
 
-def read_series(source: Path | Series) -> tuple[np.ndarray, Grid, tuple[Finding, ...]]:
-    """Read a whole series: (array (K, J, I), grid, what is worth knowing about its files).
+def read_series(source: Path | Series) -> SeriesImage:
+    """Read a whole series.
 
     Slices are ordered by position along their normal, values are rescaled. Raises what `series_at` raises; InputError
     ``unreadable`` or ``no-position`` (files among the slices that cannot be used), ``series-elsewhere`` (of a single
@@ -131,7 +142,7 @@ def read_series(source: Path | Series) -> tuple[np.ndarray, Grid, tuple[Finding,
             f"{which} of {len(images)} files: stored to be shown inverted ({INVERTED}); the intensities were inverted."
         )
         findings.append(Finding("warning", "inverted", message, "check that bright tissue is bright"))
-    return read_pixels(slices), grid_of(slices), tuple(findings)
+    return SeriesImage(read_pixels(slices), grid_of(slices), tuple(slices), tuple(findings))
 
 
 def _series_of_file(file: Path) -> Series:

@@ -37,7 +37,7 @@ def read_ground(folder: Path) -> tuple[np.ndarray, Grid]:
     if len(pictures) != len(slices):
         message = f"{folder} has {len(pictures)} slices, {series.resolve()} {len(slices)}"
         raise DataError("slices-differ", message, "unpack the case again")
-    _, grid, _ = dicom.read_series(found)
+    grid = dicom.read_series(found).grid
     for picture in pictures:
         refuse_damaged_png(picture)
     grey = np.stack([sitk.GetArrayFromImage(sitk.ReadImage(str(picture))) for picture in pictures])

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from CrossModalSegLib.atomic import staged_file
 from CrossModalSegLib.errors import GeometryError, LabelError, OutputError
+from CrossModalSegLib.imaging.dicom_segments import is_segmentation_object, read_segmentation_object
 from CrossModalSegLib.imaging.finding import log_warnings
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.nifti_forms import NiftiForms
@@ -65,12 +66,14 @@ def read_segmentation(
 ) -> tuple[np.ndarray, Grid, LabelMap | None]:
     """Label values (K, J, I) in the file's own type, their grid, and the label map where the file holds one.
 
-    Reads what ``write_segmentation`` writes, segmentations saved by any version of 3D Slicer (`slicer_segments`), and
-    any label volume (no label map).
+    Reads what ``write_segmentation`` writes, segmentations saved by any version of 3D Slicer (`slicer_segments`), DICOM
+    Segmentations (`dicom_segments`: by the segments' numbers) and any label volume (no label map).
 
-    Raises what ``read_image`` raises, and what `slicer_segments` raises.
+    Raises what ``read_image`` raises, and what `slicer_segments` and `dicom_segments` raise.
     """
     path = Path(path)
+    if is_segmentation_object(path):
+        return read_segmentation_object(path)
     header = read_nrrd_header(path) if path.is_file() and path.name.lower().endswith(_NRRD_SUFFIXES) else None
     if header is None or not has_segments(header.fields):
         return *read_image(path, assumed_orientation), None

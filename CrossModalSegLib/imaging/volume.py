@@ -10,6 +10,7 @@ from CrossModalSegLib.atomic import staged_file
 from CrossModalSegLib.errors import GeometryError, InputError, OutputError, read_error
 from CrossModalSegLib.imaging import dicom
 from CrossModalSegLib.imaging.channels import split_channel, whole_of
+from CrossModalSegLib.imaging.dicom_header import Slice
 from CrossModalSegLib.imaging.finding import Finding, log_warnings
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.metaimage import read_metaimage_header
@@ -34,8 +35,8 @@ class Volume:
     """A scan: ``array`` float32 indexed (K, J, I) = slices, rows, columns, on ``grid``, of ``modality`` ("T1w", "CT").
 
     ``findings`` is what was found out while it was read, and is worth knowing: the preflight passes it on. ``forms``
-    are its NIfTI file's own statements of its place. Raises InputError ``not-3d`` where an axis has a single voxel: one
-    slice is no volume.
+    are its NIfTI file's own statements of its place, ``slices`` those of its DICOM series, along K. Raises InputError
+    ``not-3d`` where an axis has a single voxel: one slice is no volume.
     """
 
     array: np.ndarray
@@ -43,6 +44,7 @@ class Volume:
     modality: str
     findings: tuple[Finding, ...] = ()
     forms: NiftiForms | None = None
+    slices: tuple[Slice, ...] = ()
 
     def __post_init__(self) -> None:
         if self.array.shape != self.grid.shape_kji:
@@ -73,7 +75,8 @@ def read_volume(path: dicom.Source | str, modality: str, assumed_orientation: st
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then, and refused
         array = np.asarray(image.array, np.float32)
     _refuse_useless(array, source)
-    return Volume(array, image.grid, modality, tuple(finding.of(modality) for finding in image.findings), image.forms)
+    findings = tuple(finding.of(modality) for finding in image.findings)
+    return Volume(array, image.grid, modality, findings, image.forms, image.slices)
 
 
 def read_image(path: Path | str, assumed_orientation: str | None = None) -> tuple[np.ndarray, Grid]:
@@ -135,6 +138,7 @@ class _Image:
     grid: Grid
     findings: tuple[Finding, ...] = ()
     forms: NiftiForms | None = None
+    slices: tuple[Slice, ...] = ()
 
 
 def _read(path: dicom.Source, assumed_orientation: str | None) -> _Image:
@@ -145,10 +149,10 @@ def _read(path: dicom.Source, assumed_orientation: str | None) -> _Image:
     if not (isinstance(file, dicom.Series) or dicom.is_series(file)):
         return _read_file(file, channel, assumed)
     _refuse_channel(file, channel, 1)
-    array, grid, findings = dicom.read_series(file)
-    refuse_sheared(grid, path)
-    refuse_implausible(grid, path)
-    return _Image(array, grid, findings)
+    series = dicom.read_series(file)
+    refuse_sheared(series.grid, path)
+    refuse_implausible(series.grid, path)
+    return _Image(series.array, series.grid, series.findings, slices=series.slices)
 
 
 def _require_readable(file: Path) -> None:

@@ -32,12 +32,21 @@ from CrossModalSegLib.inference.result_origin import fingerprint
 from CrossModalSegLib.inference.review import review_places
 from CrossModalSegLib.inference.sliding_window import Report
 from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.pacs.export import SUFFIX as DICOM_SUFFIX
+from CrossModalSegLib.pacs.export import SegmentedScan, require_exportable, write_objects
+from CrossModalSegLib.pacs.made_object import Model
+from CrossModalSegLib.pacs.report_object import measured_in
+from CrossModalSegLib.pacs.segmentation_object import SegmentationType
+
+DICOM = "dicom-seg"
+_SUFFIXES = {"seg.nrrd": SLICER_SUFFIX, "nii.gz": NIFTI_SUFFIX, DICOM: DICOM_SUFFIX}
 
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is written: ``format`` of the segmentations ("seg.nrrd" or "nii.gz"), probabilities or not.
+    """What is written: ``format`` of the segmentations ("seg.nrrd", "nii.gz" or "dicom-seg"), probabilities or not.
 
+    In DICOM, ``seg_type`` is that of the segmentations, and ``uncertainty_map`` asks for the uncertainty as a map.
     ``look`` finds out beforehand what the scans show; None: only how they are stored is looked at.
     ``assumed_orientation`` (such as "RAS") is that of scans that do not say theirs.
     """
@@ -47,6 +56,8 @@ class OutputOptions:
     overwrite: bool = False
     look: Look | None = look_into
     assumed_orientation: str | None = None
+    seg_type: SegmentationType = "binary"
+    uncertainty_map: bool = False
 
 
 def segment_case(
@@ -63,6 +74,8 @@ def segment_case(
         report("reading", 0.0)
         started = time.perf_counter()
         volumes = {name: read_volume(path, name, options.assumed_orientation) for name, path in inputs.items()}
+        if options.format == DICOM:
+            require_exportable(volumes)
         origin = made_of(segmenter.bundle, inputs, options)
         preflight = examine(list(volumes.values()))
         preflight.raise_if_refused()
@@ -89,6 +102,8 @@ def segment_case(
                 "writing": round(writing, 3),
             }
             content = case_report(segmenter, result, preflight, seconds) | {"made of": origin}
+            if options.format == DICOM:
+                _write_dicom(folder, result, segmenter.bundle, content, options)
             (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     report("done", 1.0)
     return content
@@ -96,7 +111,7 @@ def segment_case(
 
 def segmentation_name(modality: str, options: OutputOptions) -> str:
     """Of the file in a result's folder."""
-    return f"{modality}_segmentation{NIFTI_SUFFIX if options.format == 'nii.gz' else SLICER_SUFFIX}"
+    return f"{modality}_segmentation{_SUFFIXES[options.format]}"
 
 
 def made_of(bundle: Bundle, inputs: Mapping[str, Path], options: OutputOptions) -> dict[str, Any]:
@@ -104,8 +119,12 @@ def made_of(bundle: Bundle, inputs: Mapping[str, Path], options: OutputOptions) 
     return {
         "bundle": bundle.sha256,
         "scans": {name: fingerprint(path) for name, path in inputs.items()},
-        "options": [options.format, options.save_probabilities, options.assumed_orientation],
+        "options": [options.format, options.save_probabilities, options.assumed_orientation, *_dicom_options(options)],
     }
+
+
+def _dicom_options(options: OutputOptions) -> list[Any]:
+    return [options.seg_type, options.uncertainty_map] if options.format == DICOM else []
 
 
 def case_report(
@@ -178,12 +197,31 @@ def _measure(item: ModalityResult, label_map: LabelMap) -> dict[int, tuple[float
 
 def _write_volumes(folder: Path, result: SegmentationResult, label_map: LabelMap, options: OutputOptions) -> None:
     for name, item in result.modalities.items():
-        segmentation = folder / segmentation_name(name, options)
-        write_segmentation(segmentation, item.labels, item.volume.grid, label_map, item.volume.forms)
-        uncertainty = np.round((1 - item.confidence) * 100).astype(np.uint8)
-        write_volume(folder / f"uncertainty_{name}.nrrd", uncertainty, item.volume.grid)
+        if options.format != DICOM:
+            segmentation = folder / segmentation_name(name, options)
+            write_segmentation(segmentation, item.labels, item.volume.grid, label_map, item.volume.forms)
+        write_volume(folder / f"uncertainty_{name}.nrrd", _uncertainty_percent(item), item.volume.grid)
         if options.save_probabilities:
             _write_probabilities(folder / f"probabilities_{name}.npz", item, result, label_map)
+
+
+def _uncertainty_percent(item: ModalityResult) -> np.ndarray:
+    return np.round((1 - item.confidence) * 100).astype(np.uint8)
+
+
+def _write_dicom(
+    folder: Path, result: SegmentationResult, bundle: Bundle, report: Mapping[str, Any], options: OutputOptions
+) -> None:
+    scans = {
+        name: SegmentedScan(
+            item.volume,
+            item.labels,
+            measured_in(report, name),
+            _uncertainty_percent(item) if options.uncertainty_map else None,
+        )
+        for name, item in result.modalities.items()
+    }
+    write_objects(folder, scans, bundle.label_map, Model.of(bundle), options.seg_type)
 
 
 def _write_probabilities(path: Path, item: ModalityResult, result: SegmentationResult, label_map: LabelMap) -> None:

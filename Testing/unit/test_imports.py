@@ -27,7 +27,7 @@ FOUNDATION = {
 }
 MATHEMATICS = {"network", "losses", "preprocess", "tables", "dice"}  # torch and MONAI's losses; know no files
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
-WITHOUT_TORCH = ("imaging", "bundles", "datasets", "site")
+WITHOUT_TORCH = ("imaging", "bundles", "datasets", "site", "pacs")
 # Who may import whom: a package imports itself and these. All may import the foundation.
 BELOW: dict[str, set[str]] = {
     "foundation": set(),
@@ -38,9 +38,10 @@ BELOW: dict[str, set[str]] = {
     "site": {"imaging", "bundles", "datasets"},
     "synthesis": {"mathematics"},
     "training": {"mathematics", "imaging", "bundles", "datasets", "synthesis"},
-    "inference": {"mathematics", "imaging", "bundles"},
+    "pacs": {"imaging", "bundles"},
+    "inference": {"mathematics", "imaging", "bundles", "pacs"},
     "adaptation": {"mathematics", "imaging", "bundles", "site", "synthesis", "training", "inference"},
-    "commands": {"imaging", "bundles", "datasets", "site", "training", "inference", "adaptation"},
+    "commands": {"imaging", "bundles", "datasets", "site", "pacs", "training", "inference", "adaptation"},
     "top": {"imaging", "bundles", "inference", "commands"},
 }
 

@@ -612,7 +612,8 @@ def test_pixels_are_those_that_gdcm_finds(tmp_path):
     files = series(tmp_path)
     for file, changed in zip(files, facts, strict=False):
         edit(file, **changed, PixelData=generator.integers(0, 4096, 42).astype("<u2").tobytes())
-    array, _grid, findings = read_series(tmp_path)
+    image = read_series(tmp_path)
+    array, findings = image.array, image.findings
     assert [finding.code for finding in findings] == ["inverted"]
     assert f"{files[2].name} and 1 more of {len(files)} files" in findings[0].message  # those that are, not the first
     expected = [sitk.GetArrayFromImage(sitk.ReadImage(str(file), sitk.sitkFloat64))[0] for file in files]

@@ -1,0 +1,92 @@
+"""The DICOM objects of a result, written: segmentation, report, and the uncertainty where it is asked for."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from CrossModalSegLib.imaging.volume import Volume
+from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.pacs.made_object import Model, Origin
+from CrossModalSegLib.pacs.packages import package
+from CrossModalSegLib.pacs.report_object import Measured, report_object
+from CrossModalSegLib.pacs.segmentation_object import (
+    WHAT,
+    SegmentationType,
+    found_structures,
+    segment_numbers,
+    segmentation_object,
+    write_object,
+)
+from CrossModalSegLib.pacs.source_images import (
+    SourceImages,
+    refuse_not_dicom,
+    refuse_several_patients,
+    source_images,
+)
+from CrossModalSegLib.pacs.uncertainty_object import uncertainty_object
+
+SUFFIX = ".dcm"
+
+
+@dataclass(frozen=True, eq=False)
+class SegmentedScan:
+    """A scan's ``labels`` (K, J, I), label values, and what was ``measured`` by label value. ``uncertainty`` in percent
+    (K, J, I) uint8: None where no map is wanted."""
+
+    volume: Volume
+    labels: np.ndarray
+    measured: Mapping[int, Measured]
+    uncertainty: np.ndarray | None = None
+
+
+def require_exportable(volumes: Mapping[str, Volume]) -> None:
+    """Before anything is computed. Raises InputError ``not-dicom``, ``several-patients`` or ``incomplete-header``;
+    InstallError ``packages-missing``."""
+    for volume in volumes.values():
+        refuse_not_dicom(volume)
+    package("highdicom", WHAT)
+    refuse_several_patients(source_images(volume) for volume in volumes.values())
+
+
+def write_objects(
+    folder: Path,
+    scans: Mapping[str, SegmentedScan],
+    label_map: LabelMap,
+    model: Model,
+    kind: SegmentationType = "binary",
+    further: tuple[str, ...] = (),
+) -> None:
+    """Write ``<m>_segmentation.dcm``, ``<m>_report.dcm`` and, where there is one, ``<m>_uncertainty.dcm`` per scan.
+
+    UIDs follow from the scans' instances, the model, ``kind`` and what else is named in ``further``. Raises what
+    `require_exportable` raises; OutputError ``nothing-found``; OSError.
+    """
+    sources = {name: source_images(scan.volume) for name, scan in scans.items()}
+    refuse_several_patients(iter(sources.values()))
+    origin = Origin.of(model, [*sources.values()], kind, *further)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of highdicom, about values that are the source's own
+        for name, scan in scans.items():
+            _write_scan(folder, name, scan, label_map, sources[name], origin, kind)
+
+
+def _write_scan(
+    folder: Path,
+    name: str,
+    scan: SegmentedScan,
+    label_map: LabelMap,
+    source: SourceImages,
+    origin: Origin,
+    kind: SegmentationType,
+) -> None:
+    found = found_structures(scan.labels, label_map.structures)
+    segmentation = segmentation_object(scan.labels, label_map.structures, source, origin, kind)
+    write_object(segmentation, folder / f"{name}_segmentation{SUFFIX}")
+    numbers = segment_numbers(found, kind)
+    report = report_object(segmentation, found, numbers, scan.measured, source, origin)
+    write_object(report, folder / f"{name}_report{SUFFIX}")
+    if scan.uncertainty is not None:
+        write_object(uncertainty_object(scan.uncertainty, source, origin), folder / f"{name}_uncertainty{SUFFIX}")
