@@ -106,6 +106,35 @@ def in_values_of(labels: np.ndarray, own: LabelMap | None, wanted: LabelMap, wha
     return translated.labels
 
 
+def named_by_codes(own: LabelMap, wanted: LabelMap) -> LabelMap:
+    """``own``, where a structure whose name ``wanted`` does not have has the name of the only one with its code.
+
+    For files that were made elsewhere, where names are translated or shortened and codes are not. Structures that
+    would then share a name keep their own.
+    """
+    by_code: dict[tuple[str, ...], list[Structure]] = {}
+    for one in wanted.structures:
+        if one.terminology:
+            by_code.setdefault(_code_of(one), []).append(one)
+    taken = {wanted.by_name(one.name).name for one in own.structures if wanted.names(one.name)}
+    found = []
+    for one in own.structures:
+        alike = by_code.get(_code_of(one), []) if one.terminology and not wanted.names(one.name) else []
+        if len(alike) == 1 and alike[0].name not in taken:
+            taken.add(alike[0].name)
+            found.append(replace(one, name=alike[0].name))
+        else:
+            found.append(one)
+    return LabelMap(tuple(found))
+
+
+def _code_of(structure: Structure) -> tuple[str, ...]:
+    """Scheme and value of type and modifier; meanings may be in any language."""
+    terms = structure.terminology
+    codes = [terms.type, *([terms.modifier] if terms.modifier else [])] if terms else []
+    return tuple(part for code in codes for part in (code.scheme, code.value))
+
+
 def joined(maps: Iterable[LabelMap]) -> LabelMap:
     """One label map of all structures by name; each keeps its value, or gets the next free one where another has it."""
     structures: tuple[Structure, ...] = ()

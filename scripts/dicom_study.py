@@ -67,7 +67,7 @@ def write_mr_series(
 
 def write_sample_study(folder: Path, study: Study) -> None:
     """The sample pair as two series."""
-    for number, (modality, description) in enumerate((("T1w", "t1 mprage sag"), ("T2w", "t2 tse ax")), start=2):
+    for number, (modality, description) in enumerate((("T1w", "t1 mprage"), ("T2w", "t2 tse")), start=2):
         volume = read_volume(SAMPLES / f"phantom_{modality}.nrrd", modality)
         array, grid = with_slices_along_the_normal(volume.array, volume.grid)
         write_mr_series(folder / modality, array, grid, study, description, number)

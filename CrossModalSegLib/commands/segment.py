@@ -5,6 +5,7 @@ import json
 import sys
 import time
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from CrossModalSegLib.inference.case_output import OutputOptions
     from CrossModalSegLib.inference.inference import Segmenter
 
+LARGEST_UNPACKED_BYTES = 20_000_000_000  # of a study
 WIDTH_OF_FILES = 140  # of tables that do not go to a terminal
 FORMATS = ("seg.nrrd", "nii.gz", "dicom-seg")
 
 EXAMPLES = """examples:
   crossmodalseg segment --input T1w=t1.nii.gz --input T2w=t2.nii.gz --output result
+  crossmodalseg segment --study study.zip --format dicom-seg --output result
   crossmodalseg segment --cases cases.csv --output results
 
 cases.csv has the column "case" and one column per modality with paths, which may be relative to the table; an empty
@@ -50,6 +53,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=[],
         metavar="MODALITY=PATH",
         help="a volume, a folder with one DICOM series, or FOLDER#UID for one of several",
+    )
+    parser.add_argument(
+        "--study",
+        type=given_path,
+        metavar="FOLDER_OR_ZIP",
+        help="a DICOM study instead of --input: the model's scans are found in it, and all series are listed",
     )
     parser.add_argument("--cases", type=given_path, metavar="TABLE.csv", help="many cases instead of --input")
     parser.add_argument("--output", type=given_path, required=True, metavar="FOLDER", help="folder for the results")
@@ -77,8 +86,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Segment; returns 0, or 1 when some cases of a table failed. Raises CrossModalSegError for bad input."""
-    if bool(args.input) == bool(args.cases):
-        raise InputError("usage", "give either --input or --cases", "see crossmodalseg segment --help")
+    if [bool(args.input), bool(args.cases), bool(args.study)].count(True) != 1:
+        message = "give one of --input, --study and --cases"
+        raise InputError("usage", message, "see crossmodalseg segment --help")
     cases = read_case_table(args.cases) if args.cases else {}
     inputs = paths_by_modality(args.input)
 
@@ -98,11 +108,27 @@ def run(args: argparse.Namespace) -> int:
         args.seg_type,
         args.uncertainty_map,
     )
-    if not args.cases:
+    if args.cases:
+        return _run_table(segmenter, cases, args.output, options)
+    with ExitStack() as unpacked_study:
+        if args.study:
+            inputs = _scans_of(args.study, segmenter, unpacked_study)
         report = _segment(segmenter, inputs, args.output, options)
-        _print_summary(report, args.output)
-        return 0
-    return _run_table(segmenter, cases, args.output, options)
+    _print_summary(report, args.output)
+    return 0
+
+
+def _scans_of(study: Path, segmenter: "Segmenter", stack: ExitStack) -> dict[str, Path]:
+    """The scans of a study by modality; what was chosen and what was not goes to stderr."""
+    from CrossModalSegLib.imaging.dicom_tree import scan_tree
+    from CrossModalSegLib.imaging.zip_files import unpacked
+    from CrossModalSegLib.pacs.pair import find_pair
+
+    folder = stack.enter_context(unpacked(study, LARGEST_UNPACKED_BYTES))
+    pair = find_pair(scan_tree(folder), segmenter.bundle.modalities, segmenter.bundle.modality_aliases)
+    for candidate in pair.candidates:
+        print(candidate, file=sys.stderr)
+    return {name: Path(str(series)) for name, series in pair.scans.items()}
 
 
 def _segment(segmenter: "Segmenter", inputs: dict[str, Path], output: Path, options: "OutputOptions") -> dict[str, Any]:

@@ -29,7 +29,7 @@ def guess_modality(
 
     The first text that tells anything decides; ``dicom_modality`` outranks a text that does not go with it.
     """
-    fits = _fits(bundle_modalities, aliases, ScanDescription(texts, dicom_modality))
+    fits = fit_by_modality(bundle_modalities, aliases, ScanDescription(texts, dicom_modality))
     return _best(fits)
 
 
@@ -39,7 +39,7 @@ def assign(modalities: Sequence[str], aliases: Aliases, descriptions: Sequence[S
     A modality that no scan fits is left out. A scan of exactly the modality goes before one under an alias, and that
     before one of the same family (a T1w with contrast agent for T1w). Of equals, the first is taken.
     """
-    fits = [_fits(modalities, aliases, one) for one in descriptions]
+    fits = [fit_by_modality(modalities, aliases, one) for one in descriptions]
     choices = [[*(index for index, fit in enumerate(fits) if name in fit), None] for name in modalities]
     best: tuple[int, dict[str, int]] = (0, {})
     for chosen in product(*choices):
@@ -53,7 +53,7 @@ def assign(modalities: Sequence[str], aliases: Aliases, descriptions: Sequence[S
 def contradicts(modality: str, modalities: Sequence[str], aliases: Aliases, scan: ScanDescription) -> str | None:
     """The other modality of the bundle that ``scan`` clearly says it is, where it is chosen as ``modality``; else
     None."""
-    fits = _fits(modalities, aliases, scan)
+    fits = fit_by_modality(modalities, aliases, scan)
     best = _best(fits)
     return best if best is not None and fits[best] >= fits.get(modality, 0) + 2 else None
 
@@ -69,8 +69,8 @@ def _best(fits: Mapping[str, int]) -> str | None:
     return ranked[0]
 
 
-def _fits(modalities: Sequence[str], aliases: Aliases, scan: ScanDescription) -> dict[str, int]:
-    """How well the scan fits each modality; those that it does not fit are left out."""
+def fit_by_modality(modalities: Sequence[str], aliases: Aliases, scan: ScanDescription) -> dict[str, int]:
+    """How well the scan fits each modality, from 1 to 4 (exactly); those that it does not fit are left out."""
     header = _HEADERS.get(scan.dicom_modality.strip().upper())
     for text in scan.texts:
         named = _literal_fits(modalities, aliases, text)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.labels import Code, Structure, Terminology
@@ -41,6 +42,7 @@ def segmentation_object(
         segmentation_type=kind.upper(),
         segment_descriptions=[_description(one, numbers[one.value], origin) for one in found],
         omit_empty_frames=kind == "binary",
+        transfer_syntax_uid=ExplicitVRLittleEndian if kind == "binary" else RLELossless,
         content_label="SEGMENTATION",
         content_description=short(origin.model.intended_use),
         **origin.common(source, SEGMENTATION),

@@ -12,12 +12,19 @@ from CrossModalSegLib.datasets.layout import images_in, put_once
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.imaging.channels import whole_of
 from CrossModalSegLib.imaging.dicom import Series, series_of
+from CrossModalSegLib.imaging.dicom_segments import (
+    SegmentsHeader,
+    is_segmentation_object,
+    read_segments_header,
+)
 from CrossModalSegLib.imaging.dicom_tree import scan_tree
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.lattice import placed_on
 from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
 from CrossModalSegLib.imaging.resampling import even_labels
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
-from CrossModalSegLib.imaging.volume import files_of, read_volume
-from CrossModalSegLib.label_translation import in_values_of
+from CrossModalSegLib.imaging.volume import Volume, files_of, read_volume
+from CrossModalSegLib.label_translation import in_values_of, named_by_codes
 from CrossModalSegLib.plurals import counted, some_of
 from CrossModalSegLib.site.case_files import CaseFiles
 from CrossModalSegLib.site.folder import SiteFacts
@@ -30,8 +37,9 @@ def read_case_files(case: Entry, site: SiteFacts) -> CaseFiles:
     """The content of the files, with the label values of the ``site``.
 
     Label values may be stored as floats, as many tools write them. Labels with names of their own (.seg.nrrd) are
-    translated by name. A label file that serves several scans is resampled to those on other grids. Raises what reading
-    volumes and segmentations raises; LabelError ``unknown-label`` for a structure that the site has not.
+    translated by name, in DICOM by code where the name is not known. A label file that serves several scans is
+    resampled to those on other grids. Raises what reading volumes and segmentations raises; LabelError
+    ``unknown-label`` for a structure that the site has not.
     """
     assumed = case.assumed_orientation
     volumes = {modality: read_volume(path, modality, assumed) for modality, path in case.volumes.items()}
@@ -39,11 +47,20 @@ def read_case_files(case: Entry, site: SiteFacts) -> CaseFiles:
     shared = len(set(case.labels.values())) < len(case.labels)
     for modality, path in case.labels.items():
         array, grid, own = read_segmentation(path, assumed)
+        if own is not None and is_segmentation_object(path):
+            own = named_by_codes(own, site.label_map)
+            array, grid = _on_scan(array, grid, volumes.get(modality))
         array = in_values_of(_whole_numbers(array), own, site.label_map, str(path))
         if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
             array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
         labels[modality] = (array, grid)
     return CaseFiles(volumes, labels, site.label_map, {}, case.patient_key)
+
+
+def _on_scan(array: np.ndarray, grid: Grid, scan: Volume | None) -> tuple[np.ndarray, Grid]:
+    """Labels of a file that may leave empty slices out, on the grid of their ``scan`` where they lie on its voxels."""
+    placed = placed_on(array, grid, scan.grid) if scan is not None else None
+    return (array, grid) if scan is None or placed is None else (placed, scan.grid)
 
 
 def find_cases(
@@ -166,6 +183,7 @@ def _whole_numbers(array: np.ndarray) -> np.ndarray:
 def _dicom_cases(found: Sequence[Series], modalities: Sequence[str]) -> list[Entry]:
     """A case per study, with the series that fits each modality best; of equals, the one with most slices."""
     studies: dict[tuple[str, str], list[Series]] = {}
+    segmentations = _segmentations_beside(found)
     for one in found:
         studies.setdefault((one.images[0].patient_id, one.images[0].study_uid), []).append(one)
     cases = []
@@ -179,8 +197,37 @@ def _dicom_cases(found: Sequence[Series], modalities: Sequence[str]) -> list[Ent
                 if index not in chosen.values()
             )
             scans = {name: ordered[n] for name, n in chosen.items()}
-            cases.append(Entry(scans, patient_key=patient, left_out=left_out))
+            labels, predicted = _corrections(scans, segmentations)
+            cases.append(Entry(scans, labels, patient_key=patient, left_out=(*left_out, *predicted)))
     return cases
+
+
+def _segmentations_beside(found: Sequence[Series]) -> list[SegmentsHeader]:
+    """The DICOM Segmentations in the tree."""
+    others = {one.path for series in found[:1] for one in series.tree.passed_over if "Segmentation" in one.kind}
+    return [read_segments_header(path) for path in sorted(others) if is_segmentation_object(path)]
+
+
+def _corrections(
+    scans: Mapping[str, Series], segmentations: Sequence[SegmentsHeader]
+) -> tuple[dict[str, Path], list[str]]:
+    """Per modality the segmentation of its series that a person has worked on, and the names of those of a model alone.
+
+    Raises DataError ``several-segmentations``.
+    """
+    labels: dict[str, Path] = {}
+    predicted = []
+    for name, series in scans.items():
+        own = [one for one in segmentations if series.uid in one.series_uids]
+        predicted += [f"{one.path.name} (a model's, not corrected)" for one in own if one.is_automatic]
+        corrected = [one for one in own if not one.is_automatic]
+        if len(corrected) > 1:
+            listed = some_of([f"{one.path.name} ({one.description or 'no description'})" for one in corrected])
+            message = f"{len(corrected)} corrected segmentations of {series.name}: {listed}"
+            raise DataError("several-segmentations", message, "remove those that do not count, or name one by --labels")
+        if corrected:
+            labels[name] = corrected[0].path
+    return labels, predicted
 
 
 def _described(series: Series) -> ScanDescription:
