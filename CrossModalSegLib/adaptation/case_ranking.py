@@ -12,6 +12,7 @@ from torch import Tensor
 
 from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.imaging.background import with_dark_background
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.inference.inference import ModalityResult, Segmenter, modality_slot
 from CrossModalSegLib.preprocess import normalise
@@ -100,7 +101,7 @@ def _features(result: ModalityResult, voxel_ml: float, segmenter: Segmenter, slo
     """What a case looks like: the structures' volumes (logarithm of 1 + mL), and quantiles of the normalised scan."""
     classes = result.probabilities.shape[0]
     counts = torch.bincount(result.probabilities.argmax(dim=0).flatten(), minlength=classes)[1:]
-    image = torch.from_numpy(np.ascontiguousarray(result.volume.array))
+    image = torch.from_numpy(np.ascontiguousarray(with_dark_background(result.volume).array))
     scaled = normalise(image, torch.ones_like(image, dtype=torch.bool), segmenter.rules[slot]).flatten()
     sample = scaled[:: max(1, len(scaled) // 200_000)]
     quantiles = torch.quantile(sample, torch.tensor(QUANTILES))

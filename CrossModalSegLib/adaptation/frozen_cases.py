@@ -5,7 +5,6 @@ files; the segments of a label file say which structures it would show. For a bu
 of this software serves where it knows the structures.
 """
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from CrossModalSegLib.adaptation.site_data import DataCase, read_labels
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.imaging.segmentation_io import SLICER_SUFFIX, read_segmentation, write_segmentation
 from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.temporary import temporary_folder
 
 FOLDER = "frozen"
 SAMPLE_PAIR = "sample pair"
@@ -46,9 +46,9 @@ def translated_files(cases: Sequence[DataCase], label_map: LabelMap) -> dict[str
         known = LabelMap(tuple(one for one in label_map.structures if one.value in case.values))
         folder = f"{FOLDER}/{case.id.replace(' ', '-')}"
         files |= {f"{folder}/{name}.nrrd": path.read_bytes() for name, path in case.scans.items()}
-        with tempfile.TemporaryDirectory() as place:
+        with temporary_folder() as place:
             for name, (labels, grid) in case.reference().items():
-                file = Path(place) / f"{name}{SLICER_SUFFIX}"
+                file = place / f"{name}{SLICER_SUFFIX}"
                 write_segmentation(file, labels, grid, known)
                 files[f"{folder}/{file.name}"] = file.read_bytes()
     return files

@@ -2,12 +2,10 @@
 
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 from CrossModalSegLib.adaptation import plan as finetune_plan
 from CrossModalSegLib.adaptation.candidate import PARENT, parent_scorer
@@ -18,6 +16,7 @@ from CrossModalSegLib.adaptation.scoring import SCORES_FILE
 from CrossModalSegLib.adaptation.site_data import DataCase, is_partly_labelled
 from CrossModalSegLib.adaptation.training import configuration, draw_from, grown_network, prepared_case, validated
 from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.temporary import temporary_folder
 from CrossModalSegLib.training.training import Course, Place, train
 
 TIMED_STEPS = 4
@@ -122,9 +121,9 @@ def time_case(run: Finetuning) -> float:
     """Seconds that segmenting and scoring the largest case takes; its scores are those of the parent, and kept as
     such."""
     largest = _largest(run)
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder() as place:
         known = (run.folder / PARENT / largest.id / SCORES_FILE).is_file()  # of a run that was stopped
-        scorer = parent_scorer(run, Path(place) if known else run.folder / PARENT)
+        scorer = parent_scorer(run, place if known else run.folder / PARENT)
         started = time.monotonic()
         scorer.score(largest)
         return time.monotonic() - started
@@ -154,12 +153,12 @@ def time_steps(run: Finetuning) -> float:
     config = replace(config, semi_supervised=semi, training=replace(config.training, checkpoint_minutes=60.0))
     times: list[float] = []
     samples = draw_from(run, replace(run.plan.final, judged=()), config, most=TRIED_CASES)
-    with tempfile.TemporaryDirectory() as place:
+    with temporary_folder() as place:
         train(
             config,
             len(run.mapping.label_map.channels),
             replace(samples, validation=None),
-            Place(Path(place), run.device),
+            Place(place, run.device),
             lambda _step: times.append(time.monotonic()),
             Course(grown_network(run)),
         )

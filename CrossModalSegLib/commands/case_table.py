@@ -30,6 +30,8 @@ def read_case_table(table: Path) -> dict[str, dict[str, Path]]:
         name = cells.pop(CASE, "")
         if not _is_plain_name(name) or name in cases:
             problems.append(f'line {number}: case name "{name}" is empty, repeated or no plain name')
+        if any("\0" in cell for cell in row):
+            problems.append(f"line {number}: a cell holds a NUL character, which no path has")
         if any(row[len(columns) :]):
             problems.append(f"line {number}: more cells than columns")
         cases[name] = {modality: table.parent / value for modality, value in cells.items() if value}

@@ -76,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
         if staging is not None:
             staging.write_text(to_json(evaluation), encoding="utf-8")
     for note in evaluation.notes:
-        print(Finding("warning", "unmatched", note, "rename the structures where they are the same"), file=sys.stderr)
+        print(
+            Finding("warning", "unmatched", note, "make sure that names, or values, are the same where structures are"),
+            file=sys.stderr,
+        )
     if args.json == Path("-"):
         sys.stdout.write(to_json(evaluation))
         return 0
@@ -93,6 +96,9 @@ def _millimetres(text: str) -> float:
 
 def _values(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(value) for value in text.split(","))
+        values = tuple(int(value) for value in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of integers such as 25,57") from None
+    if min(values) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: a label value is not negative")
+    return values

@@ -5,7 +5,6 @@ import argparse
 import dataclasses
 import json
 import math
-import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,6 +14,7 @@ from CrossModalSegLib.commands.display import Display
 from CrossModalSegLib.commands.options import given_path
 from CrossModalSegLib.errors import ConfigError, InputError, OutputExistsError
 from CrossModalSegLib.plurals import counted
+from CrossModalSegLib.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import torch
@@ -220,8 +220,8 @@ def _dry_run(args: argparse.Namespace, device: "torch.device", show: Display) ->
     from CrossModalSegLib.adaptation.timing import estimate_schedule
 
     base, mapping, plan, data = _new_plan(args)
-    with tempfile.TemporaryDirectory() as place:
-        run = Finetuning(args.site, Path(place), base, mapping, data, plan, device, Pace(show.progress))
+    with temporary_folder() as place:
+        run = Finetuning(args.site, place, base, mapping, data, plan, device, Pace(show.progress))
         _tell_plan(run, show)
         schedule, taken = estimate_schedule(run)
     if taken:

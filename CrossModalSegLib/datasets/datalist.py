@@ -27,6 +27,7 @@ from CrossModalSegLib.json_file import read_json
 
 LAYOUTS: tuple[Layout, ...] = (Amos(), NnunetRaw(), Decathlon(), MsCmrSeg(), Chaos(), Bids())  # the first that fits
 PARTS = ("training", "validation", "unlabelled")
+KNOWN_LISTS = (*PARTS, "unlabeled", "test")  # test, as MONAI has it, is nothing to learn from
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,13 @@ def read_datalist(
 def _own_lists(content: dict[str, Any], path: Path) -> Items:
     if not isinstance(content.get("training"), list):
         raise DataError("datalist", f'{path} has no list "training"', "see docs/training.md")
+    if "unlabelled" in content and "unlabeled" in content:
+        raise DataError("datalist", f'{path} has "unlabelled" and "unlabeled"', "put all of them into one")
+    unknown = sorted(name for name, value in content.items() if isinstance(value, list) and name not in KNOWN_LISTS)
+    if unknown:
+        raise DataError(
+            "datalist", f"{path}: unknown lists: {', '.join(unknown)}", f"known are {', '.join(KNOWN_LISTS)}"
+        )
     content["unlabelled"] = content.get("unlabelled", content.get("unlabeled", []))
     for name in PARTS[1:]:
         if not isinstance(content.setdefault(name, []), list):
@@ -166,7 +174,13 @@ def _entry(
     if not isinstance(aligned, bool):
         problems.append(f"{where}: aligned must be true or false, not {aligned!r}")
     assumed = _orientation(item, where, problems) or assumed
-    paths = {name: base / str(value) for name, value in item.items() if name not in ("aligned", "assume_orientation")}
+    given = {name: value for name, value in item.items() if name not in ("aligned", "assume_orientation")}
+    problems += [
+        f"{where}: {name} is no path: {value!r}"
+        for name, value in given.items()
+        if not (isinstance(value, str | Path) and str(value).strip() and "\0" not in str(value))
+    ]
+    paths = {name: base / str(value) for name, value in given.items()}
     volumes = {name: paths[name] for name in modalities if name in paths}
     shared = paths.get("label")
     own = {name: paths.get(f"label_{name}", shared) for name in (volumes or modalities)}

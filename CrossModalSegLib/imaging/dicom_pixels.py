@@ -5,7 +5,6 @@ ITK's GDCM, after its streams were looked at: a stream that was cut is decoded t
 """
 
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from pydicom.uid import (
 
 from CrossModalSegLib.errors import InputError, read_error
 from CrossModalSegLib.imaging.dicom_header import HEAD_BYTES, Slice, opened, read_data_set
+from CrossModalSegLib.temporary import temporary_folder
 
 INVERTED = "MONOCHROME1"  # the highest value is shown black (PS3.3 C.7.6.3.1.2)
 _COPY_AGAIN = "copy or export the series again"
@@ -196,9 +196,9 @@ def _as_itk_opens_it(file: Path) -> Iterator[str]:
     if is_plain and name == str(file):
         yield name
         return
-    with tempfile.TemporaryDirectory() as folder, opened(file) as stream:
+    with temporary_folder() as folder, opened(file) as stream:
         content = stream.read()
-        copy = Path(folder) / "slice.dcm"
+        copy = folder / "slice.dcm"
         copy.write_bytes(content if content[128:132] == b"DICM" else bytes(128) + b"DICM" + content)
         yield str(copy)
 

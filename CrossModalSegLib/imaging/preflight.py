@@ -78,7 +78,7 @@ def examine(volumes: Sequence[Volume]) -> Preflight:
         findings += [*_spacing_findings(one), *_extent_findings(one), *_orientation_findings(one)]
         findings += _modality_findings(one)
     findings += [finding for volume in volumes for finding in _background_findings(volume)]
-    findings += [finding for a, b in pairs for finding in _same_scan_findings(a, b)]
+    findings += [finding for a, b in pairs for finding in same_image_findings(a, b)]
     return Preflight(facts, field_overlap, body_overlap, _gravest_first(findings))
 
 
@@ -186,7 +186,8 @@ def _background_findings(volume: Volume) -> list[Finding]:
     return [Finding("info", "raised-background", message, "nothing needs to be done, unless this is no background")]
 
 
-def _same_scan_findings(a: Volume, b: Volume) -> list[Finding]:
+def same_image_findings(a: Volume, b: Volume) -> list[Finding]:
+    """A warning where both scans of a patient hold the same voxels in the same place."""
     if not a.grid.is_close(b.grid) or not np.array_equal(a.array, b.array):
         return []
     message = f"{a.modality} and {b.modality} are the same image."

@@ -3,7 +3,6 @@
 import errno
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -13,6 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from CrossModalSegLib.errors import ArchiveError, InputError, OutputError, read_error
 from CrossModalSegLib.plurals import some_of
+from CrossModalSegLib.staging import LONGEST_NAME
+from CrossModalSegLib.temporary import temporary_folder
 
 
 def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
@@ -51,8 +52,8 @@ def unpacked(path: Path, largest_bytes: int) -> Iterator[Path]:
     if path.is_dir():
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="crossmodalseg-") as temporary:
-        folder = Path(temporary).resolve() / path.stem
+    with temporary_folder() as temporary:
+        folder = temporary.resolve() / path.stem
         unpack(path, folder, min(largest_bytes, shutil.disk_usage(temporary).free))
         yield folder
 
@@ -70,9 +71,19 @@ def refuse_unsafe_entries(entries: Sequence[zipfile.ZipInfo], path: Path, larges
     repeated = [name for name, times in places.items() if times > 1]
     if repeated:
         raise _unsafe(path, f"holds several files of one name: {some_of(repeated)}")
+    both = sorted({str(parent) for name in places for parent in PurePosixPath(name).parents} & _files(entries))
+    if both:
+        raise _unsafe(path, f"holds files that are folders as well: {some_of(both)}")
+    long = [name for name in places if any(len(part.encode()) > LONGEST_NAME for part in PurePosixPath(name).parts)]
+    if long:
+        raise _unsafe(path, f"holds names of more than {LONGEST_NAME} bytes: {some_of(long)}")
     links = [entry.filename for entry in entries if not _is_plain(entry)]
     if links:
         raise _unsafe(path, f"holds links or devices: {some_of(links)}")
+
+
+def _files(entries: Sequence[zipfile.ZipInfo]) -> set[str]:
+    return {str(PurePosixPath(entry.filename)) for entry in entries if not entry.is_dir()}
 
 
 def leads_outside(name: str) -> bool:

@@ -48,7 +48,8 @@ def matched(prediction: LabelledSide, reference: LabelledSide, wanted: LabelMap 
     in_prediction, of_prediction = _in_values_of(label_map, prediction, "prediction")
     in_reference, of_reference = _in_values_of(label_map, reference, "reference")
     one_sided = [] if wanted else _one_sided(prediction, reference)
-    return Matched(in_prediction, in_reference, label_map, (*of_prediction, *of_reference, *one_sided))
+    notes = (*_by_value(prediction, reference), *of_prediction, *of_reference, *one_sided)
+    return Matched(in_prediction, in_reference, label_map, notes)
 
 
 def named(values: Sequence[int], label_map: LabelMap | None) -> LabelMap:
@@ -98,6 +99,12 @@ def _in_values_of(label_map: LabelMap, side: LabelledSide, what: str) -> tuple[n
         labels, strange = found.labels.astype(np.int32), [repr(one.name) for one in found.missing]
     notes = [f"the {what} holds {some_of(strange)}, which is not scored and counts as background"] if strange else []
     return labels, notes
+
+
+def _by_value(prediction: LabelledSide, reference: LabelledSide) -> list[str]:
+    """In words, that one of two files alone has names: that its values mean the same in the other is not known."""
+    without = [what for side, what in ((prediction, "prediction"), (reference, "reference")) if side.own is None]
+    return [f"the {without[0]} has no names: structures are matched by their values"] if len(without) == 1 else []
 
 
 def _one_sided(prediction: LabelledSide, reference: LabelledSide) -> list[str]:

@@ -12,7 +12,7 @@ from CrossModalSegLib.errors import DataError, GeometryError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.labels import LabelMap
-from CrossModalSegLib.site.folder import require_modality
+from CrossModalSegLib.site.folder import require_modalities
 
 # Places are rounded before they are hashed. Spacings such as 0.46875 mm lie on the edge between two roundings, where
 # the last bit of a float decides; moved by this odd number, no spacing in use does.
@@ -43,8 +43,7 @@ class CaseFiles:
     def __post_init__(self) -> None:
         if not self.volumes:
             raise DataError("no-scan", "a case without scans", "choose the scans that belong to it")
-        for modality in self.volumes:
-            require_modality(modality)
+        require_modalities(tuple(self.volumes))
         for modality, (_labels, grid) in self.labels.items():
             if modality not in self.volumes:
                 raise DataError("no-scan", f"labels of {modality} without its scan", "choose the scan as well")

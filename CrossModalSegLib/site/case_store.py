@@ -57,7 +57,7 @@ from CrossModalSegLib.site.folder import (
     excluded_ids,
     read_site,
     read_splits,
-    require_modality,
+    require_modalities,
 )
 from CrossModalSegLib.site.same_scans import with_joined_patients
 
@@ -120,6 +120,10 @@ class CaseStore:
             raise DataError("no-such-case", what, "see the ids with crossmodalseg site list")
         return read_case(folder / ids[0], self.site(), read_splits(self.folder), excluded_ids(self.folder))
 
+    def same_scans_as(self, case_id: str) -> tuple[str, ...]:
+        """Ids of the cases of other patients that have a scan of this case. Raises DataError ``not-a-site``."""
+        return next((one.same_scan_as for one in self.readable_cases()[0] if one.id == case_id), ())
+
     def knows(self, case_id: str) -> bool:
         """Whether there is a case of exactly this id."""
         return bool(case_id) and (self.folder / CASES / case_id / CASE_FILE).is_file()
@@ -131,8 +135,7 @@ class CaseStore:
 
         Raises DataError ``not-a-site`` (the folder holds something else), ``site-differs``, ``bad-modality``.
         """
-        for modality in modalities:
-            require_modality(modality)
+        require_modalities(modalities)
         return self._open(label_map, modalities)
 
     def save_correction(self, case: CaseFiles, author: str = "", based_on: BasedOn = "latest") -> SavedCase:

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,8 @@ Split = Literal["", "training", "held-out"]
 
 _ROUNDS = 100_000  # of hashing a patient's key: such keys are short, and trying all of them shall take long
 _AUTHOR_LENGTH = 16
+_LONGEST_MODALITY = 40
+_SALT = re.compile(r"([0-9a-f]{2})+")
 _MODALITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+()-]*")  # it becomes a part of file names
 
 
@@ -75,7 +77,14 @@ def read_site(folder: Path) -> SiteFacts:
     missing = {"label_map", "modalities", "salt"} - set(content)
     if missing:
         raise DataError("not-a-site", f"{file} has no {', '.join(sorted(missing))}", "restore it from a backup")
-    return SiteFacts(LabelMap.from_json(content["label_map"]), tuple(content["modalities"]), content["salt"])
+    modalities, salt = content["modalities"], content["salt"]
+    if not (isinstance(modalities, list) and modalities and all(isinstance(name, str) for name in modalities)):
+        raise DataError(
+            "not-a-site", f"{file}: modalities {modalities!r} is no list of names", "restore it from a backup"
+        )
+    if not (isinstance(salt, str) and _SALT.fullmatch(salt)):
+        raise DataError("not-a-site", f"{file}: the salt is no hexadecimal number", "restore it from a backup")
+    return SiteFacts(LabelMap.from_json(content["label_map"]), tuple(modalities), salt)
 
 
 def read_splits(folder: Path) -> Mapping[str, Split]:
@@ -119,8 +128,21 @@ def approval_files(revision: Path) -> list[Path]:
     )
 
 
-def require_modality(name: str) -> None:
-    """Raises DataError ``bad-modality`` where ``name`` cannot be a part of a file's name."""
-    if not _MODALITY.fullmatch(name):
-        what = f"the modality {name!r}"
-        raise DataError("bad-modality", what, "use letters, digits, spaces and . _ + - ( ), such as T1w")
+def require_modalities(names: Sequence[str]) -> None:
+    """Raises DataError ``bad-modality`` where one cannot be a part of a file's name, is there twice, or would be taken
+    for labels."""
+    for name in names:
+        if not _MODALITY.fullmatch(name):
+            what = f"the modality {name!r}"
+            raise DataError("bad-modality", what, "use letters, digits, spaces and . _ + - ( ), such as T1w")
+        if len(name) > _LONGEST_MODALITY:
+            what = f"the modality {name[:20]}... has {len(name)} characters"
+            raise DataError("bad-modality", what, f"use at most {_LONGEST_MODALITY}")
+        if name.lower() in ("label", "labels"):
+            raise DataError(
+                "bad-modality", f"the modality {name!r}", "choose another name: files of labels are called so"
+            )
+    lower = [name.lower() for name in names]
+    if twice := sorted({name for name in names if lower.count(name.lower()) > 1}):
+        what = f"the modality {' and '.join(twice)} is given {lower.count(twice[0].lower())} times"
+        raise DataError("bad-modality", what, "give each once; capitals do not tell two apart")

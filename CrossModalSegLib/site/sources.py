@@ -78,6 +78,9 @@ def find_cases(
     """
     if not path.exists():
         raise DataError("not-found", f"no such file or folder: {path}", "check the path")
+    if path.is_file() and path.suffix.lower() != ".json":
+        hint = "give a folder, a zip file or a datalist (.json), or one scan with --input MODALITY=PATH"
+        raise DataError("no-cases", f"{path} is a single file, not many cases", hint)
     tree = scan_tree(path) if path.is_dir() else None
     series = series_of(tree) if tree else []
     if series:

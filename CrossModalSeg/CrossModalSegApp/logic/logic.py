@@ -241,6 +241,10 @@ class SegmentationLogic:
         _refuse_unusable(volumes)
         return CaseStore(Path(folder)).add_unlabelled(site_cases.unlabelled_case(volumes, bundle))
 
+    def same_scans_as(self, case_id: str, folder: str | Path) -> tuple[str, ...]:
+        """Cases of other patients in the site folder that have a scan of this case. Raises DataError."""
+        return CaseStore(Path(folder)).same_scans_as(case_id)
+
     # --- the site's cases
 
     def site_work(self, folder: str | Path, limit: int) -> site_cases.SiteWork | None:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegApp.process.temporary import new_temporary_folder
 from CrossModalSegApp.scene.placed_scan import PlacedScan, place
 from CrossModalSegLib.imaging.volume import Volume
+from CrossModalSegLib.temporary import new_temporary_folder
 
 
 class ScanFiles:

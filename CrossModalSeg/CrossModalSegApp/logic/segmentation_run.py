@@ -13,7 +13,6 @@ from typing import Any
 
 from CrossModalSegApp.logic.scan_files import ScanFiles
 from CrossModalSegApp.process.run_state import Outcome, RunState, RunTracker
-from CrossModalSegApp.process.temporary import new_temporary_folder
 from CrossModalSegApp.process.worker_client import CANCELLED, WorkerClient
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.placed_scan import PlacedScan
@@ -22,6 +21,7 @@ from CrossModalSegApp.scene.result_import import RunOutput, import_result
 from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, WorkerError
 from CrossModalSegLib.protocol import Done, Event, Failed, Progress, Request
+from CrossModalSegLib.temporary import new_temporary_folder
 
 _log = logging.getLogger(__name__)
 

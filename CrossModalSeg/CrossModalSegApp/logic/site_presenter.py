@@ -185,7 +185,8 @@ class SitePresenter(Presenter):
     def _save(self, save: Callable[[], SavedCase], words: str) -> bool:
         saved = self._tried(save)
         if saved is not None:
-            self._done(_saved(words, saved))
+            others = self._tried(lambda: self._logic.same_scans_as(saved.id, self.folder)) or ()
+            self._done(_saved(words, saved, others))
         return saved is not None
 
     def _done(self, message: str) -> None:
@@ -224,10 +225,14 @@ def _untouched_question(author: str) -> str:
     ).format(author=author)
 
 
-def _saved(words: str, saved: SavedCase) -> str:
-    """Where a case was saved, or was already; and whether somebody else has corrected it meanwhile."""
-    text = f"{_('These scans are in the site folder already') if saved.was_known else words}: {saved.folder}"
-    if not saved.forks:
-        return text
-    fork = _("Somebody else has corrected this case, too: approve one of the revisions {listed}")
-    return f"{text}. {fork.format(listed=_(' and ').join(map(str, saved.forks)))}"
+def _saved(words: str, saved: SavedCase, others: Sequence[str]) -> str:
+    """Where a case was saved, or was already; whether somebody else has corrected it meanwhile; and which ``others``,
+    of other patients, have one of its scans."""
+    parts = [f"{_('These scans are in the site folder already') if saved.was_known else words}: {saved.folder}"]
+    if saved.forks:
+        fork = _("Somebody else has corrected this case, too: approve one of the revisions {listed}")
+        parts.append(fork.format(listed=_(" and ").join(map(str, saved.forks))))
+    if others:
+        same = _("A scan of it is one of {listed}, under another patient: they count as one patient")
+        parts.append(same.format(listed=_ids(others)))
+    return ". ".join(parts)

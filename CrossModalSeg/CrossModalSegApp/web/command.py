@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from CrossModalSegApp.process.temporary import temporary_folder
 from CrossModalSegApp.web.access import HOST, Access
 from CrossModalSegLib.cli import BAD_INPUT, OneLineErrorParser, in_one_line
 from CrossModalSegLib.commands.options import add_orientation_option, given_path, paths_by_modality
 from CrossModalSegLib.errors import InputError, typed_error
 from CrossModalSegLib.own_process import prepare_process
+from CrossModalSegLib.temporary import temporary_folder
 
 _LIMIT_GB = 4.0
 _LARGEST_PORT = 65535

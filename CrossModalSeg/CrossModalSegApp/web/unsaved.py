@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from CrossModalSegApp.process.temporary import is_alive
 from CrossModalSegApp.scene.case_nodes import About, CaseNodes, mark
 from CrossModalSegApp.scene.node_geometry import local_grid
 from CrossModalSegApp.scene.review import ReviewList
@@ -33,6 +32,7 @@ from CrossModalSegLib.bundles.bundle import Bundle, user_folder
 from CrossModalSegLib.errors import CrossModalSegError, DataError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.json_file import read_json
+from CrossModalSegLib.temporary import is_alive
 
 _CASE = "case.json"
 _HINT = "discard it"

@@ -185,6 +185,9 @@ def test_scans_are_added_and_the_work_list_says_so(view, pair, tmp_path):
     assert row.id.startswith(row.name)
     site.add_unlabelled()
     assert site.state.message.startswith("These scans are in the site folder already: ")
+    view.scans.choose({"T1w": pair["T1w"]})
+    site.add_unlabelled()
+    assert f"A scan of it is one of {row.name}, under another patient" in site.state.message
     site.open_case(row.id)
     assert view.scans.volumes != pair
 

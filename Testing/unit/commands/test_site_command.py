@@ -1,6 +1,10 @@
 """`crossmodalseg site`: cases from files as hospitals have them, and one line for what is wrong."""
 
 import json
+import shutil
+import subprocess
+import sys
+import tempfile
 import zipfile
 
 import numpy as np
@@ -258,6 +262,29 @@ def test_names_above_the_given_folder_tell_no_patient(tmp_path, site):
     assert [case.patient for case in CaseStore(site).cases()] == [""]
     assert run("add", site, "--from", tmp_path / "sub-study/loose", "--patient-pattern", "a_T1w") == 0
     assert sorted(bool(case.patient) for case in CaseStore(site).cases()) == [False, True]
+
+
+def test_one_scan_that_is_given_for_both_modalities_is_told(site, tmp_path, capsys):
+    folder = write_case(tmp_path / "files", 1, labels=())
+    assert run("add", site, "--input", f"T1w={folder}/T1w.nii.gz", "--input", f"T2w={folder}/T1w.nii.gz") == 0
+    assert "warning[same-image]: T1w and T2w are the same image." in capsys.readouterr().err
+
+
+def test_what_a_killed_adding_has_unpacked_goes_with_the_next_one(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    left = tmp_path / "tmp" / f"crossmodalseg-{ended_process()}-abc"
+    left.mkdir(parents=True)
+    write_case(tmp_path / "export", 1, "p1_{}.nii.gz", labels=())
+    shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "export")
+    assert run("add", site, "--from", tmp_path / "export.zip") == 0
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def ended_process():
+    """The number of a process that is no more."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
 
 
 def test_the_exported_datalist_is_one_that_training_reads(site, tmp_path):

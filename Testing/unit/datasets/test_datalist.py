@@ -226,6 +226,7 @@ def test_all_problems_of_a_list_are_reported_at_once(folder):
             {"T1w": "t1.nii.gz", "CT": "t2.nii.gz", "label": "seg.nii.gz"},
             "t1.nii.gz",
             {"T1w": "t1.nii.gz", "label": "seg.nii.gz"},
+            {"T1w": "", "T2w": None, "label": "seg.nii.gz"},
         ],
         validation=[{}],
     )
@@ -237,6 +238,8 @@ def test_all_problems_of_a_list_are_reported_at_once(folder):
         'training[2]: unknown name "CT"',
         "training[3]: expected an object, found 't1.nii.gz'",
         "validation[0]: no label for T1w, T2w",
+        "training[5]: T1w is no path: ''",
+        "training[5]: T2w is no path: None",
     ):
         assert said in error.message
     assert "training[4]" not in error.message
@@ -248,6 +251,17 @@ def test_a_file_that_is_no_datalist_is_named(folder, content):
     error = refusal(folder / "list.json")
     assert error.code == "datalist"
     assert str(folder / "list.json") in error.message
+
+
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [({"validaton": []}, "unknown lists: validaton"), ({"unlabelled": [], "unlabeled": []}, '"unlabeled"')],
+)
+def test_a_list_that_would_not_be_read_is_refused(folder, lists, said):
+    path = write_list(folder, training=[{"T1w": "t1.nii.gz", "label": "seg.nii.gz"}], test=["t1.nii.gz"], **lists)
+    error = refusal(path)
+    assert error.code == "datalist"
+    assert said in error.message
 
 
 def test_a_list_that_does_not_exist_and_an_empty_folder_are_named(folder):

@@ -185,6 +185,14 @@ def test_structures_that_one_side_alone_names_are_scored_and_told(tmp_path, caps
     assert "warning[unmatched]: the reference's file does not name 'spleen'" in told
 
 
+def test_it_is_told_where_one_side_alone_has_names(tmp_path):
+    write_segmentation(tmp_path / "p.seg.nrrd", cube(value=1), GRID, named(liver=1))
+    write_volume(tmp_path / "r.nrrd", cube(value=1).astype(np.uint8), GRID)
+    evaluation = score_files(tmp_path / "p.seg.nrrd", tmp_path / "r.nrrd")
+    assert evaluation.notes == ("the reference has no names: structures are matched by their values",)
+    assert score_files(tmp_path / "r.nrrd", tmp_path / "r.nrrd").notes == ()
+
+
 def test_files_that_share_no_name_are_refused(tmp_path):
     write_segmentation(tmp_path / "p.seg.nrrd", cube(value=1), GRID, named(liver=1))
     write_segmentation(tmp_path / "r.seg.nrrd", cube(value=1), GRID, named(Leber=1))
@@ -196,7 +204,10 @@ def test_values_without_names_that_are_not_scored_are_told(tmp_path):
     write_segmentation(tmp_path / "p.seg.nrrd", cube(), GRID, CUBE)
     write_volume(tmp_path / "r.nii.gz", np.where(cube(), 7, np.where(cube(4), 99, 0)).astype(np.uint8), GRID)
     evaluation = score_files(tmp_path / "p.seg.nrrd", tmp_path / "r.nii.gz")
-    assert evaluation.notes == ("the reference holds 99, which is not scored and counts as background",)
+    assert evaluation.notes == (
+        "the reference has no names: structures are matched by their values",
+        "the reference holds 99, which is not scored and counts as background",
+    )
     assert json.loads(to_json(evaluation))["notes"] == list(evaluation.notes)
 
 

@@ -157,7 +157,22 @@ def test_what_desktops_leave_in_a_folder_does_not_matter(tmp_path):
     assert CaseStore(tmp_path).save_correction(case()).revision == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"store_version": 1}'])
+FACTS = {"store_version": 1, "label_map": LABELS.to_json(), "modalities": ["T1w"], "salt": "00ff"}
+DAMAGED = [{"salt": 5}, {"salt": "xyz"}, {"salt": ""}, {"modalities": "T1w"}, {"modalities": []}, {"modalities": [1]}]
+
+
+@pytest.mark.parametrize(
+    "modalities", [("T1w", "T1w"), ("T1w", "t1W"), ("label",), ("Labels",), ("m" * 41,), ("",), ("a/b",)]
+)
+def test_modalities_that_files_cannot_be_named_after_are_refused(tmp_path, modalities):
+    with pytest.raises(DataError, match="bad-modality"):
+        CaseStore(tmp_path / "site").create(LABELS, modalities)
+    assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"store_version": 1}', *(json.dumps(FACTS | damage) for damage in DAMAGED)]
+)
 def test_a_damaged_site_is_refused_and_left_alone(tmp_path, content):
     (tmp_path / "site.json").write_text(content)
     with pytest.raises(DataError, match="not-a-site"):

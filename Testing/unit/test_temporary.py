@@ -7,7 +7,7 @@ import tempfile
 
 import pytest
 
-from CrossModalSegApp.process.temporary import new_temporary_folder, temporary_folder
+from CrossModalSegLib.temporary import new_temporary_folder, temporary_folder
 
 
 @pytest.fixture
