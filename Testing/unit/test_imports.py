@@ -24,6 +24,7 @@ FOUNDATION = {
     "progress",
     "protocol",
     "staging",
+    "temporary",
 }
 MATHEMATICS = {"network", "losses", "preprocess", "tables", "dice"}  # torch and MONAI's losses; know no files
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.
