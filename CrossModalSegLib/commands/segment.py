@@ -3,8 +3,6 @@
 import argparse
 import json
 import sys
-import time
-import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,14 @@ from CrossModalSegLib.atomic import output_errors
 from CrossModalSegLib.commands.case_table import read_case_table
 from CrossModalSegLib.commands.display import Display
 from CrossModalSegLib.commands.options import add_orientation_option, given_path, paths_by_modality
-from CrossModalSegLib.errors import InputError, OutputError, internal_error, typed_error
+from CrossModalSegLib.commands.shared_cases import (
+    add_lease_option,
+    add_part_option,
+    print_outcomes,
+    seconds_of,
+    work_through,
+)
+from CrossModalSegLib.errors import InputError, OutputError
 from CrossModalSegLib.plurals import some_of
 from CrossModalSegLib.protocol import Progress
 from CrossModalSegLib.staging import clear_left_behind
@@ -34,8 +39,9 @@ EXAMPLES = """examples:
   crossmodalseg segment --cases cases.csv --output results
 
 cases.csv has the column "case" and one column per modality with paths, which may be relative to the table; an empty
-cell is an absent modality. Results go to OUTPUT/<case>. Cases that are done are not repeated: run the same command
-again to go on. Exit code 1: some cases failed.
+cell is an absent modality. Results go to OUTPUT/<case>, what came of each case to OUTPUT/results.csv. Cases that are
+done are not repeated: run the same command again to go on, or run it several times at once, on one machine or on many,
+and they share the cases. Exit code 1: some cases failed.
 """
 
 
@@ -62,6 +68,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--cases", type=given_path, metavar="TABLE.csv", help="many cases instead of --input")
     parser.add_argument("--output", type=given_path, required=True, metavar="FOLDER", help="folder for the results")
+    add_case_options(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
+    add_part_option(parser)
+
+
+def add_case_options(parser: argparse.ArgumentParser) -> None:
+    """How cases are segmented, whoever does it."""
     parser.add_argument("--bundle", default="brain-mr-pair", metavar="NAME_OR_FOLDER", help="default: brain-mr-pair")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the segmentations")
@@ -80,8 +93,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="do not look into the scans beforehand for displacement and swapped or unknown contrasts (up to 3 s)",
     )
     parser.add_argument("--save-probabilities", action="store_true", help="write class probabilities (.npz) as well")
-    parser.add_argument("--overwrite", action="store_true", help="replace earlier results")
     add_orientation_option(parser)
+    add_lease_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         args.uncertainty_map,
     )
     if args.cases:
-        return _run_table(segmenter, cases, args.output, options)
+        return _run_table(segmenter, cases, args, options)
     with ExitStack() as unpacked_study:
         if args.study:
             inputs = _scans_of(args.study, segmenter, unpacked_study)
@@ -146,28 +159,22 @@ def _segment(segmenter: "Segmenter", inputs: dict[str, Path], output: Path, opti
 
 
 def _run_table(
-    segmenter: "Segmenter", cases: dict[str, dict[str, Path]], output: Path, options: "OutputOptions"
+    segmenter: "Segmenter", cases: dict[str, dict[str, Path]], args: argparse.Namespace, options: "OutputOptions"
 ) -> int:
-    """Segment every case that is not done; a failure is noted and the rest goes on."""
-    states: dict[str, str] = {}
-    for number, (case, inputs) in enumerate(cases.items(), start=1):
-        started = time.monotonic()
-        try:
-            if not options.overwrite and _is_done(segmenter, inputs, output / case, options):
-                states[case] = "done before"
-                continue
-            print(f"{number}/{len(cases)} {case}", file=sys.stderr)
-            _print_warnings(_segment(segmenter, inputs, output / case, options))
-        except Exception as error:  # noqa: BLE001 - whatever it is must not stop the other cases of a long night
-            told = typed_error(error)
-            if told is None:
-                traceback.print_exc()
-            states[case] = " ".join(str(told or internal_error(error)).split())
-            print(states[case], file=sys.stderr)
-        else:
-            states[case] = f"done in {time.monotonic() - started:.0f} s"
-    _print_states(states)
-    return int(any(state.startswith("error") for state in states.values()))
+    """Segment every case of the part that is not done; a failure is noted and the rest goes on."""
+
+    def result(case: str) -> float | None:
+        folder = args.output / case
+        return seconds_of(folder) if _is_done(segmenter, cases[case], folder, options) else None
+
+    def make(case: str) -> float:
+        report = _segment(segmenter, cases[case], args.output / case, options)
+        _print_warnings(report)
+        return float(sum(report["seconds"].values()))
+
+    outcomes, made = work_through(cases, args, result, make)
+    print_outcomes(_console(), outcomes, made)
+    return int(any(outcome.state == "failed" for outcome in outcomes.values()))
 
 
 def _is_done(segmenter: "Segmenter", inputs: dict[str, Path], folder: Path, options: "OutputOptions") -> bool:
@@ -193,17 +200,6 @@ def _is_done(segmenter: "Segmenter", inputs: dict[str, Path], folder: Path, opti
     if gone:
         raise OutputError("other-result", f"{folder} lacks {some_of(gone)}", "use --overwrite, or put it back")
     return True
-
-
-def _print_states(states: dict[str, str]) -> None:
-    from rich.table import Table
-
-    table = Table("case", "result")
-    for case, state in states.items():
-        table.add_row(case, state)
-    _console().print(table)
-    failed = sum(state.startswith("error") for state in states.values())
-    print(f"{len(states) - failed} done, {failed} failed")
 
 
 def _print_summary(report: dict[str, Any], output: Path) -> None:

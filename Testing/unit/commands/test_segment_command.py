@@ -52,6 +52,11 @@ def names(folder):
     return {entry.name for entry in folder.iterdir()}
 
 
+def cases_in(output):
+    """Names of what is there but for what processes share."""
+    return names(output) - {".cases", "results.csv"}
+
+
 def the_error_line(capsys, code: str) -> str:
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -260,7 +265,7 @@ def test_a_table_goes_on_after_a_failure_and_sums_up(bundle, scans, tmp_path, ca
     )
     assert run("--cases", table, "--output", tmp_path / "out", "--bundle", bundle) == 1
     printed = capsys.readouterr()
-    assert names(tmp_path / "out") == {"both", "second"}
+    assert cases_in(tmp_path / "out") == {"both", "second"}
     assert "T1w_segmentation.seg.nrrd" not in names(tmp_path / "out" / "second")
     assert "2 done, 1 failed" in printed.out
     assert "error[not-found]" in printed.out  # the code in brackets must reach the table
@@ -281,7 +286,7 @@ def test_a_table_goes_on_after_a_fault_of_our_own_and_shows_its_traceback(bundle
     monkeypatch.setattr(case_output, "segment_case", fail_once)
     assert run("--cases", table, "--output", tmp_path / "out", "--bundle", bundle) == 1
     printed = capsys.readouterr()
-    assert names(tmp_path / "out") == {"two"}
+    assert cases_in(tmp_path / "out") == {"two"}
     assert "1 done, 1 failed" in printed.out
     assert "ZeroDivisionError: a fault" in printed.err
 
@@ -301,7 +306,7 @@ def test_a_table_is_taken_up_where_it_was_left(bundle, scans, tmp_path, capsys, 
 
     monkeypatch.setattr(case_output, "segment_case", stopping)
     assert run(*arguments) == 130
-    assert names(tmp_path / "out") == {"one"}
+    assert cases_in(tmp_path / "out") == {"one"}
     capsys.readouterr()
     assert run(*arguments) == 0
     assert done == ["one", "two"]  # the first is not done again
@@ -317,7 +322,7 @@ def test_a_result_of_another_model_or_of_other_scans_is_not_taken_for_done(bundl
     assert run(*arguments, bundle) == 0
     assert run(*arguments, bundle) == 0
     assert "done before" in capsys.readouterr().out
-    before = files_below(tmp_path / "out")
+    before = files_below(tmp_path / "out" / "one")
 
     other = intensity_bundle(tmp_path / "other", (32, 36, 32), 3.0).path
     assert run(*arguments, other) == 1
@@ -329,7 +334,7 @@ def test_a_result_of_another_model_or_of_other_scans_is_not_taken_for_done(bundl
     shutil.copy(folder / "b.nii.gz", folder / "a.nii.gz")
     assert run(*arguments, bundle) == 1
     assert "other scans" in capsys.readouterr().err
-    assert files_below(tmp_path / "out") == before
+    assert files_below(tmp_path / "out" / "one") == before
     assert run(*arguments, bundle, "--overwrite") == 0
 
     segmentation = tmp_path / "out" / "one" / "T1w_segmentation.seg.nrrd"
@@ -449,7 +454,7 @@ def test_what_a_library_raises_is_the_same_line_for_a_case_and_in_a_table(
     printed = capsys.readouterr()
     assert line.strip() in printed.err.splitlines()
     assert "Traceback" not in printed.err
-    assert names(tmp_path) == {"cases.csv"}
+    assert cases_in(tmp_path / "out") == set()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes are forked and locks are POSIX's")
@@ -469,6 +474,7 @@ def test_a_batch_that_is_killed_leaves_nothing_that_the_same_command_does_not_cl
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert [path for path in tmp_path.rglob(".*") if path.is_dir()]  # it had begun to write
     assert run(*arguments) == 0
-    assert names(tmp_path / "out") == {"one", "two"}
+    assert cases_in(tmp_path / "out") == {"one", "two"}
     assert "report.json" in names(tmp_path / "out" / "one")
-    assert list(tmp_path.rglob(".*")) == []
+    assert list(tmp_path.rglob(".*")) == [tmp_path / "out" / ".cases"]
+    assert names(tmp_path / "out" / ".cases") == {"results.lock"}  # no claim is left
