@@ -1,7 +1,10 @@
 """Where the chunks of an archive run: jobs of Slurm or processes of this computer, both by submitit."""
 
 import os
+import runpy
+import signal
 import subprocess
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ import psutil
 import submitit
 
 from CrossModalSegLib.errors import CrossModalSegError
+from CrossModalSegLib.own_process import THREADS
 
 MOST_JOBS_AT_ONCE = 1000  # in one array; Slurm's own limit is 1001 unless it is configured
 
@@ -79,7 +83,7 @@ class LocalEngine:
         for job in jobs:
             process = self._process(job)
             if process is not None:
-                process.send_signal(2)
+                process.send_signal(signal.SIGINT)
 
     def _process(self, job: str) -> psutil.Process | None:
         try:
@@ -126,7 +130,7 @@ class SlurmEngine:
         jobs = set(jobs)
         command = ["squeue", "--noheader", "--array", "--format=%i", f"--user={os.getuid()}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return jobs & {self._name(line) for line in done.stdout.split()} if done.returncode == 0 else jobs
+        return jobs & set(done.stdout.split()) if done.returncode == 0 else jobs
 
     def exit_code(self, job: str) -> int | None:
         """As noted by the job at its end."""
@@ -137,20 +141,16 @@ class SlurmEngine:
         if jobs:
             subprocess.run(["scancel", *sorted(jobs)], check=False, capture_output=True)
 
-    @staticmethod
-    def _name(line: str) -> str:
-        return line.strip()
-
 
 def run_command(arguments: list[str], cpus: int) -> int:
     """In a job: ``crossmodalseg`` with ``arguments`` on so many processors; returns its exit code."""
-    from CrossModalSegLib.own_process import THREADS, prepare_process
-
     os.environ[THREADS] = str(cpus)
-    prepare_process()
-    from CrossModalSegLib.cli import main
-
-    return main(arguments)
+    sys.argv = ["crossmodalseg", *arguments]
+    try:
+        runpy.run_module("CrossModalSegLib.cli", run_name="__main__")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def _noted_code(job: "submitit.Job[int]") -> int | None:

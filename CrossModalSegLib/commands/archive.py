@@ -78,16 +78,31 @@ def run(args: argparse.Namespace) -> int:
 
 def _command(args: argparse.Namespace, bundle: Path, number: int, chunks: int) -> list[str]:
     command = ["segment", "--cases", str(args.cases), "--output", str(args.output), "--part", f"{number}/{chunks}"]
-    command += ["--bundle", str(bundle.resolve()), "--device", args.device, "--format", args.format]
-    command += ["--lease", str(args.lease / 60)]
-    command += ["--quick-check"] if args.quick_check else []
-    command += ["--save-probabilities"] if args.save_probabilities else []
-    return command + (["--assume-orientation", args.assume_orientation] if args.assume_orientation else [])
+    command += ["--bundle", str(bundle.resolve()), "--device", args.device, "--lease", str(args.lease / 60)]
+    return command + [f"{name}={value}" for name, value in _options(args).items() if value] + _flags(args)
+
+
+def _options(args: argparse.Namespace) -> dict[str, str | None]:
+    """Those that results depend on, as they are given to ``segment``."""
+    return {
+        "--format": args.format,
+        "--seg-type": args.seg_type,
+        "--assume-orientation": args.assume_orientation,
+    }
+
+
+def _flags(args: argparse.Namespace) -> list[str]:
+    given = {
+        "--quick-check": args.quick_check,
+        "--save-probabilities": args.save_probabilities,
+        "--uncertainty-map": args.uncertainty_map,
+    }
+    return [name for name, is_given in given.items() if is_given]
 
 
 def _made_of(args: argparse.Namespace, bundle: str, chunks: int) -> dict[str, Any]:
     """What may not change when an archive is gone on with."""
-    options = [args.format, args.save_probabilities, args.assume_orientation, args.quick_check]
+    options = [_options(args), _flags(args)]
     table = hashlib.sha256(args.cases.read_bytes()).hexdigest()
     return {"table": table, "model": bundle, "choice of options": options, "size of chunks": chunks}
 

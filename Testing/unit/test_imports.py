@@ -42,7 +42,8 @@ BELOW: dict[str, set[str]] = {
     "pacs": {"imaging", "bundles"},
     "inference": {"mathematics", "imaging", "bundles", "pacs"},
     "adaptation": {"mathematics", "imaging", "bundles", "site", "synthesis", "training", "inference"},
-    "commands": {"imaging", "bundles", "datasets", "site", "pacs", "training", "inference", "adaptation"},
+    "archive": set(),
+    "commands": {"archive", "imaging", "bundles", "datasets", "site", "pacs", "training", "inference", "adaptation"},
     "top": {"imaging", "bundles", "inference", "commands"},
 }
 
