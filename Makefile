@@ -1,5 +1,6 @@
 # make demo   segments the sample pair with the starter bundle into demo/
 # make run    opens the module in a browser: RUN="--site our-site --port 8000" for options
+# make pacs-demo   sends the sample pair as a DICOM study through the node to a PACS on this computer (needs Orthanc)
 # make test   checks the code, then runs all tests but the slow ones
 # make test-slow   runs the slow ones: whole trainings, the starter bundle, workers that are killed
 # make lint   the code checks alone
@@ -20,7 +21,7 @@ LOCK := requirements/lock.txt
 INSTALLED := .venv/.installed
 SAMPLES := CrossModalSeg/Resources/SampleData
 
-.PHONY: demo run test test-slow test-slicer lint clean
+.PHONY: demo run pacs-demo test test-slow test-slicer lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/crossmodalseg segment \
@@ -29,6 +30,9 @@ demo: $(INSTALLED)
 
 run: $(INSTALLED)
 	$(BIN)/crossmodalseg-web $(RUN)
+
+pacs-demo: $(INSTALLED)
+	$(BIN)/python -m scripts.pacs_demo
 
 # The tests of a file share a browser and a server: they stay together.
 test: lint

@@ -20,7 +20,8 @@ action    arguments                                                             
 ========  ====================================================================  =======================================
 segment   ``bundle`` (folder or name), ``inputs`` ({modality: path}),           what ``report.json`` holds, and
           ``output`` (a folder that does not exist or is empty),                ``output``
-          ``device`` ("auto", "cpu" or "cuda"; may be left out: "auto")
+          ``device`` ("auto", "cpu" or "cuda"; may be left out: "auto"),
+          ``format`` and ``seg_type`` (may be left out: Slicer's)
 look      ``bundle``, ``inputs`` ({modality: path})                             ``Contents.to_json()``: what they show
 register  ``fixed``, ``moving`` (paths of volumes)                              ``RigidRefinement.to_json()``
 ping      none                                                                  {}

@@ -108,7 +108,7 @@ class RequestHandler:
         return self._looks.look(self._segmenter, volumes, report).to_json()
 
     def _segment(self, request: Request) -> dict[str, Any]:
-        _only(request.arguments, "bundle", "inputs", "output", "device")
+        _only(request.arguments, "bundle", "inputs", "output", "device", "format", "seg_type")
         bundle, device = _text(request.arguments, "bundle"), _device(request.arguments)
         inputs, output = _inputs(request.arguments), Path(_text(request.arguments, "output"))
         progress = RunProgress(_expected(self._segmenter), clock=self._clock)
@@ -117,18 +117,26 @@ class RequestHandler:
         key = (segmenter.bundle.sha256, segmenter.device.type)
         measured = self._measured.get(key)
         progress.expect(measured or _SEGMENTING[segmenter.device.type], measured is not None)
-        result = self._write_case(segmenter, inputs, output, report)
+        given = {"format", "seg_type"} & set(request.arguments)
+        written = {name: _text(request.arguments, name) for name in given}
+        result = self._write_case(segmenter, inputs, output, report, written)
         self._measured[key] = {stage: took for stage, took in progress.seconds().items() if stage != _LOADING}
         return result | {"output": str(output)}
 
     def _write_case(
-        self, segmenter: "Segmenter", inputs: Mapping[str, Path], output: Path, report: Report
+        self,
+        segmenter: "Segmenter",
+        inputs: Mapping[str, Path],
+        output: Path,
+        report: Report,
+        written: Mapping[str, Any],
     ) -> dict[str, Any]:
         from CrossModalSegLib.inference.case_output import OutputOptions, segment_case
 
+        options = OutputOptions(look=self._looks.look, **written)
         self.output = output
         try:
-            return segment_case(segmenter, inputs, output, OutputOptions(look=self._looks.look), report)
+            return segment_case(segmenter, inputs, output, options, report)
         finally:
             self.output = None
 

@@ -36,7 +36,7 @@ from CrossModalSegLib.pacs.export import SUFFIX as DICOM_SUFFIX
 from CrossModalSegLib.pacs.export import SegmentedScan, require_exportable, write_objects
 from CrossModalSegLib.pacs.made_object import Model
 from CrossModalSegLib.pacs.report_object import measured_in
-from CrossModalSegLib.pacs.segmentation_object import SegmentationType
+from CrossModalSegLib.pacs.segmentation_object import TYPES, SegmentationType
 
 DICOM = "dicom-seg"
 _SUFFIXES = {"seg.nrrd": SLICER_SUFFIX, "nii.gz": NIFTI_SUFFIX, DICOM: DICOM_SUFFIX}
@@ -58,6 +58,12 @@ class OutputOptions:
     assumed_orientation: str | None = None
     seg_type: SegmentationType = "binary"
     uncertainty_map: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises OutputError ``unknown-format``."""
+        for given, known in ((self.format, [*_SUFFIXES]), (self.seg_type, TYPES)):
+            if given not in known:
+                raise OutputError("unknown-format", f"the format {given!r}", f"use one of {', '.join(known)}")
 
 
 def segment_case(
