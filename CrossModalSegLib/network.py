@@ -8,6 +8,7 @@ not tell left from right), absent modalities, gated fusion of the deeper skips, 
 on a CPU bearable.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
@@ -179,24 +180,29 @@ class Head(nn.ConvTranspose3d):
         self, features: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, offsets: Offsets = FIRST
     ) -> Tensor:
         """Logits (B, K, D, H, W) by ``weight`` (C, K, ...) and ``bias`` (K,) at every ``stride``-th cell of
-        ``features`` (B, C, d, h, w), from ``offsets`` on.
-
-        The transposed convolution as convolutions whose outputs are laid out afterwards: several times faster on a CPU.
-        """
+        ``features`` (B, C, d, h, w), from ``offsets`` on."""
         cell, classes = self.cell, weight.shape[1]
-        if self.smooth:
-            flat = self._smooth(features, weight, bias, stride, offsets)
-        else:
-            kernel = weight.movedim(0, -1).reshape(classes * cell**3, weight.shape[0], 1, 1, 1)
-            k, j, i = offsets
-            flat = F.conv3d(features[:, :, k:, j:, i:], kernel, bias.repeat_interleave(cell**3), stride=stride)
+        flat = self.cell_logits(features, weight, bias, stride, offsets)
         depth, height, width = flat.shape[-3:]
-        blocks = flat.reshape(len(features), classes, cell, cell, cell, depth, height, width)
-        blocks = blocks.permute(0, 1, 5, 2, 6, 3, 7, 4)  # (B, K, d, s, h, s, w, s)
+        blocks = flat.reshape(len(features), cell, cell, cell, classes, depth, height, width)
+        blocks = blocks.permute(0, 4, 5, 1, 6, 2, 7, 3)  # (B, K, d, s, h, s, w, s)
         return blocks.reshape(len(features), classes, depth * cell, height * cell, width * cell)
 
+    def cell_logits(
+        self, features: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, offsets: Offsets = FIRST
+    ) -> Tensor:
+        """The same as (B, s³·K, d, h, w): the classes of each of a cell's voxels, one voxel after the other, w first.
+
+        The transposed convolution as convolutions whose outputs need not be laid out: several times faster on a CPU.
+        """
+        if self.smooth:
+            return self._smooth(features, weight, bias, stride, offsets)
+        kernel = weight.permute(2, 3, 4, 1, 0).reshape(-1, weight.shape[0], 1, 1, 1)
+        k, j, i = offsets
+        return F.conv3d(features[:, :, k:, j:, i:], kernel, bias.repeat(self.cell**3), stride=stride)
+
     def _smooth(self, features: Tensor, weight: Tensor, bias: Tensor, stride: int, offsets: Offsets) -> Tensor:
-        """Logits (B, K·8, d, h, w), the eight voxels of a cell one after the other; at the border its cells go on.
+        """`cell_logits` where each voxel is told by the cells around it as well; at the border its cells go on.
 
         Each voxel is told by eight cells of the 27 around. Of all cells, eight convolutions of kernel 2 compute just
         that; of a part of them, one of kernel 3 with zeros in it is faster, backwards above all.
@@ -211,11 +217,11 @@ class Head(nn.ConvTranspose3d):
                 F.conv3d(padded[:, :, a : a + d, b : b + h, c : c + w], kernel, bias)
                 for (a, b, c), kernel in zip(voxels, kernels, strict=True)
             ]
-            return torch.stack(parts, dim=2).flatten(1, 2)
-        dense = weight.new_zeros(weight.shape[1], 8, weight.shape[0], 3, 3, 3)
+            return torch.cat(parts, dim=1)
+        dense = weight.new_zeros(8, weight.shape[1], weight.shape[0], 3, 3, 3)
         for n, ((a, b, c), kernel) in enumerate(zip(voxels, kernels, strict=True)):
-            dense[:, n, :, a : a + 2, b : b + 2, c : c + 2] = kernel
-        return F.conv3d(padded, dense.flatten(0, 1), bias.repeat_interleave(8), stride=stride)
+            dense[n, :, :, a : a + 2, b : b + 2, c : c + 2] = kernel
+        return F.conv3d(padded, dense.flatten(0, 1), bias.repeat(8), stride=stride)
 
 
 def _kernel_of(weight: Tensor, voxel: tuple[int, ...]) -> Tensor:
@@ -307,6 +313,19 @@ class CrossModalNetwork(nn.Module):
         head = self.head(modality)
         assert head.bias is not None
         return head.classify(features, head.weight, head.bias, stride, offsets)
+
+    def cell_logits(self, features: Tensor, modality: int, mirrored: Sequence[int] | None = None) -> Tensor:
+        """Logits (B, s³·K, d, h, w) of the s³ voxels of each cell, w fastest, from ``features`` of one modality.
+
+        With ``mirrored`` (the channel of each structure on the other side) by the mirror image of the head: of features
+        that were seen mirrored and turned back along w.
+        """
+        head = self.head(modality)
+        assert head.bias is not None
+        if mirrored is None:
+            return head.cell_logits(features, head.weight, head.bias)
+        sides = torch.tensor(mirrored, device=head.weight.device)
+        return head.cell_logits(features, head.weight[:, sides].flip(-1), head.bias[sides])
 
     def head(self, modality: int) -> Head:
         """The classifier of one modality's features."""

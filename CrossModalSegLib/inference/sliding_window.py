@@ -109,29 +109,47 @@ class _Blend:
 
 
 def _classified(network: CrossModalNetwork, slot: int, blend: _Blend, windows: Windows, attempt: Attempt) -> Tensor:
-    """(C, D, H, W) float16 probabilities on ``attempt.accumulate``."""
+    """(C, D, H, W) float16 probabilities on ``attempt.accumulate``; a voxel's classes lie beside each other."""
     cell, depth = network.cell, blend.shape[0]
     shape = tuple(size * cell for size in blend.shape)
-    result = torch.zeros((windows.classes, *shape), dtype=torch.float16, device=attempt.accumulate)
+    result = torch.zeros((*shape, windows.classes), dtype=torch.float16, device=attempt.accumulate)
     features = blend.mean()
     if features is None:
-        result[0] = 1
-        return result
+        result[..., 0] = 1
+        return result.movedim(-1, 0)
+    views = (None, windows.mirrored)[: blend.views]
     for start in range(0, depth, SLAB_CELLS):
         stop = min(start + SLAB_CELLS, depth)
         before, after = max(0, start - 1), min(depth, stop + 1)  # a smooth head sees one cell further
         slab = features[:, :, before:after].to(attempt.device)
-        with torch.autocast(slab.device.type, dtype=torch.bfloat16):
-            logits = network.classify(slab, slot)[:, :, (start - before) * cell : (stop - before) * cell]
-        probabilities = torch.softmax(logits.float(), dim=1)  # (V, C, d, H, W)
-        mean = probabilities[0]
-        if windows.mirrored is not None:
-            mean = (mean + probabilities[1].flip(-1)[list(windows.mirrored)]) / 2
-        result[:, start * cell : stop * cell] = mean.half().to(attempt.accumulate)
+        seen = [slab[number : number + 1].flip(-1) if number else slab[:1] for number in range(blend.views)]
+        logits = [
+            _cell_logits(network, one, slot, mirrored)[start - before : stop - before]
+            for one, mirrored in zip(seen, views, strict=True)
+        ]
+        places = result[start * cell : stop * cell].unflatten(2, (-1, cell)).unflatten(1, (-1, cell))
+        for place, *parts in zip(places.unflatten(0, (-1, cell)), *logits, strict=True):  # a slice of cells at a time,
+            shares = [torch.softmax(part, dim=-1, dtype=torch.float32) for part in parts]  # which fits the cache
+            mean = shares[0] if len(shares) == 1 else torch.add(*shares).mul_(0.5)
+            place.copy_(mean.permute(2, 0, 3, 1, 4, 5))  # (h, w, s, s, s, C) to (s, h, s, w, s, C)
     nowhere = (blend.weights == 0).repeat_interleave(cell, 0).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
-    result[:, nowhere] = 0
-    result[0, nowhere] = 1
-    return result
+    make_background(result.movedim(-1, 0), nowhere)
+    return result.movedim(-1, 0)
+
+
+def _cell_logits(network: CrossModalNetwork, features: Tensor, slot: int, mirrored: Sequence[int] | None) -> Tensor:
+    """(d, h, w, s, s, s, C) from ``features`` (1, C, d, h, w)."""
+    features = features.contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast(features.device.type, dtype=torch.bfloat16):
+        logits = network.cell_logits(features, slot, mirrored)[0].movedim(0, -1)  # (d, h, w, s³·C)
+    return logits.unflatten(-1, (network.cell, network.cell, network.cell, -1))
+
+
+@torch.inference_mode()
+def make_background(probabilities: Tensor, places: Tensor) -> None:
+    """In place: ``probabilities`` (C, D, H, W) become background at ``places`` (D, H, W) bool."""
+    probabilities[:, places] = 0
+    probabilities[0, places] = 1
 
 
 def _views(window: Tensor, views: int, axis: int) -> Tensor:

@@ -1,5 +1,6 @@
 """What a user of nnU-Net would do: both scans as two channels of one plain U-Net (MONAI's DynUNet), one label map."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +67,11 @@ class EarlyFusion(nn.Module):
         """The features are the logits."""
         k, j, i = (slice(first, None, stride) for first in offsets)
         return features[:, :, k, j, i]
+
+    def cell_logits(self, features: Tensor, modality: int, mirrored: Sequence[int] | None = None) -> Tensor:
+        """The same of whole ``features`` (B, K, D, H, W); with ``mirrored``, sides exchanged."""
+        logits = self.classify(features, modality)
+        return logits if mirrored is None else logits[:, list(mirrored)]
 
     def features(self, volumes: Tensor, position: Tensor, presence: Tensor) -> list[Tensor | None]:
         """As ``CrossModalNetwork.features``; they are the logits."""
