@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from CrossModalSegApp.logic.fine_tuning_presenter import FineTuningPresenter
+from CrossModalSegApp.logic.legend_presenter import LegendPresenter
 from CrossModalSegApp.logic.logic import SegmentationLogic
 from CrossModalSegApp.logic.presenter import Host
 from CrossModalSegApp.logic.ranking_presenter import RankingPresenter
@@ -20,11 +21,14 @@ from CrossModalSegApp.scene.opened_case import OpenedCase
 
 @dataclass(frozen=True)
 class ViewEvents:
-    """What a view does itself: show a result in its views and its editor, go to a place (mm, RAS), and take note of
-    results that were saved or removed."""
+    """What a view does itself: show a result in its views and its editor, go to a place (mm, RAS), edit another
+    structure (by label value), draw what the legend shows or hides, and take note of results that were saved or
+    removed."""
 
     on_case: Callable[[CaseNodes | None], None]
     on_jump: Callable[[tuple[float, float, float]], None]
+    on_structure: Callable[[int], None] = lambda _value: None
+    on_looks: Callable[[], None] = lambda: None
     on_saved: Callable[[CaseNodes], None] = lambda _case: None
     on_gone: Callable[[str], None] = lambda _run_id: None
 
@@ -36,6 +40,7 @@ class Sections:
         self._logic, self._scans, self._view = logic, scans, view
         self.run = RunPresenter(logic, scans, host)
         self.review = ReviewPresenter(host, view.on_jump)
+        self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
         self.site = SitePresenter(logic, scans, host, SiteEvents(self._on_open, self._on_look, view.on_saved))
         self.ranking = RankingPresenter(logic, scans, self.site, host)
@@ -65,6 +70,7 @@ class Sections:
         self.review.show(case.review if case else None)
         self.site.show_case(case)
         self._view.on_case(case)
+        self.legend.show_case(case)
 
     def _on_open(self, opened: OpenedCase) -> None:
         """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""

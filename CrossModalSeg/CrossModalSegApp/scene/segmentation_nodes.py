@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from CrossModalSegApp.scene.display_colors import display_colors
 from CrossModalSegApp.scene.node_geometry import local_grid
 from CrossModalSegApp.scene.subject_tree import place_beside, remove
 from CrossModalSegLib.errors import GeometryError, LabelError
@@ -78,6 +79,20 @@ def label_value(segment: Any) -> int | None:
 
     text = vtk.reference("")
     return int(str(text)) if segment.GetTag(VALUE_TAG, text) and str(text).isdecimal() else None
+
+
+def show_colors(node: Any) -> None:
+    """Show the structures in `display_colors`; the segments keep those of the label map."""
+    segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
+    if display is None:
+        return
+    ids = [segmentation.GetNthSegmentID(number) for number in range(segmentation.GetNumberOfSegments())]
+    names = {one: segmentation.GetSegment(one).GetName() for one in ids if label_value(segmentation.GetSegment(one))}
+    colors = display_colors(list(names.values()))
+    was_modifying = display.StartModify()
+    for segment_id, name in names.items():
+        display.SetSegmentOverrideColor(segment_id, *colors[name])
+    display.EndModify(was_modifying)
 
 
 def create_surfaces(node: Any) -> None:
@@ -166,5 +181,6 @@ def _show(node: Any, is_shown: bool, has_surfaces: bool) -> None:
     display.SetVisibility2DFill(True)
     display.SetOpacity2DFill(_FILL_OPACITY)
     display.SetVisibility(is_shown)
+    show_colors(node)
     if is_shown and has_surfaces:
         create_surfaces(node)

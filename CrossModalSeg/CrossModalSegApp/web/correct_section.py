@@ -2,6 +2,7 @@
 result."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from trame_server import Server
 
@@ -20,11 +21,19 @@ _SPARED = _("No voxel was changed: neighbouring structures are left alone.")
 _NAMED = 4  # structures that a stroke has changed
 
 
-class CorrectSection:
-    """Edits one modality's segmentation of a case at a time; ``on_tool`` is called when a tool is taken."""
+@dataclass(frozen=True)
+class Chosen:
+    """What is called when a tool is taken, and, with its label value, when a structure is."""
 
-    def __init__(self, server: Server, editor: Editor, dialogs: Dialogs, on_tool: Callable[[], None]):
-        self._editor, self._dialogs, self._on_tool = editor, dialogs, on_tool
+    on_tool: Callable[[], None]
+    on_structure: Callable[[int], None]
+
+
+class CorrectSection:
+    """Edits one modality's segmentation of a case at a time; ``chosen`` is told what with."""
+
+    def __init__(self, server: Server, editor: Editor, dialogs: Dialogs, chosen: Chosen):
+        self._editor, self._dialogs, self._chosen = editor, dialogs, chosen
         self._case: CaseNodes | None = None
         self._masking = DEFAULT_MASKING
         maskings = [{"id": one.value, "title": masking_words(one)} for one in Masking]
@@ -76,8 +85,9 @@ class CorrectSection:
         tool = self._editor.tool
         words = f"{tool}: {self._editor.structure}. {masking_words(self._masking)}" if tool else ""
         self._state.show(cursor=words)
+        self._chosen.on_structure(self._editor.value)
         if tool:
-            self._on_tool()
+            self._chosen.on_tool()
 
     def _tell(self, change: LabelChange | None) -> None:
         """What a stroke has changed, in the edited structure and in its neighbours."""

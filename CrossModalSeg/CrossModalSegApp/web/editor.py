@@ -22,6 +22,7 @@ from undo_stack import UndoStack
 
 from CrossModalSegApp.scene.correction import Masking, set_masking
 from CrossModalSegApp.scene.segmentation_nodes import replace_labels
+from CrossModalSegApp.scene.structure_display import StructureSegment, segments
 from CrossModalSegApp.web.strokes import EditedLabels, LabelChange
 from CrossModalSegApp.web.tool_options import BRUSH_MM
 from CrossModalSegApp.web.tools import TOOLS, EditorUI
@@ -111,6 +112,12 @@ class Editor:
         if self._editor.active_volume_node is not None:
             set_masking(self._editor.editor_node, masking, self._editor.active_volume_node)
 
+    def choose(self, value: int) -> None:
+        """Edit the structure with this label value."""
+        segment_id = next((one.segment_id for one in self._structures() if one.value == value), "")
+        if segment_id and segment_id != self._editor.active_segment_id:
+            self._editor.set_active_segment_id(segment_id)
+
     def release(self) -> None:
         """Edit nothing."""
         self._leave()
@@ -132,13 +139,18 @@ class Editor:
         segment = self._editor.get_segment(self._editor.active_segment_id)
         return segment.GetName() if segment else ""
 
+    @property
+    def value(self) -> int:
+        """The label value of the structure that is edited, 0 without one."""
+        chosen = self._editor.active_segment_id
+        return next((one.value for one in self._structures() if one.segment_id == chosen), 0)
+
     def names(self) -> dict[int, str]:
         """The names of the structures by label value."""
-        segmentation = self._edited.node.GetSegmentation() if self._edited else None
-        segments = (
-            [segmentation.GetNthSegment(n) for n in range(segmentation.GetNumberOfSegments())] if segmentation else []
-        )
-        return {segment.GetLabelValue(): segment.GetName() for segment in segments}
+        return {one.value: one.name for one in self._structures()}
+
+    def _structures(self) -> list[StructureSegment]:
+        return segments(self._edited.node) if self._edited else []
 
     def _leave(self) -> None:
         """trame-slicer goes on to listen to every segmentation that it has ever edited, and keeps it."""

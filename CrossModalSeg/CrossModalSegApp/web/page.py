@@ -34,6 +34,7 @@ def build_page(server: Server, views: Views, editor: Editor) -> None:
                 html.Section(_template(name), classes=f"section {name}")
             with html.Section(_template("correct"), classes="section correct", v_show="correct.modality"):
                 editor.place()
+            html.Section(_template("legend"), classes="section legend")
             html.Section(_template("site"), classes="section site")
         with html.Main(classes="views", raw_attrs=['aria-label="Views"', _BEHIND]):
             views.place_in(page)

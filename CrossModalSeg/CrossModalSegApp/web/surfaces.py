@@ -13,7 +13,8 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from CrossModalSegApp.scene.node_geometry import local_grid
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
-from CrossModalSegApp.scene.segmentation_nodes import SURROUNDING_OPACITY, label_value, surrounding
+from CrossModalSegApp.scene.segmentation_nodes import SURROUNDING_OPACITY, surrounding
+from CrossModalSegApp.scene.structure_display import ShownStructure, structures_of
 from CrossModalSegLib.imaging.grid import Grid
 
 _SAMPLES = 60  # of the labels, along the longest side of a structure
@@ -40,10 +41,11 @@ class Surfaces:
     def __init__(self, scene: Any, on_change: Callable[[bool, bool], None]):
         self._scene, self._on_change = scene, on_change
         self._source: _Source | None = None
-        self._is_wanted = False
+        self._is_wanted = self._is_making = False
         self._is_first = True
         self._stale: set[int] = set()
         self._models: dict[int, Any] = {}
+        self._made: set[int] = set()  # the structures of what is shown whose surfaces are there
         self._task: asyncio.Task[None] | None = None
 
     def show(self, node: Any, volume: Any) -> None:
@@ -51,10 +53,10 @@ class Surfaces:
         source = _Source(node, volume) if node is not None else None
         if source == self._source:
             return
-        self._source, self._is_first = source, True
+        self._source, self._is_first, self._made = source, True, set()
         for model in self._models.values():
             model.SetDisplayVisibility(False)
-        self._stale = set(_segments(node)) if node is not None else set()
+        self._stale = {one.value for one in structures_of(node)} if node is not None else set()
         self._make_soon()
 
     def refresh(self, node: Any, values: Iterable[int]) -> None:
@@ -62,6 +64,12 @@ class Surfaces:
         if self._source is not None and node is self._source.node:
             self._stale |= set(values)
             self._make_soon()
+
+    def restyle(self) -> None:
+        """Structures are shown, hidden or coloured otherwise."""
+        if self._source is not None and self._made:
+            self._style(self._source)
+            self._on_change(self._is_making, False)
 
     def want(self, is_wanted: bool) -> None:
         """Whether a 3D view is seen."""
@@ -78,6 +86,7 @@ class Surfaces:
 
     async def _make(self) -> None:
         """Until nothing has changed any more. What has, meanwhile, is made anew, and shown all at once."""
+        self._is_making = True
         self._on_change(True, False)
         try:
             while self._stale and self._source is not None and self._is_wanted:
@@ -90,27 +99,33 @@ class Surfaces:
         except Exception:  # noqa: BLE001 - nobody awaits it, and correcting goes on without a picture in 3D
             _log.exception("surfaces could not be made")
         finally:
+            self._is_making = False
             self._on_change(False, self._is_first)
             self._is_first = False
 
     def _put(self, source: _Source, made: dict[int, Any]) -> None:
-        segments = _segments(source.node)
+        known = {one.value for one in structures_of(source.node)}
         for value, polydata in made.items():
-            if value not in segments:
+            if value not in known:
                 continue
             model = self._model(value)
             model.SetAndObserveTransformNodeID(source.node.GetTransformNodeID())
             model.SetAndObservePolyData(polydata)
-            model.GetDisplayNode().SetColor(segments[value].GetColor())
-            model.SetDisplayVisibility(polydata.GetNumberOfPoints() > 0)
-        boxes = {
-            value: np.array(model.GetPolyData().GetBounds()).reshape(3, 2)
-            for value, model in self._models.items()
-            if model.GetDisplayVisibility()
-        }
+        self._made |= known & set(made)
+        self._style(source)
+
+    def _style(self, source: _Source) -> None:
+        """Show the surfaces that have been made as the structures are shown in slices."""
+        looks = {one.value: one for one in structures_of(source.node)}
+        solid = {value for value in self._made if self._models[value].GetPolyData().GetNumberOfPoints() > 0}
+        boxes = {value: np.array(self._models[value].GetPolyData().GetBounds()).reshape(3, 2) for value in solid}
         outermost = surrounding(boxes)
         for value, model in self._models.items():
-            model.GetDisplayNode().SetOpacity(SURROUNDING_OPACITY if value == outermost else 1.0)
+            look = looks.get(value) if value in solid else None
+            model.SetDisplayVisibility(look is not None and look.is_shown)
+            if look is not None:
+                model.GetDisplayNode().SetColor(look.color)
+                model.GetDisplayNode().SetOpacity(_opacity(look, value == outermost))
 
     def _model(self, value: int) -> Any:
         if value not in self._models:
@@ -182,8 +197,5 @@ def _in_ras(algorithm: Any, grid: Grid) -> Any:
     return output
 
 
-def _segments(node: Any) -> dict[int, Any]:
-    """Segments by label value."""
-    segmentation = node.GetSegmentation()
-    segments = (segmentation.GetNthSegment(number) for number in range(segmentation.GetNumberOfSegments()))
-    return {value: segment for segment in segments if (value := label_value(segment)) is not None}
+def _opacity(look: ShownStructure, is_outermost: bool) -> float:
+    return look.opacity * (SURROUNDING_OPACITY if is_outermost else 1.0)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from trame_client.ui.core import AbstractLayout
 from trame_client.widgets import html
 from trame_server import Server
@@ -26,6 +27,7 @@ from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.layout import TwoModalityLayout
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
 from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
+from CrossModalSegApp.web.outlines import Outlines
 from CrossModalSegApp.web.page_state import PageState
 from CrossModalSegApp.web.render_turns import TURNS, PatientThreeDView, draw_in_turns
 from CrossModalSegApp.web.surfaces import Surfaces
@@ -86,13 +88,16 @@ class Views:
                 self._manager.register_layout(_name(rows, mode), _arrangement(rows, mode))
         self._layout = TwoModalityLayout(self._scene)
         self._surfaces = Surfaces(self._scene, self._on_surfaces)
+        self._outlines = Outlines()
         self._case: CaseNodes | None = None
         self._sizes: dict[str, tuple[int, ...]] = {}
         self._scans: tuple[Any, ...] = ()
         self._place: tuple[float, float, float] | None = None
         self._fitting: asyncio.TimerHandle | None = None
+        rows_of = {view.name: view.row for view in views(2)}
         for view in application.view_manager.get_slice_views():
             view.modified.connect(self._follow)
+            self._outlines.add(view, rows_of[view.name])
         for name in ("mode", "crossfade", "filled", "contrast", "row_in_3d", "slice", "fit"):
             self._state.on(name, getattr(self, f"_set_{name}"))
         self._switch()
@@ -114,14 +119,21 @@ class Views:
         self._show_surfaces()
         self._enter(case.rows(), case.volumes)
 
-    def refresh(self, segmentation: Any, values: Iterable[int]) -> None:
-        """Structures of a segmentation node, by label value, have changed."""
+    def refresh(self, segmentation: Any, values: Iterable[int], labels: np.ndarray) -> None:
+        """Structures of a segmentation node, by label value, have changed; ``labels`` (K, J, I) are all of them."""
+        self._outlines.relabel(segmentation, labels)
         self._surfaces.refresh(segmentation, values)
+
+    def restyle(self) -> None:
+        """Structures are shown, hidden or coloured otherwise."""
+        self._outlines.restyle()
+        self._surfaces.restyle()
 
     def clear(self) -> None:
         """Show nothing."""
         self._case = None
         self._show_surfaces()
+        self._show_outlines()
         self._scans, self._place = (), None
         self._layout.leave()
         self._state.show(rows=[])
@@ -142,7 +154,7 @@ class Views:
             self._scans, self._place = scans, None
         self._layout.enter(*nodes)
         self._state.show(rows=[f"{modality}: {node.GetName()}" for modality, node in volumes.items()])
-        self._set_filled(self._state["is_filled"])
+        self._show_outlines()
         self._switch()
         for view in self._slice_views():
             self._follow(view)
@@ -208,6 +220,15 @@ class Views:
         else:
             self._surfaces.show(case.segmentations[names[row]], case.volumes[names[row]])
 
+    def _show_outlines(self) -> None:
+        """The segmentation of each row, over its scan."""
+        case = self._case
+        for display in self._shown_displays():
+            display.SetVisibility2D(False)  # this page draws them itself
+            display.SetVisibility2DFill(self._state["is_filled"])
+        pairs = [(case.segmentations.get(name), node) for name, node in case.volumes.items()] if case else []
+        self._outlines.show([pair if pair[0] is not None else None for pair in pairs])
+
     def _on_surfaces(self, is_making: bool, is_first: bool) -> None:
         self._state.show(is_making_surfaces=is_making)
         if is_first:
@@ -237,6 +258,7 @@ class Views:
         self._state.show(is_filled=is_filled)
         for display in self._shown_displays():
             display.SetVisibility2DFill(is_filled)
+        self._outlines.restyle()
 
     def _set_row_in_3d(self, row: int) -> None:
         self._state.show(row_in_3d=row)

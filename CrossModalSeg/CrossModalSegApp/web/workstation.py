@@ -20,7 +20,7 @@ from CrossModalSegApp.logic.wording import DEVICES
 from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegApp.process.worker_client import WorkerClient
 from CrossModalSegApp.scene.case_nodes import CaseNodes
-from CrossModalSegApp.web.correct_section import CorrectSection
+from CrossModalSegApp.web.correct_section import Chosen, CorrectSection
 from CrossModalSegApp.web.dialogs import Dialogs
 from CrossModalSegApp.web.editor import Editor
 from CrossModalSegApp.web.files_section import FilesSection
@@ -40,6 +40,7 @@ _POLL_SECONDS = 0.1
 # What the page may ask the presenters for.
 _SCANS_INTENTS = ("choose_model", "choose_place", "suggest", "apply", "keep_alignment", "undo_alignment")
 _SITE_INTENTS = ("choose_folder", "choose_author", "look", "save_correction", "add_unlabelled", "approve", "open_case")
+_LEGEND_INTENTS = ("search", "choose", "show", "show_only", "show_found", "set_opacity")
 _SETTLE_SECONDS = 0.3  # after the last change, before the scans are looked at
 _DRAWN_SECONDS = 0.05  # until the browser has been told what is about to be done
 
@@ -77,16 +78,21 @@ class Workstation:
         self._scans = ScansPresenter(self.logic, host, self._settling.start, copies=True)
         self._opened = OpenedScans(application.scene, self._scans)
         self._scans.open(MemoryStore())
-        events = ViewEvents(self._on_case, self._views.jump_to, self._on_saved, self._unsaved.forget)
+        views, editor = self._views, self._editor
+        events = ViewEvents(
+            self._on_case, views.jump_to, editor.choose, views.restyle, self._on_saved, self._unsaved.forget
+        )
         self._sections = sections = Sections(self.logic, self._scans, host, events)
         self.files_of_result = ResultFiles(self.logic, sections.result)
-        self._correct = CorrectSection(server, self._editor, self._dialogs, self._views.leave_contrast)
+        chosen = Chosen(views.leave_contrast, sections.legend.note_current)
+        self._correct = CorrectSection(server, editor, self._dialogs, chosen)
         self._files = FilesSection(server, self.logic, uploads, self._opened, self._dialogs, sections.result.fill)
         UnsavedSection(server, self.logic, self._unsaved, self._dialogs, sections.result.fill)
         PageState(server, "scans").draw(self._scans, *_SCANS_INTENTS)
         PageState(server, "run").draw(sections.run, "start", "cancel")
         PageState(server, "result").draw(sections.result, "choose")
         PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick")
+        PageState(server, "legend").draw(sections.legend, *_LEGEND_INTENTS)
         PageState(server, "ranking").draw(sections.ranking, "start_or_cancel")
         PageState(server, "site").draw(sections.site, *_SITE_INTENTS)
         if start.inputs:
@@ -137,7 +143,7 @@ class Workstation:
 
     def _on_labels(self, node: Any, change: LabelChange, labels: np.ndarray) -> None:
         """A stroke was drawn, or taken back."""
-        self._views.refresh(node, change.gains)
+        self._views.refresh(node, change.gains, labels)
         case = self._sections.result.case
         if case is not None:
             self._unsaved.keep(case, node, labels)
