@@ -21,8 +21,11 @@ class LegendRow:
 
 @dataclass(frozen=True)
 class LegendState:
-    """``rows``: the structures whose names hold the words of ``words``; ``current``: the value of the one that is
-    chosen, 0 for none, and ``opacity`` (percent) its own; ``count``: how many are shown, in words."""
+    """``rows``: the structures whose names have words that begin with those of ``words``.
+
+    ``current``: the value of the one that is chosen, 0 for none, and ``opacity`` (percent) its own; ``count``: how many
+    are shown, in words.
+    """
 
     is_there: bool
     rows: tuple[LegendRow, ...]
@@ -53,7 +56,7 @@ class LegendPresenter(Presenter):
         rows = tuple(
             LegendRow(one.value, one.name, _hex(one.color), one.is_shown)
             for one in self._structures
-            if all(word in one.name.lower() for word in wanted)
+            if _is_found(one.name, wanted)
         )
         current = next((one for one in self._structures if one.value == self._current), None)
         shown = sum(one.is_shown for one in self._structures)
@@ -76,7 +79,7 @@ class LegendPresenter(Presenter):
         self._read()
 
     def search(self, words: str) -> None:
-        """List the structures whose names hold all of these words; all without any."""
+        """List the structures whose names have words that begin with all of these; all without any."""
         self._words = words
         self.changed()
 
@@ -115,6 +118,12 @@ class LegendPresenter(Presenter):
         self._structures = self._display.structures() if self._display is not None else ()
         self._on_looks()
         self.changed()
+
+
+def _is_found(name: str, words: list[str]) -> bool:
+    """Whether each of ``words`` is how a word of the name begins: "right" is not in "bright"."""
+    parts = name.lower().split()
+    return all(any(part.startswith(word) for part in parts) for word in words)
 
 
 def _hex(color: tuple[float, ...]) -> str:

@@ -1,12 +1,14 @@
 """All sections of a view together: what follows in one of them from what happens in another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from CrossModalSegApp.logic.fine_tuning_presenter import FineTuningPresenter
 from CrossModalSegApp.logic.legend_presenter import LegendPresenter
 from CrossModalSegApp.logic.logic import SegmentationLogic
+from CrossModalSegApp.logic.place_presenter import PlacePresenter
 from CrossModalSegApp.logic.presenter import Host
 from CrossModalSegApp.logic.ranking_presenter import RankingPresenter
 from CrossModalSegApp.logic.result_presenter import ResultPresenter
@@ -14,6 +16,7 @@ from CrossModalSegApp.logic.review_presenter import ReviewPresenter
 from CrossModalSegApp.logic.run_presenter import RunPresenter
 from CrossModalSegApp.logic.scans_presenter import ScansPresenter
 from CrossModalSegApp.logic.site_presenter import SiteEvents, SitePresenter
+from CrossModalSegApp.logic.windows_presenter import WindowsPresenter
 from CrossModalSegApp.process.run_state import Outcome, RunState, RunStatus
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.opened_case import OpenedCase
@@ -40,6 +43,7 @@ class Sections:
         self._logic, self._scans, self._view = logic, scans, view
         self.run = RunPresenter(logic, scans, host)
         self.review = ReviewPresenter(host, view.on_jump)
+        self.place, self.windows = PlacePresenter(host), WindowsPresenter(host)
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
         self.site = SitePresenter(logic, scans, host, SiteEvents(self._on_open, self._on_look, view.on_saved))
@@ -54,6 +58,19 @@ class Sections:
         self.site.changed()
         self.ranking.changed()
         self.fine_tuning.show_model()
+        if self.result.case is None:
+            self.show_scans(self._scans.volumes)
+
+    def show_scans(self, volumes: Mapping[str, Any]) -> None:
+        """The views show these volume nodes by modality, without a result."""
+        self.place.show_scans(volumes)
+        self.windows.show(volumes)
+
+    def choose_pointed(self) -> None:
+        """Choose the structure below the mouse."""
+        value = next(iter(self.place.values.values()), 0)
+        if value:
+            self.legend.choose(value)
 
     def close(self) -> None:
         """Listen no more."""
@@ -71,6 +88,9 @@ class Sections:
         self.site.show_case(case)
         self._view.on_case(case)
         self.legend.show_case(case)
+        if case is not None:
+            self.place.show_case(case)
+            self.windows.show(case.volumes)
 
     def _on_open(self, opened: OpenedCase) -> None:
         """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""

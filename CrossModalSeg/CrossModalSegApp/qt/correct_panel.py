@@ -12,16 +12,21 @@ from CrossModalSegApp.qt.dialogs import Dialogs
 from CrossModalSegApp.qt.selector import Selector
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.correction import DEFAULT_MASKING, Masking, MaskSettings, mask_settings, set_masking
+from CrossModalSegApp.scene.structure_display import segments
 
 _EDITOR_TAG = "CrossModalSeg"
 _MASKINGS = tuple(Masking)
 
 
 class CorrectPanel:
-    """Edits one modality's segmentation of a case at a time; ``on_modality`` is called when another one is edited."""
+    """Edits one modality's segmentation of a case at a time.
 
-    def __init__(self, ui: Any, dialogs: Dialogs, on_modality: Callable[[], None]):
-        self._ui, self._dialogs, self._on_modality = ui, dialogs, on_modality
+    ``on_modality`` is called when another one is edited, ``on_structure`` with the label value of the structure that is
+    chosen in the editor.
+    """
+
+    def __init__(self, ui: Any, dialogs: Dialogs, on_modality: Callable[[], None], on_structure: Callable[[int], None]):
+        self._ui, self._dialogs, self._on_modality, self._on_structure = ui, dialogs, on_modality, on_structure
         self._case: CaseNodes | None = None
         self._selector = Selector(ui.correctSelector, self._choose)
         self._masking = DEFAULT_MASKING
@@ -49,6 +54,14 @@ class CorrectPanel:
         current = former if former in modalities else next(iter(modalities), "")
         self._selector.show(tuple((name, name) for name in modalities), current)
         self._edit()
+
+    def choose(self, value: int) -> None:
+        """Edit the structure with this label value."""
+        editor = self._ui.segmentEditor
+        segmentation = editor.segmentationNode()
+        found = [one.segment_id for one in segments(segmentation) if one.value == value] if segmentation else []
+        if found and editor.currentSegmentID() != found[0]:
+            editor.setCurrentSegmentID(found[0])
 
     def release(self) -> None:
         """Take the editor off the scene's nodes: the panel is left, or the scene closes."""
@@ -80,6 +93,7 @@ class CorrectPanel:
         editor.setSourceVolumeNode(volume)
         self._mask(self._masking)
         self._observe(node)
+        self._on_editor(node)
 
     def _restore(self, *_args: object) -> None:
         modality = self.modality
@@ -119,7 +133,15 @@ class CorrectPanel:
             former, tag = self._observed
             former.RemoveObserver(tag)
         event = vtk.vtkCommand.ModifiedEvent
-        self._observed = (node, node.AddObserver(event, self._render_masking)) if node is not None else None
+        self._observed = (node, node.AddObserver(event, self._on_editor)) if node is not None else None
+
+    def _on_editor(self, node: Any, _event: str = "") -> None:
+        """Something else is set, or chosen, in the editor."""
+        self._render_masking()
+        segmentation = node.GetSegmentationNode()
+        chosen = node.GetSelectedSegmentID()
+        found = [one.value for one in segments(segmentation) if one.segment_id == chosen] if segmentation else []
+        self._on_structure(found[0] if found else 0)
 
 
 def _editor_node(scene: Any) -> Any:

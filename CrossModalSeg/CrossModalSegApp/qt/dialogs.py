@@ -16,6 +16,9 @@ class Dialogs:
     def show_error(self, error: CrossModalSegError) -> None:
         slicer.util.errorDisplay(f"{error.message}\n\n{error.hint}", windowTitle=_("CrossModalSeg"))
 
+    def tell(self, text: str) -> None:
+        slicer.util.infoDisplay(text, windowTitle=_("CrossModalSeg"))
+
     def confirm(self, question: str) -> bool:
         return bool(slicer.util.confirmYesNoDisplay(question, windowTitle=_("CrossModalSeg")))
 

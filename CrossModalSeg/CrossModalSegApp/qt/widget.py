@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from CrossModalSegApp.logic.case_selection import candidates
+from CrossModalSegApp.logic.keys import shared_keys_words
 from CrossModalSegApp.logic.logic import SegmentationLogic
 from CrossModalSegApp.logic.presenter import Host
 from CrossModalSegApp.logic.scans_presenter import ScansPresenter
@@ -19,8 +20,10 @@ from CrossModalSegApp.process.run_state import RunState
 from CrossModalSegApp.qt.correct_panel import CorrectPanel
 from CrossModalSegApp.qt.dialogs import Dialogs
 from CrossModalSegApp.qt.fine_tuning_panel import FineTuningPanel
+from CrossModalSegApp.qt.legend_panel import LegendPanel
 from CrossModalSegApp.qt.model_panel import ModelPanel
 from CrossModalSegApp.qt.parameters import ParameterStore, ShownParameters
+from CrossModalSegApp.qt.place_panel import PlacePanel
 from CrossModalSegApp.qt.ranking_panel import RankingPanel
 from CrossModalSegApp.qt.result_panel import ResultPanel
 from CrossModalSegApp.qt.review_panel import ReviewPanel
@@ -30,8 +33,10 @@ from CrossModalSegApp.qt.site_panel import SitePanel
 from CrossModalSegApp.qt.views_panel import ViewsPanel
 from CrossModalSegApp.qt.wrapped_labels import WrappedLabels
 from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.pointed_place import Pointer
 
 _SETTLE_MS = 200  # volumes are named and filled only after they have been added to the scene
+_POINTING_MS = 50  # between two readings of what is below the mouse
 _EXAMINE_MS = 300  # after the last change of what is chosen
 
 
@@ -57,15 +62,17 @@ class ModulePanel(VTKObservationMixin):
         self._root.setMRMLScene(slicer.mrmlScene)
         self.ui: Any = slicer.util.childWidgetVariables(self._root)
         self._parameters: ShownParameters | None = None
+        self._pointer: Pointer | None = None
         self._known_scans: frozenset[str] = frozenset()
-        self._is_shown = self._is_previewing = False
+        self._is_shown = self._is_previewing = self._is_pointing = False
         self._labels = WrappedLabels(self._root)
         self._views = ViewsPanel(self.ui, lambda: self._parameters.crossfade if self._parameters else 0.0)
-        self._correct = CorrectPanel(self.ui, dialogs, self._show_chosen)
+        self._correct = CorrectPanel(self.ui, dialogs, self._show_chosen, self._note_structure)
         host = Host(dialogs, self._device, ready)
         self._examining = _timer(_EXAMINE_MS, self._examine)
         self._scans = ScansPresenter(logic, host, self._examining.start)
-        self._sections = Sections(logic, self._scans, host, ViewEvents(self._show_case, self._views.jump_to))
+        events = ViewEvents(self._show_case, self._views.jump_to, self._correct.choose)
+        self._sections = Sections(logic, self._scans, host, events)
         self._scans.listen(self._draw)
         self._scans_panel = ScansPanel(self.ui, self._scans)
         ModelPanel(self.ui, dialogs, self._scans)
@@ -73,12 +80,16 @@ class ModulePanel(VTKObservationMixin):
         RankingPanel(self.ui, self._sections.ranking)
         FineTuningPanel(self.ui, self._sections.fine_tuning)
         ReviewPanel(self.ui, self._sections.review)
+        LegendPanel(self.ui, self._sections.legend)
+        PlacePanel(self.ui, self._sections.place)
         ResultPanel(self.ui, dialogs, self._sections.result)
         SitePanel(self.ui, dialogs, self._sections.site)
         self._settle = _timer(_SETTLE_MS, self._update_from_scene)
+        self._pointing = _timer(_POINTING_MS, self._point)
         self._shortcuts = [
             self._shortcut("N", self._sections.review.go_next),
             self._shortcut("P", self._sections.review.go_previous),
+            self._shortcut("?", lambda: dialogs.tell(shared_keys_words())),
         ]
         self._observe_scene()
         self._show_case(None)
@@ -165,11 +176,15 @@ class ModulePanel(VTKObservationMixin):
         self._scans_panel.offer_scans(slicer.mrmlScene)
         self._scans.open(ParameterStore(self._parameters))
         self._sections.result.fill()
+        self._pointer = Pointer(slicer.mrmlScene, self._on_pointer)
         self._draw()
 
     def _release_scene(self) -> None:
         """Hold on to no node of the scene any more."""
         self._settle.stop()
+        if self._pointer is not None:
+            self._pointer.close()
+            self._pointer = None
         self._views.release()
         self._scans.close()
         self._correct.release()
@@ -191,6 +206,19 @@ class ModulePanel(VTKObservationMixin):
 
     def _show_chosen(self) -> None:
         self._views.show(self._sections.result.case, self._correct.modality)
+
+    def _note_structure(self, value: int) -> None:
+        self._sections.legend.note_current(value)
+
+    def _on_pointer(self) -> None:
+        if not self._is_pointing:
+            self._is_pointing = True
+            self._pointing.start()
+
+    def _point(self) -> None:
+        self._is_pointing = False
+        if self._pointer is not None:
+            self._sections.place.point_at(self._pointer.place)
 
     def _examine(self) -> None:
         self._scans.examine()

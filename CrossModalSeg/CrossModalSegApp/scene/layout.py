@@ -102,6 +102,16 @@ class TwoModalityLayout:
         """Centre the slice views on a place in the world (RAS, mm), ours or all others, and set the crosshair there."""
         for node in self._jumping_nodes():
             node.JumpSliceByCentering(*ras)
+        self._set_crosshair(ras)
+
+    def point_at(self, ras: tuple[float, float, float]) -> None:
+        """Show the slices through a place in the world (RAS, mm), with the crosshair there; what is in their middle
+        stays."""
+        for node in self._jumping_nodes():
+            node.JumpSliceByOffsetting(*ras)
+        self._set_crosshair(ras)
+
+    def _set_crosshair(self, ras: tuple[float, float, float]) -> None:
         crosshair = self._scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
         if crosshair is not None:
             if self.is_entered and all(state.node is not crosshair for state in self._states):

@@ -32,6 +32,7 @@ class Outlines:
     """Draws one segmentation in each of some slice views."""
 
     def __init__(self) -> None:
+        self._is_seen = True
         self._layers: dict[str, _Layer] = {}
         self._shown: dict[int, _Shown] = {}  # by row
 
@@ -51,6 +52,11 @@ class Outlines:
                 shown.labels = labels
         self.draw()
 
+    def set_seen(self, is_seen: bool) -> None:
+        """Draw structures, or nothing."""
+        self._is_seen = is_seen
+        self.draw()
+
     def restyle(self) -> None:
         """Structures are shown, hidden or coloured otherwise."""
         for shown in self._shown.values():
@@ -63,7 +69,7 @@ class Outlines:
             layer.view.schedule_render()
 
     def shown_in(self, row: int) -> _Shown | None:
-        return self._shown.get(row)
+        return self._shown.get(row) if self._is_seen else None
 
 
 class _Layer:

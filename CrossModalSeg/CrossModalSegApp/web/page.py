@@ -38,6 +38,7 @@ def build_page(server: Server, views: Views, editor: Editor) -> None:
             html.Section(_template("site"), classes="section site")
         with html.Main(classes="views", raw_attrs=['aria-label="Views"', _BEHIND]):
             views.place_in(page)
+        html.Footer(_template("place"), classes="place", raw_attrs=[_BEHIND])
         html.Div("{{ correct.cursor }}", id="cursor-note", raw_attrs=['aria-hidden="true"'])
         html.Div(_template("dialog"), v_if="dialog.is_open", classes="veil")
 

@@ -7,10 +7,13 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 from trame_rca.schedulers import RcaImageRenderScheduler
 from trame_slicer.rca_view import rca_view_factory
 from trame_slicer.views import ScheduledRenderStrategy, ThreeDView
+
+from CrossModalSegApp.web.encoding import FullColorJpeg
 
 _SECONDS_TO_ANSWER = 0.01  # between two pictures
 _STILL_SECONDS = 0.4  # without a picture of a slice
@@ -58,6 +61,10 @@ TURNS = RenderTurns()  # of the one event loop that draws
 
 class SchedulerInTurn(RcaImageRenderScheduler):
     """Draws a view when it is its turn, whoever asks: what has changed in it, or its size."""
+
+    def __init__(self, *given: Any, **named: Any):
+        super().__init__(*given, **named)
+        self._rca_encoder = FullColorJpeg()
 
     def schedule_render(self) -> None:
         TURNS.ask(super().schedule_render)

@@ -1,4 +1,4 @@
-"""Doing something once things have been quiet for a moment."""
+"""Doing something once things have been quiet for a moment, or not too often."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,3 +19,26 @@ class Settling:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self._action)
         except RuntimeError:  # there is no loop yet
             self._timer = None
+
+
+class Paced:
+    """Does ``action`` at most once in so many ``seconds`` however often it is asked for, and after the last time."""
+
+    def __init__(self, seconds: float, action: Callable[[], None]):
+        self._seconds, self._action = seconds, action
+        self._is_waiting = False
+
+    def ask(self) -> None:
+        """Soon; at once while the page is still being made."""
+        if self._is_waiting:
+            return
+        try:
+            asyncio.get_running_loop().call_later(self._seconds, self._do)
+        except RuntimeError:  # there is no loop yet
+            self._action()
+        else:
+            self._is_waiting = True
+
+    def _do(self) -> None:
+        self._is_waiting = False
+        self._action()

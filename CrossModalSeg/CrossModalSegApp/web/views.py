@@ -27,6 +27,7 @@ from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.layout import TwoModalityLayout
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
 from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
+from CrossModalSegApp.web.gestures import GestureEvents, Gestures
 from CrossModalSegApp.web.outlines import Outlines
 from CrossModalSegApp.web.page_state import PageState
 from CrossModalSegApp.web.render_turns import TURNS, PatientThreeDView, draw_in_turns
@@ -37,6 +38,8 @@ _MODES = ("slices", "both", "3d")
 # Radiological display: left, right, top, bottom of the picture.
 _SIDES = {"Axial": "RLAP", "Coronal": "RLSI", "Sagittal": "APSI"}
 _SETTLE_SECONDS = 0.3
+_SCALES_MM = (100, 50, 20, 10, 5, 2, 1)
+_SCALE_SHARE = 0.3  # of a view's width, at most
 _FRAMES_PER_SECOND = 20.0
 # As that of a still picture: the browser is on this computer, and a second, finer picture costs a second drawing.
 _QUALITY = 90
@@ -60,6 +63,7 @@ class Views:
             mode="slices",
             crossfade=0,
             is_filled=False,
+            is_outlined=True,
             is_contrast=False,
             row_in_3d=0,
             is_making_surfaces=False,
@@ -98,7 +102,7 @@ class Views:
         for view in application.view_manager.get_slice_views():
             view.modified.connect(self._follow)
             self._outlines.add(view, rows_of[view.name])
-        for name in ("mode", "crossfade", "filled", "contrast", "row_in_3d", "slice", "fit"):
+        for name in ("mode", "crossfade", "filled", "outlined", "contrast", "row_in_3d", "slice", "step", "fit"):
             self._state.on(name, getattr(self, f"_set_{name}"))
         self._switch()
         self._show_3d(is_seen=False)
@@ -143,6 +147,21 @@ class Views:
         self._place = ras
         self._layout.jump_to(ras)
 
+    def point_at(self, ras: tuple[float, float, float]) -> None:
+        """Show the slices through a place in the world (RAS, mm), with the crosshair on it."""
+        if self._layout.is_entered:
+            self._layout.point_at(ras)
+
+    def free_mouse(self, is_free: Callable[[], bool], on_drag: Callable[[int, float, float], None]) -> None:
+        """While ``is_free()``, a click sets the crosshair, and the right button calls ``on_drag(row, across, up)`` with
+        pixels."""
+        rows_of = {view.name: view.row for view in views(2)}
+        is_free_here = lambda: self._layout.is_entered and not self._state["is_contrast"] and is_free()
+        self._gestures = [
+            Gestures(view, GestureEvents(is_free_here, self.point_at, partial(on_drag, rows_of[view.name])))
+            for view in self._slice_views()
+        ]
+
     def leave_contrast(self) -> None:
         """The mouse does something else from here on than to change brightness and contrast."""
         if self._state["is_contrast"]:
@@ -174,6 +193,7 @@ class Views:
         view.schedule_render()
         lower, upper = view.get_slice_range()
         found = {"lower": lower, "upper": upper, "step": view.get_slice_step(), "value": view.get_slice_value()}
+        found |= _scale(view)
         if self._state["slices"].get(view.name) != found:
             TURNS.note_move()
             self._state.show(slices={**self._state["slices"], view.name: found})
@@ -260,6 +280,11 @@ class Views:
             display.SetVisibility2DFill(is_filled)
         self._outlines.restyle()
 
+    def _set_outlined(self, is_outlined: bool) -> None:
+        """Show the structures in the slices, or the scans alone."""
+        self._state.show(is_outlined=is_outlined)
+        self._outlines.set_seen(is_outlined)
+
     def _set_row_in_3d(self, row: int) -> None:
         self._state.show(row_in_3d=row)
         self._show_surfaces()
@@ -279,12 +304,27 @@ class Views:
             if view.name in same:
                 view.set_slice_value(float(offset))
 
+    def _set_step(self, name: str, steps: int) -> None:
+        """Go so many slices further, within the scans."""
+        found = self._state["slices"].get(name)
+        if found is not None:
+            self._set_slice(name, min(max(found["value"] + steps * found["step"], found["lower"]), found["upper"]))
+
     def _shown_displays(self) -> list[Any]:
         displays = nodes_of_class(self._scene, "vtkMRMLSegmentationDisplayNode")
         return [display for display in displays if display.GetVisibility()]
 
     def _slice_overlay(self, _server: Server, _view_id: str, view: AbstractView) -> None:
         html.Div(_overlay(view.name), classes="overlay", raw_attrs=[f'data-view="{view.name}"'])
+
+
+def _scale(view: SliceView) -> dict[str, float]:
+    """A bar of a round length in mm, and its length in pixels."""
+    node = view.get_view_node()
+    pixels_per_mm = node.GetDimensions()[0] / max(node.GetFieldOfView()[0], 1e-6)
+    longest = _SCALE_SHARE * node.GetDimensions()[0] / pixels_per_mm
+    length = next((one for one in _SCALES_MM if one <= longest), _SCALES_MM[-1])
+    return {"scale_mm": length, "scale_pixels": round(length * pixels_per_mm, 1)}
 
 
 def _is_other(size: tuple[int, ...], former: tuple[int, ...] | None) -> bool:
@@ -318,6 +358,8 @@ def _overlay(name: str) -> str:
     return f"""
 <span class="view-title" style="border-color: {view.color}"
   >{{{{ {row} }}}} <small>{view.orientation.lower()}</small></span><template v-if="{row}">{sides}</template>
+<span v-if="{slices} && {row}" class="scale" :style="{{ width: {slices}.scale_pixels + 'px' }}"
+  :data-pixels="{slices}.scale_pixels">{{{{ {slices}.scale_mm }}}} mm</span>
 <input v-if="{slices} && {row}" class="slice" type="range" :aria-label="'{view.orientation} slice of ' + {row}"
   :min="{slices}.lower" :max="{slices}.upper" :step="{slices}.step" :value="{slices}.value"
   @input="trigger('display_slice', ['{name}', Number($event.target.value)])">"""

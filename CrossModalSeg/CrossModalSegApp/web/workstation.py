@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import slicer
 from trame_server import Server
 from trame_slicer.core import SlicerApp
 
+from CrossModalSegApp.logic.keys import KEYS, MOUSE
 from CrossModalSegApp.logic.logic import SegmentationLogic
 from CrossModalSegApp.logic.presenter import Host
 from CrossModalSegApp.logic.scans_presenter import MemoryStore, ScansPresenter
@@ -20,6 +21,7 @@ from CrossModalSegApp.logic.wording import DEVICES
 from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegApp.process.worker_client import WorkerClient
 from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.pointed_place import Pointer
 from CrossModalSegApp.web.correct_section import Chosen, CorrectSection
 from CrossModalSegApp.web.dialogs import Dialogs
 from CrossModalSegApp.web.editor import Editor
@@ -28,7 +30,7 @@ from CrossModalSegApp.web.opened_scans import OpenedScans
 from CrossModalSegApp.web.page import build_page
 from CrossModalSegApp.web.page_state import PageState
 from CrossModalSegApp.web.result_files import ResultFiles
-from CrossModalSegApp.web.settling import Settling
+from CrossModalSegApp.web.settling import Paced, Settling
 from CrossModalSegApp.web.strokes import LabelChange
 from CrossModalSegApp.web.unsaved import UnsavedCorrections
 from CrossModalSegApp.web.unsaved_section import UnsavedSection
@@ -41,6 +43,7 @@ _POLL_SECONDS = 0.1
 _SCANS_INTENTS = ("choose_model", "choose_place", "suggest", "apply", "keep_alignment", "undo_alignment")
 _SITE_INTENTS = ("choose_folder", "choose_author", "look", "save_correction", "add_unlabelled", "approve", "open_case")
 _LEGEND_INTENTS = ("search", "choose", "show", "show_only", "show_found", "set_opacity")
+_POINTING_SECONDS = 0.05  # between two readings of what is below the mouse
 _SETTLE_SECONDS = 0.3  # after the last change, before the scans are looked at
 _DRAWN_SECONDS = 0.05  # until the browser has been told what is about to be done
 
@@ -93,6 +96,12 @@ class Workstation:
         PageState(server, "result").draw(sections.result, "choose")
         PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick")
         PageState(server, "legend").draw(sections.legend, *_LEGEND_INTENTS)
+        PageState(server, "place").draw(sections.place)
+        PageState(server, "place").on("choose", sections.choose_pointed)
+        PageState(server, "windows").draw(sections.windows, "choose", "set")
+        PageState(server, "keys", all=[asdict(key) for key in (*KEYS, *MOUSE)])
+        self._pointer = Pointer(application.scene, Paced(_POINTING_SECONDS, self._on_pointer).ask)
+        views.free_mouse(lambda: not editor.tool, sections.windows.drag)
         PageState(server, "ranking").draw(sections.ranking, "start_or_cancel")
         PageState(server, "site").draw(sections.site, *_SITE_INTENTS)
         if start.inputs:
@@ -122,6 +131,7 @@ class Workstation:
         result.follow(self._scans.volumes)
         if result.case is None and self._opened.shown:
             self._views.show_scans(self._opened.shown)
+            self._sections.show_scans(self._opened.shown)
         elif result.case is None:
             self._views.clear()
 
@@ -132,6 +142,9 @@ class Workstation:
             self._views.show_case(case)
             self._opened.choose_for(case)
         gc.collect()  # the editor of the result before refers to itself, and Python would keep its 65 MB for long
+
+    def _on_pointer(self) -> None:
+        self._sections.place.point_at(self._pointer.place)
 
     def _examine(self) -> None:
         with self._server.state:  # the browser is told at the end

@@ -1,4 +1,4 @@
-// What the page does by itself: keys that press buttons, uploads, and what is said when the connection is lost.
+// What the page does by itself: keys, pictures, uploads, and what is said when the connection is lost.
 (() => {
   "use strict";
 
@@ -26,6 +26,79 @@
     button.click();
   }
   window.addEventListener("keydown", onKey, true);
+
+  // --- keys that step through the slices of the view below the mouse
+
+  let viewBelow = ""; // the mouse; the last one that it was over
+  const firstView = () => document.querySelector("[data-view] .slice")?.closest("[data-view]").dataset.view ?? "";
+  const chosenView = () => (document.querySelector(`[data-view="${viewBelow}"] .slice`) ? viewBelow : firstView());
+  const viewAt = (event) => [...document.querySelectorAll("[data-view]")].find((view) => {
+    const box = view.getBoundingClientRect();
+    return box.left <= event.clientX && event.clientX < box.right && box.top <= event.clientY && event.clientY < box.bottom;
+  });
+  window.addEventListener("mousemove", (event) => {
+    const view = event.target.closest?.(".views") && viewAt(event);
+    if (view) viewBelow = view.dataset.view;
+  }, true);
+
+  const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 };
+  function onStep(event) {
+    const steps = STEPS[event.key], held = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
+    const isTaken = isTyping(event.target) || event.target.closest("input[type=range], input[type=radio], .scroll, [popover]");
+    if (!steps || held || isTaken || document.querySelector(".veil")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    window.trame.trigger("display_step", [chosenView(), steps]);
+  }
+  window.addEventListener("keydown", onStep, true);
+
+  // --- a double-click chooses the structure that is there, while no tool is in use
+
+  window.addEventListener("dblclick", (event) => {
+    const isFree = document.querySelector('.tool[data-key="0"][aria-pressed="true"]');
+    if (event.target.closest?.(".views") && !event.target.closest("input") && isFree) window.trame.trigger("place_choose");
+  }, true);
+
+  // --- a picture of a view, with what stands over it
+
+  const sideOf = { left: [0.01, 0.5, "left"], right: [0.99, 0.5, "right"], top: [0.5, 0.08, "center"], bottom: [0.5, 0.95, "center"] };
+  function drawWords(context, view, width, height) {
+    const write = (text, x, y, align, color = "#fff") => {
+      context.textAlign = align;
+      context.strokeText(text, x, y);
+      context.fillStyle = color;
+      context.fillText(text, x, y);
+    };
+    context.font = "13px Roboto, sans-serif";
+    context.strokeStyle = "#000";
+    context.lineWidth = 3;
+    write(view.querySelector(".view-title").innerText.trim(), 6, 16, "left");
+    for (const side of view.querySelectorAll(".side")) {
+      const [x, y, align] = sideOf[[...side.classList].find((name) => name in sideOf)];
+      write(side.innerText, x * width, y * height, align, "#f3f5a6");
+    }
+    const scale = view.querySelector(".scale"), pixels = Number(scale?.dataset.pixels);
+    if (!pixels) return;
+    write(scale.innerText, width - 8 - pixels / 2, height - 14, "center");
+    context.fillStyle = "#000";
+    context.fillRect(width - 9 - pixels, height - 10, pixels + 2, 5);
+    context.fillStyle = "#fff";
+    context.fillRect(width - 8 - pixels, height - 9, pixels, 3);
+  }
+
+  window.crossmodalsegPicture = () => {
+    const view = document.querySelector(`[data-view="${chosenView()}"]`), picture = view?.parentElement.querySelector("img");
+    if (!picture?.naturalWidth) return;
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
+    const context = canvas.getContext("2d");
+    context.drawImage(picture, 0, 0);
+    drawWords(context, view, canvas.width, canvas.height);
+    const link = document.createElement("a");
+    link.href = canvas.toDataURL("image/png");
+    link.download = `${view.querySelector(".view-title").innerText.trim().replace(/[^\p{L}\p{N}]+/gu, "_")}.png`;
+    link.click();
+  };
 
   // --- uploads: one file after the other, so that the limit is met early and the page can say how far it is
 

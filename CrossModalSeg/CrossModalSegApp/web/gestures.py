@@ -1,0 +1,66 @@
+"""What the mouse does in a slice view while no tool is in use: a click sets the crosshair, the right button windows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import slicer
+from trame_slicer.views import SliceView
+
+from CrossModalSegApp.scene.pointed_place import Place
+
+_FIRST = 10.0  # priority: before Slicer's own interaction
+_EVENTS = ("LeftButtonPress", "LeftButtonRelease", "RightButtonPress", "RightButtonRelease", "MouseMove")
+
+
+@dataclass(frozen=True)
+class GestureEvents:
+    """``is_free`` says that no tool is in use; ``on_place`` is called with the place of the crosshair, ``on_drag`` with
+    the pixels across and up that the right button was dragged."""
+
+    is_free: Callable[[], bool]
+    on_place: Callable[[Place], None]
+    on_drag: Callable[[float, float], None]
+
+
+class Gestures:
+    """Listens to the mouse in ``view``; what it takes for itself, Slicer's own interaction does not get."""
+
+    def __init__(self, view: SliceView, events: GestureEvents):
+        self._view, self._events = view, events
+        self._button = ""  # that is held down
+        self._last = (0, 0)
+        interactor = view.interactor()
+        self._tags = {name: interactor.AddObserver(f"{name}Event", self._on_event, _FIRST) for name in _EVENTS}
+
+    def _on_event(self, interactor: Any, event: str) -> None:
+        name = event.removesuffix("Event")
+        if self._takes(name, interactor):
+            interactor.GetCommand(self._tags[name]).SetAbortFlag(1)
+
+    def _takes(self, name: str, interactor: Any) -> bool:
+        """Whether the event is ours; does what it asks for."""
+        here = interactor.GetEventPosition()
+        if name.endswith("Press"):
+            if self._button or not self._events.is_free() or interactor.GetShiftKey() or interactor.GetControlKey():
+                return False
+            self._button, self._last = name.removesuffix("ButtonPress"), here
+            if self._button == "Left":
+                self._events.on_place(self._place(here))
+            return True
+        if name == "MouseMove":
+            if self._button == "Left":
+                self._events.on_place(self._place(here))
+            elif self._button == "Right":
+                self._events.on_drag(here[0] - self._last[0], here[1] - self._last[1])
+                self._last = here
+            return bool(self._button)
+        was_ours = self._button == name.removesuffix("ButtonRelease")
+        if was_ours:
+            self._button = ""
+        return was_ours
+
+    def _place(self, pixel: tuple[int, int]) -> Place:
+        matrix = slicer.util.arrayFromVTKMatrix(self._view.get_view_node().GetXYToRAS())
+        r, a, s = (matrix[:3, :2] @ pixel + matrix[:3, 3]).tolist()
+        return r, a, s
