@@ -133,7 +133,7 @@ class RequestHandler:
     ) -> dict[str, Any]:
         from CrossModalSegLib.inference.case_output import OutputOptions, segment_case
 
-        options = OutputOptions(look=self._looks.look, **written)
+        options = OutputOptions(look=self._looks.look, overview=False, **written)
         self.output = output
         try:
             return segment_case(segmenter, inputs, output, options, report)

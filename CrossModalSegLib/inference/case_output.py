@@ -48,7 +48,7 @@ class OutputOptions:
 
     In DICOM, ``seg_type`` is that of the segmentations, and ``uncertainty_map`` asks for the uncertainty as a map.
     ``look`` finds out beforehand what the scans show; None: only how they are stored is looked at.
-    ``assumed_orientation`` (such as "RAS") is that of scans that do not say theirs.
+    ``assumed_orientation`` (such as "RAS") is that of scans that do not say theirs. ``overview``: a picture as well.
     """
 
     format: str = "seg.nrrd"
@@ -58,6 +58,7 @@ class OutputOptions:
     assumed_orientation: str | None = None
     seg_type: SegmentationType = "binary"
     uncertainty_map: bool = False
+    overview: bool = True
 
     def __post_init__(self) -> None:
         """Raises OutputError ``unknown-format``."""
@@ -97,9 +98,10 @@ def segment_case(
         started = time.perf_counter()
         with _writing_to(output):
             _write_volumes(folder, result, segmenter.bundle.label_map, options)
-            title = f"{segmenter.bundle.name} {segmenter.bundle.version}    not for clinical use"
-            write_overview(folder / "overview.png", result.modalities, segmenter.bundle.label_map, title)
-            gc.collect()  # matplotlib's figure, whose parts refer to each other
+            if options.overview:
+                title = f"{segmenter.bundle.name} {segmenter.bundle.version}    not for clinical use"
+                write_overview(folder / "overview.png", result.modalities, segmenter.bundle.label_map, title)
+                gc.collect()  # matplotlib's figure, whose parts refer to each other
             writing = time.perf_counter() - started
             seconds = {
                 "reading": round(reading, 3),
@@ -161,7 +163,7 @@ def agreement(result: SegmentationResult, label_map: LabelMap) -> dict[str, floa
     """
     if len(result.modalities) < 2:
         return None
-    a, b = (item.probabilities.argmax(dim=0) for item in result.modalities.values())
+    a, b = (item.probabilities.max(dim=0).indices for item in result.modalities.values())
     both = _covered_by_all(result)
     found = dice(joint_counts(a[both], b[both], len(label_map.channels)))[1:].tolist()
     names = (structure.name for structure in label_map.structures)
