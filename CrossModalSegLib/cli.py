@@ -20,7 +20,19 @@ from CrossModalSegLib import __version__
 from CrossModalSegLib.errors import typed_error
 from CrossModalSegLib.own_process import end_process, prepare_process
 
-COMMANDS = ("segment", "archive", "train", "finetune", "evaluate", "bundle", "site", "node", "pacs", "doctor")
+COMMANDS = (
+    "segment",
+    "archive",
+    "train",
+    "finetune",
+    "federate",
+    "evaluate",
+    "bundle",
+    "site",
+    "node",
+    "pacs",
+    "doctor",
+)
 
 BAD_INPUT = 2
 INTERRUPTED = 130

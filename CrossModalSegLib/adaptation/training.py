@@ -42,10 +42,15 @@ STILL |= {"single_probability": 0.0, "bias": 0.0, "noise": 0.0, "gamma": 0.0, "p
 
 
 def train_one(
-    run: Finetuning, training: Training, steps: int, start: Mapping[str, Tensor] | None = None
+    run: Finetuning,
+    training: Training,
+    steps: int,
+    start: Mapping[str, Tensor] | None = None,
+    near_start: bool = False,
 ) -> dict[str, Tensor]:
     """The averaged weights at the end of a training, which comes early where no fold tells its length and the scores of
-    many held-out patients no longer improve. It begins with the weights ``start``, else with the parent's.
+    many held-out patients no longer improve. It begins with the weights ``start``, else with the parent's, to which the
+    anchor draws it back; with ``near_start`` to the former.
 
     Those of its best validation would have been chosen on the cases that the gate judges them on.
     """
@@ -66,8 +71,10 @@ def train_one(
     options = run.config.finetune
     stop = EarlyStop(options.patience) if training.judged and training == run.plan.final else None
     strength = options.general_anchor if options.keep_general else options.anchor
+    if start is not None and near_start:
+        network.load_state_dict(dict(start))
     anchor = Anchor(network.to(run.device), strength) if strength else None
-    if start is not None:
+    if start is not None and not near_start:
         network.load_state_dict(dict(start))
 
     def report(progress: StepReport) -> None:

@@ -117,7 +117,8 @@ def _load(args: argparse.Namespace, config: "TrainingConfig", device: "torch.dev
     label_map = choose_label_map(config, datalist.training)
     if processes.writes:
         without = f"{counted(len(datalist.unlabelled), 'case')} without labels, " if datalist.unlabelled else ""
-        several = f" in {processes.world} processes" if processes.world > 1 else ""
+        batch = processes.world * config.training.batch
+        several = f" in {processes.world} processes, effective batch {batch}" if processes.world > 1 else ""
         print(
             f"{counted(len(datalist.training), 'training case')}, {len(datalist.validation)} for validation, {without}"
             f"{counted(len(label_map.structures), 'structure')}, "

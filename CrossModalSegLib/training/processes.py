@@ -1,10 +1,12 @@
-"""Training in several processes: ``torchrun --nproc-per-node=N -m CrossModalSegLib.cli train ...``.
+"""Training in several processes: ``torchrun --nproc-per-node=N -m CrossModalSegLib.cli train ...``, on one node or,
+with ``--nnodes`` and a rendezvous, on several that see the same folders.
 
 Each process draws samples of its own, gradients are averaged over all, and the first one alone validates and writes.
-Where one fails, torchrun ends the others.
+Where one fails, torchrun ends the others of its node; those of other nodes lose their connection and end as well.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +17,10 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from CrossModalSegLib.errors import ConfigError
+from CrossModalSegLib.errors import ConfigError, TrainingError
 
 Value = TypeVar("Value")
+_LOST = re.compile(r"connection (closed|reset|refused)|timed out|broken pipe|gloo|nccl", re.IGNORECASE)
 PATIENCE = timedelta(hours=2)  # the others wait while the first validates and writes
 
 
@@ -63,6 +66,14 @@ class Processes:
             distributed.broadcast_object_list(box, src=0)
         return box[0]
 
+    def require_same(self, what: str, value: float, device: torch.device) -> None:
+        """Raises TrainingError ``processes-differ`` in all of them unless all have the same value."""
+        differs = self.mean(value, device) != value
+        if self.any(differs, device):
+            message = f"{what} is {value:g} in process {self.rank}, and another one elsewhere"
+            hint = "all nodes need the same folders: put --output, or the site, on a disk that they share"
+            raise TrainingError("processes-differ", message, hint)
+
     def wait(self) -> None:
         """Go on when all have come to this line."""
         if self.world > 1:
@@ -85,6 +96,12 @@ def processes_of_torchrun(device: torch.device) -> Iterator[tuple[Processes, tor
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(distributed.get_rank(), world), device
+    except RuntimeError as error:
+        if not _LOST.search(str(error)):
+            raise
+        what = f"process {distributed.get_rank()} of {world} has lost the others: {' '.join(str(error).split())[:160]}"
+        hint = "see what the node said whose processes ended first; then start all nodes again with --resume"
+        raise TrainingError("process-lost", what, hint) from error
     finally:
         distributed.destroy_process_group()
 

@@ -76,6 +76,7 @@ def train(
         samples = dataclasses.replace(samples, unlabelled=None)
     state = _start(config, network, semi_supervised=samples.unlabelled is not None)
     load_checkpoint(folder, config, state)
+    processes.require_same("the step that the training goes on with", state.step, device)
     objective = processes.together(Objective(network, config, processes), device)
 
     pace, saved = RunProgress({"training": 1.0}, shown_by=0.0), time.monotonic()

@@ -44,8 +44,10 @@ BELOW: dict[str, set[str]] = {
     "inference": {"mathematics", "imaging", "bundles", "pacs"},
     "adaptation": {"mathematics", "imaging", "bundles", "site", "synthesis", "training", "inference"},
     "archive": set(),
+    "federation": {"mathematics", "bundles", "site", "training", "inference", "adaptation"},
     "commands": {
         "archive",
+        "federation",
         "imaging",
         "bundles",
         "datasets",

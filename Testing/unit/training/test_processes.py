@@ -4,10 +4,13 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -117,7 +120,7 @@ def test_the_command_trains_in_two_processes_and_publishes_once(tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("published") == 1
     assert run.stderr.count("2 training cases, 1 for validation, 1 case without labels") == 1
-    assert "on cpu in 2 processes" in run.stderr
+    assert "on cpu in 2 processes, effective batch 2" in run.stderr
     assert load_bundle(tmp_path / "run" / "tiny").label_map.channels == (0, 2, 41)
     assert sorted(item.name for item in (tmp_path / "run").iterdir()) == [
         "checkpoint.pt", "curves.png", "tensorboard", "tiny",
@@ -166,3 +169,85 @@ def test_a_part_of_torchruns_environment_is_told_and_not_guessed_from(variables,
         processes_of_torchrun(CPU),
     ):
         pytest.fail("the block must not run")
+
+
+# --- two nodes, here as two torchruns with one rendezvous
+
+# A step takes as many seconds as argument 3 says; the file "seen" has the number of the last sample.
+WAITING = """
+        time.sleep(float(fault))
+        (folder / "seen").write_text(str(len(self.seeds)))
+"""
+LONG = SCRIPT
+for old, new in {
+    "import json, math, sys": "import json, math, sys, time",
+    "iterations=6": "iterations=40",
+    "validate_every=6": "validate_every=40, checkpoint_minutes=0",
+    "        if len(self.seeds) == 2": f"{WAITING}        if len(self.seeds) == 2",
+}.items():
+    LONG = LONG.replace(old, new)
+
+
+def start_nodes(script: Path, *arguments: object) -> list[subprocess.Popen[str]]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{listening.getsockname()[1]}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    options = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}"]
+    options += ["--rdzv-id=one", "--local-addr=127.0.0.1", "--max-restarts=0"]
+    command = [sys.executable, "-m", "torch.distributed.run", *options, str(script), *map(str, arguments)]
+    hosting = [["--rdzv-conf=is_host=1"], ["--rdzv-conf=is_host=0"]]
+    return [
+        subprocess.Popen(
+            [*command[:3], *host, *command[3:]],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        for host in hosting
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_ends_the_run_with_one_message_and_it_goes_on_where_the_checkpoint_is(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(LONG)
+    first, second = start_nodes(script, tmp_path, 1, "0.1")
+    deadline = time.monotonic() + 120
+    while not ((tmp_path / "checkpoint.pt").exists() and (tmp_path / "seen").exists()):
+        assert time.monotonic() < deadline
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.1)
+    node = psutil.Process(second.pid)
+    for process in [*node.children(recursive=True), node]:  # the node is gone, all of it at once
+        process.kill()
+    second.communicate()
+    said, _ = first.communicate(timeout=120)
+    assert first.returncode != 0
+    assert "process-lost" in said
+    assert "has lost the others" in said
+    assert not (tmp_path / "rank0.json").exists()
+    step = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"]
+    assert 0 < step < 40
+    for node in (nodes := start_nodes(script, tmp_path, 1, "0")):
+        said, _ = node.communicate(timeout=200)
+        assert node.returncode == 0, said
+    assert len(nodes) == 2
+    results = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
+    assert results[0]["weights"] == results[1]["weights"]
+    assert len(results[0]["losses"]) == 40 - step  # it went on
+
+
+@pytest.mark.slow
+def test_nodes_without_a_common_folder_are_told_so(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        SCRIPT.replace(
+            "folder, batch, fault =", "rank = int(__import__('os').environ['RANK'])\nfolder, batch, fault ="
+        ).replace("Path(sys.argv[1]), int", "Path(sys.argv[1]) / str(rank), int")
+    )
+    for name in ("0", "1"):
+        (tmp_path / name).mkdir()
+    run = torchrun(script, tmp_path, 1, "nothing")
+    assert run.returncode == 0, run.stderr  # from the beginning nothing is wrong
+    run = torchrun(script, tmp_path, 1, "nothing")  # the first one alone has a checkpoint
+    assert run.returncode != 0
+    assert "processes-differ" in run.stderr
