@@ -13,6 +13,7 @@ from pathlib import Path
 import pydicom
 
 from scripts.dicom_study import Study, write_sample_study
+from Testing.dicom_pair import count_volumes
 from Testing.orthanc import AE_TITLE, MISSING, PROGRAM, Orthanc, free_port, running_orthanc
 
 _CONFIG = """
@@ -72,15 +73,8 @@ def _in_words(made: pydicom.Dataset) -> str:
     if made.Modality == "SEG":
         what = f"{len(made.SegmentSequence)} segments in {made.NumberOfFrames} frames"
     else:
-        what = f"{_count_volumes(made)} volumes"
+        what = f"{count_volumes(made)} volumes"
     return f"{AE_TITLE} has: {made.Modality}, series {made.SeriesNumber} '{made.SeriesDescription}', {what}"
-
-
-def _count_volumes(item: pydicom.Dataset) -> int:
-    """Measurements of a volume (SCT 118565006) in the tree of a report."""
-    own = item.get("ConceptNameCodeSequence")
-    is_volume = bool(own) and own[0].CodeValue == "118565006"
-    return is_volume + sum(_count_volumes(one) for one in item.get("ContentSequence") or [])
 
 
 def _say(text: str) -> None:

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.imaging.dicom_header import read_data_set
+from CrossModalSegLib.imaging.dicom_segments import LABELMAP_CLASS
 from CrossModalSegLib.node.config import NodeConfig, PeerConfig
 from CrossModalSegLib.node.names import file_key
 from CrossModalSegLib.node.tls import client_context
@@ -23,7 +24,6 @@ _RETRIEVED_CLASSES = (  # a C-GET has to name what may come, at most 128
     "PositronEmissionTomographyImageStorage", "SecondaryCaptureImageStorage", "SegmentationStorage",
     "Comprehensive3DSRStorage", "ComprehensiveSRStorage", "EnhancedSRStorage", "ParametricMapStorage",
 )  # fmt: skip
-_LABELMAP_CLASS = "1.2.840.10008.5.1.4.1.1.66.7"
 _FOUND = ("StudyInstanceUID", "StudyDate", "StudyDescription", "ModalitiesInStudy", "PatientID", "AccessionNumber")
 
 
@@ -98,7 +98,7 @@ class DicomPeer:
     def get(self, study: str, folder: Path) -> int:
         network, classes = package("pynetdicom", WHAT), package("pynetdicom.sop_class", WHAT)
         model = classes.StudyRootQueryRetrieveInformationModelGet
-        storage = [*(getattr(classes, name) for name in _RETRIEVED_CLASSES), _LABELMAP_CLASS]
+        storage = [*(getattr(classes, name) for name in _RETRIEVED_CLASSES), LABELMAP_CLASS]
         query = Dataset()
         query.QueryRetrieveLevel, query.StudyInstanceUID = "STUDY", study
         kept: list[str] = []

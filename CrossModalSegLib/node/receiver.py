@@ -14,6 +14,7 @@ from pydicom.uid import UID
 
 from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.errors import CrossModalSegError, OutputError
+from CrossModalSegLib.imaging.dicom_segments import LABELMAP_CLASS
 from CrossModalSegLib.node.config import NodeConfig
 from CrossModalSegLib.node.names import file_key
 from CrossModalSegLib.node.study_queue import StudyQueue
@@ -78,7 +79,7 @@ class Receiver:
         entity = self._network.AE(settings.ae_title)
         entity.require_called_aet = True
         entity.network_timeout = 120
-        for uid in _image_classes():
+        for uid in _storage_classes():
             entity.add_supported_context(uid, [*_SYNTAXES])
         entity.add_supported_context("1.2.840.10008.1.1")
         handlers = [(events.EVT_REQUESTED, self._admit), (events.EVT_C_STORE, self._take)]
@@ -120,6 +121,8 @@ class Receiver:
             return OUT_OF_RESOURCES
 
     def _kept(self, event: Any) -> int:
+        if not _may_be_scan(str(event.request.AffectedSOPClassUID)):
+            return SUCCESS  # its place is the archive, not here
         content = event.encoded_dataset()
         try:
             header = event.dataset
@@ -142,15 +145,16 @@ class Receiver:
         return not too_many and shutil.disk_usage(self._store.folder).free > _LEAST_FREE_BYTES + size
 
 
-def _image_classes() -> list[str]:
-    """The SOP classes of images, which may be scans; no presentation states, reports or segmentations."""
+def _storage_classes() -> list[str]:
+    """All that studies consist of: who sends a whole study would fail at its first report otherwise."""
     known = package("pynetdicom.presentation", WHAT).AllStoragePresentationContexts
-    return [
-        uid
-        for uid in (context.abstract_syntax for context in known)
-        if "Image Storage" in UID(uid).name
-        and any(word in UID(uid).name for word in ("CT", "MR", "Positron", "Capture"))
-    ]
+    return [*dict.fromkeys([*(str(context.abstract_syntax) for context in known), LABELMAP_CLASS])]
+
+
+def _may_be_scan(sop_class: str) -> bool:
+    """Images; reports, presentation states, segmentations and the like are none."""
+    name = UID(sop_class).name
+    return "Image Storage" in name and any(word in name for word in ("CT", "MR", "Positron", "Capture"))
 
 
 def _addresses(host: str) -> set[str]:
