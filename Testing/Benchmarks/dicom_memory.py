@@ -1,0 +1,65 @@
+"""How much memory and time a large series takes as DICOM Segmentation, out and in:
+
+    python -m Testing.Benchmarks.dicom_memory
+
+500 slices of 512 x 512, 32 structures. Prints seconds, and the peak of the process in GB.
+"""
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.volume import read_volume
+from CrossModalSegLib.labels import LabelMap, Structure
+from CrossModalSegLib.pacs.export import SegmentedScan, write_objects
+from CrossModalSegLib.pacs.made_object import Model
+from CrossModalSegLib.pacs.report_object import Measured
+from Testing.dicom_files import write_series
+
+SHAPE = (500, 512, 512)
+STRUCTURES = 32
+
+
+def main() -> None:
+    label_map = LabelMap(tuple(Structure(n, f"structure {n}", (n, 0, 0)) for n in range(1, STRUCTURES + 1)))
+    grid = Grid(SHAPE, np.diag([0.5, 0.5, 0.5, 1.0]))
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        write_series(place / "scan", np.broadcast_to(np.arange(512, dtype=np.int16), SHAPE), grid)
+        volume = timed("reading the series", lambda: read_volume(place / "scan", "T1w"))
+        scan = SegmentedScan(volume, blocks(), dict.fromkeys(label_map.values, Measured(1.0)))
+        for kind in ("binary", "labelmap"):
+            (place / kind).mkdir()
+            model = Model("large", "1.0.0", "0" * 64, "A test")
+            timed(f"writing, {kind}", lambda: write_objects(place / kind, {"T1w": scan}, label_map, model, kind))  # noqa: B023
+            labels, _, _ = timed(f"reading, {kind}", lambda: read_segmentation(place / kind / "T1w_segmentation.dcm"))  # noqa: B023
+            print(f"  {(place / kind / 'T1w_segmentation.dcm').stat().st_size / 1e6:.0f} MB, equal: ", end="")
+            print(np.array_equal(labels, scan.labels[: labels.shape[0]]))
+
+
+def blocks() -> np.ndarray:
+    """32 columns that run through all slices but the outer ones."""
+    labels = np.zeros(SHAPE, np.uint8)
+    for n in range(STRUCTURES):
+        row, column = divmod(n, 8)
+        labels[: SHAPE[0] - 50, 100 + 60 * row : 150 + 60 * row, 40 + 55 * column : 85 + 55 * column] = n + 1
+    return labels
+
+
+def timed(what: str, call: Callable[[], Any]) -> Any:
+    started = time.monotonic()
+    value = call()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    print(f"{what}: {time.monotonic() - started:.1f} s, peak {peak:.2f} GB", flush=True)
+    return value
+
+
+if __name__ == "__main__":
+    main()
