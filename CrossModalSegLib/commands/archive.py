@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from CrossModalSegLib.commands.case_table import read_case_table
 from CrossModalSegLib.commands.display import Display
 from CrossModalSegLib.commands.options import given_path
 from CrossModalSegLib.commands.segment import add_case_options
+from CrossModalSegLib.commands.shared_cases import ended_politely
 from CrossModalSegLib.errors import InputError, InstallError
 from CrossModalSegLib.own_process import processor_count
 
@@ -67,8 +67,7 @@ def run(args: argparse.Namespace) -> int:
     chunks = -(-len(cases) // args.chunk)
     archive = Archive(args.output, list(cases), chunks, lambda number: _command(args, bundle.path, number, chunks))
     engine, most_jobs = _engine(args, more)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # to be stopped as by Ctrl-C: jobs are ended
-    with Display() as show:
+    with ended_politely(), Display() as show:
         outcomes = archive.run(_made_of(args, bundle.sha256, chunks), engine, most_jobs, show.progress)
     print(f"{summary(outcomes)}: {args.output / 'results.csv'}")
     if lost := archive.given_up():

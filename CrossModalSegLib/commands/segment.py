@@ -12,6 +12,7 @@ from CrossModalSegLib.commands.case_table import read_case_table
 from CrossModalSegLib.commands.display import Display
 from CrossModalSegLib.commands.options import add_orientation_option, given_path, paths_by_modality
 from CrossModalSegLib.commands.shared_cases import (
+    WHOLE,
     add_lease_option,
     add_part_option,
     print_outcomes,
@@ -102,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
     if [bool(args.input), bool(args.cases), bool(args.study)].count(True) != 1:
         message = "give one of --input, --study and --cases"
         raise InputError("usage", message, "see crossmodalseg segment --help")
+    if args.part != WHOLE and not args.cases:
+        raise InputError("usage", "--part is of a table", "give it with --cases")
     cases = read_case_table(args.cases) if args.cases else {}
     inputs = paths_by_modality(args.input)
 

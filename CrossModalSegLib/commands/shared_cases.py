@@ -2,9 +2,12 @@
 
 import argparse
 import json
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +57,7 @@ def work_through(
     _refuse_names_of_ours(cases, args)
     names, (first, step) = list(cases), args.part
     numbers = {name: number for number, name in enumerate(names, start=1)}
-    with Claims(claims_folder(args.output), args.lease) as claims:
+    with ended_politely(), Claims(claims_folder(args.output), args.lease) as claims:
 
         def fresh_result(case: str) -> float | None:
             if args.overwrite and not claims.is_newer(args.output / case / "report.json"):
@@ -67,6 +70,20 @@ def work_through(
 
         work = Work(args.output, names, names[first - 1 :: step], Job(fresh_result, announced, _told), claims)
         return work.run(), work.made
+
+
+@contextmanager
+def ended_politely() -> Iterator[None]:
+    """In the block SIGTERM, which a scheduler sends some time before it kills, is an interruption as Ctrl-C is: claims
+    are given back, and what is known is written."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def seconds_of(folder: Path) -> float:

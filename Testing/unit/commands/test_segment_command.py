@@ -315,6 +315,37 @@ def test_a_table_is_taken_up_where_it_was_left(bundle, scans, tmp_path, capsys, 
     assert done == ["one", "two", "one", "two"]
 
 
+def test_sigterm_gives_the_claim_back_and_the_table_says_what_is_done(bundle, scans, tmp_path, monkeypatch):
+    table = write_table(tmp_path, "case,T1w", f"one,{scans / 'a.nii.gz'}", f"two,{scans / 'b.nii.gz'}")
+    real = case_output.segment_case
+
+    def ended(segmenter, inputs, output, options, report):
+        if output.name == "two":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(segmenter, inputs, output, options, report)
+
+    monkeypatch.setattr(case_output, "segment_case", ended)
+    assert run("--cases", table, "--output", tmp_path / "out", "--bundle", bundle) == 130
+    assert (tmp_path / "out" / "results.csv").read_text().splitlines()[2] == "two,open,,,"
+    assert names(tmp_path / "out" / ".cases") == {"results.lock"}
+
+
+def test_parts_are_each_nth_case_and_one_table_has_all(bundle, scans, tmp_path, capsys):
+    rows = [f"{name},{scans / 'a.nii.gz'}" for name in ("one", "two", "three")]
+    table = write_table(tmp_path, "case,T1w", *rows)
+    options = ["--cases", table, "--output", tmp_path / "out", "--bundle", bundle, "--quick-check"]
+    assert run(*options, "--part", "2/2") == 0
+    assert cases_in(tmp_path / "out") == {"two"}
+    assert run(*options, "--part", "1/2") == 0
+    lines = (tmp_path / "out" / "results.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines[1:]] == [["one", "done"], ["two", "done"], ["three", "done"]]
+    capsys.readouterr()
+    assert run("--input", "T1w=a.nii.gz", "--output", tmp_path / "x", "--part", "1/2") == 2
+    the_error_line(capsys, "usage")
+    with pytest.raises(SystemExit):
+        run(*options, "--part", "3/2")
+
+
 def test_a_result_of_another_model_or_of_other_scans_is_not_taken_for_done(bundle, scans, tmp_path, capsys):
     folder = shutil.copytree(scans, tmp_path / "scans")
     table = write_table(tmp_path, "case,T1w", "one,scans/a.nii.gz")
