@@ -47,7 +47,10 @@ DATA = HERE / "configs" / "brain-label-maps.json"
 OASIS_LOOKS = "not once"  # since 0.1.0; say here how often, with each publication that scores them: three times at most
 CALIBRATION_SAMPLES = 136  # eight of each label map
 MARGIN_MM = 12.0  # around what the locator finds, that the model sees
-REACH_MM = 5.0  # how far from it something may be labelled
+# It draws the brain a little too small: of extracted brains in six real scans, 2 to 9 % lie outside of what it finds at a
+# probability of 0.5 and 5 mm around it, at most 0.5 % at 0.3 and 8 mm.
+THRESHOLD = 0.3
+REACH_MM = 8.0  # how far from it something may be labelled
 
 
 def main() -> None:
@@ -98,7 +101,7 @@ def calibrated(
 
 def locator_of(bundle: Bundle) -> tuple[LocatorSettings, bytes]:
     """A coarse model as the locator of another one."""
-    settings = LocatorSettings(bundle.network, bundle.spacing_mm[0], bundle.patch_size, MARGIN_MM, REACH_MM)
+    settings = LocatorSettings(bundle.network, bundle.spacing_mm[0], bundle.patch_size, MARGIN_MM, REACH_MM, THRESHOLD)
     return settings, (bundle.path / WEIGHTS_FILE).read_bytes()
 
 

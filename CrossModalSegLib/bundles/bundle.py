@@ -45,13 +45,15 @@ _log = logging.getLogger(__name__)
 class LocatorSettings:
     """How a bundle finds its anatomy before it segments it: a coarse ``network`` (constructor arguments) at
     ``spacing_mm`` in windows of ``patch_size`` (k, j, i). The model sees the anatomy's box and ``margin_mm`` around it;
-    nothing is labelled further than ``reach_mm`` from what was found."""
+    nothing is labelled further than ``reach_mm`` from what was found, which is what has at least the probability
+    ``threshold``."""
 
     network: dict[str, Any]
     spacing_mm: float
     patch_size: tuple[int, int, int]
     margin_mm: float
     reach_mm: float
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,8 @@ def _locator(settings: Mapping[str, Any] | None) -> LocatorSettings | None:
         return None
     k, j, i = settings["patch_size"]
     lengths = {name: float(settings[name]) for name in ("spacing_mm", "margin_mm", "reach_mm")}
-    return LocatorSettings(network=settings["network"], patch_size=(k, j, i), **lengths)
+    threshold = float(settings.get("threshold", 0.5))
+    return LocatorSettings(network=settings["network"], patch_size=(k, j, i), threshold=threshold, **lengths)
 
 
 def _refuse_constant(name: str) -> None:

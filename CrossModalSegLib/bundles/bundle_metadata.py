@@ -187,6 +187,9 @@ def _locator_problems(locator: Any, hashes: Any) -> Iterator[str]:
         value = locator.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value <= _LARGEST_NUMBER):
             yield f"locator.{name} {value} is no length above 0"
+    threshold = locator.get("threshold", 0.5)
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold < 1:
+        yield f"locator.threshold {threshold} is no probability between 0 and 1"
     if not _is_list_of(int, locator.get("patch_size"), length=3, positive=True):
         yield f"locator.patch_size {locator.get('patch_size')} is not three integers above 0"
     if not isinstance(locator.get("network"), dict):

@@ -52,7 +52,7 @@ class Locator:
         given = prepare(volumes, (self.settings.spacing_mm,) * 3, self.rules)
         found = predict(self.network, given, Windows(self.settings.patch_size, 2), _HERE, lambda *_: None)
         covered = {slot: given.volumes[slot, 1] > 0 for slot in found}
-        inside = torch.stack([(found[slot][1] > 0.5) & covered[slot] for slot in found]).any(dim=0)
+        inside = torch.stack([(found[slot][1] > self.settings.threshold) & covered[slot] for slot in found]).any(dim=0)
         anatomy = _largest(inside.numpy())
         if anatomy.sum() * given.grid.voxel_volume_ml < SMALLEST_ML:
             return None

@@ -107,6 +107,7 @@ def copied(bundle, folder, **changes):
     [
         ({"spacing_mm": 0}, "locator.spacing_mm 0 is no length above 0"),
         ({"reach_mm": "far"}, "locator.reach_mm far"),
+        ({"threshold": 1.5}, "locator.threshold 1.5"),
         ({"patch_size": [32, 32]}, "locator.patch_size"),
         ({"network": 5}, "locator.network 5"),
     ],
