@@ -96,7 +96,7 @@ class FederationController(ModelController):
             self.panic(f"only {len(taking_part)} hospitals take part, {options.fewest_hospitals} are needed")
             return
         for number in range(options.rounds):
-            replies = self._ask(TRAIN, taking_part, weights, number)
+            replies = sorted(self._ask(TRAIN, taking_part, weights, number), key=lambda one: one.meta["hospital"])
             sent = {one.meta["hospital"]: (one.params, int(one.meta["cases"])) for one in replies}
             taking_part = _those_that_answered(history, taking_part, sent, number)
             if len(sent) < options.fewest_hospitals:
@@ -137,7 +137,8 @@ class FederationController(ModelController):
         self, task: str, names: list[str] | None, weights: Mapping[str, np.ndarray], number: int, meta: Any = None
     ) -> dict[str, dict[str, Any]]:
         replies = self._ask(task, names, weights, number, meta)
-        return {one.metrics["hospital"]: one.metrics["content"] for one in replies}
+        said = {one.metrics["hospital"]: one.metrics["content"] for one in replies}
+        return {name: said[name] for name in sorted(said)}  # whoever was first
 
     def _ask(
         self, task: str, names: list[str] | None, weights: Mapping[str, np.ndarray], number: int, meta: Any = None

@@ -44,8 +44,8 @@ def test_three_hospitals_in_the_simulator_and_the_one_with_exchanged_labels_take
     make_site(tmp_path / "north", 4, 0)
     make_site(tmp_path / "south", 3, 0, modalities=("T1w",))
     make_site(tmp_path / "bad", 3, 0, exchanged=True, shift=0.0)
-    command = ["federate", str(tmp_path / "federation.toml"), "--simulate", str(tmp_path / "trial"), "--device", "cpu"]
-    assert main(command) == 0
+    command = ["federate", str(tmp_path / "federation.toml"), "--simulate", str(tmp_path / "trial"), "--at-once", "3"]
+    assert main([*command, "--device", "cpu"]) == 0
     (file,) = (tmp_path / "trial").rglob("federation.json")
     history = read_history(file)
     assert "exchanged" in history.hospitals["bad"].refused
