@@ -10,7 +10,7 @@ of ``frozen_crops.py``, which show what a model that is fine-tuned from it loses
         --maps LABEL_MAPS --output runs/candidate
     python -m Testing.Benchmarks.starter.score --bundle runs/candidate --output runs/scores.json
     python training_cli/publish_starter.py --run runs/starter --locator runs/locator/brain-locator \
-        --maps LABEL_MAPS --scores runs/scores.json
+        --candidate runs/candidate --scores runs/scores.json
 """
 
 import argparse
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument(
         "--maps", type=Path, help="folder of the label maps: volumes are calibrated on pairs made of them"
     )
+    parser.add_argument("--candidate", type=Path, help="bundle that was scored: its calibrated weights are taken")
     parser.add_argument("--scores", type=Path, help="what score.py wrote; without it the card has no scores")
     parser.add_argument("--output", type=Path, default=BUNDLES / "brain-mr-pair")
     args = parser.parse_args()
@@ -76,7 +77,11 @@ def main() -> None:
         "iterations": state["step"],
         "measured scores": scores,
     }
-    weights = calibrated(config, label_map, state["average"], args.maps) if args.maps else state["average"]
+    weights = state["average"]
+    if args.candidate:
+        weights = {name: torch.from_numpy(one) for name, one in load_bundle(args.candidate).read_weights().items()}
+    elif args.maps:
+        weights = calibrated(config, label_map, weights, args.maps)
     dice = state["curve"][-1]["dice"] if state["curve"] else []
     card = model_card(config, label_map, state["step"], scores)
     files = frozen_files()
