@@ -217,3 +217,24 @@ def test_a_picture_of_the_view_is_saved_with_its_scale(hand, result):
     assert pixels == pytest.approx(across * size["width"], rel=0.02)
     bar = saved[-9:-6, -round(pixels) - 4 : -10]
     assert bar.min() > 240, "a white bar at the lower right"
+
+
+def test_a_place_to_check_chooses_its_structure_and_a_key_ticks_it_and_goes_on(hand, result):
+    assert hand
+    result.press("n")
+    result.wait(lambda: result.current_place() >= 1, "a place")
+    here = result.current_place()
+    entry = lambda: result.browser.execute_script("return document.querySelector('#review-list li.current').innerText")
+    assert current(result) in entry()
+    result.press("d")
+    done = "return document.querySelectorAll('#review-list input')[arguments[0] - 1].checked"
+    result.wait(lambda: result.browser.execute_script(done, here), "the tick")
+    count = result.browser.execute_script("return document.querySelectorAll('#review-list li').length")
+    result.wait(lambda: result.current_place() == min(here + 1, count), "the next place")
+    result.wait(lambda: current(result) in entry(), "its structure")
+
+
+def test_the_tools_can_be_seen_beside_a_result_without_scrolling(result):
+    script = """document.querySelector('.panel').scrollTop = 0;
+        return document.querySelector('.tools').getBoundingClientRect().bottom - window.innerHeight"""
+    result.wait(lambda: result.browser.execute_script(script) < 0, "the tools above the fold")

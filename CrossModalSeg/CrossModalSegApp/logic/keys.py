@@ -16,6 +16,7 @@ class Key:
 
 KEYS = (
     Key("N, P", _("next and previous place to check"), True),
+    Key("D", _("this place is done: tick it, and go to the next one")),
     Key("?", _("show all keys"), True),
     Key(_("↑ ↓ → ←"), _("next and previous slice in the view below the mouse"), True),
     Key(_("Page up, Page down"), _("five slices further")),

@@ -88,6 +88,12 @@ class LegendPresenter(Presenter):
         self.note_current(value)
         self._on_choose(value)
 
+    def choose_named(self, name: str) -> None:
+        """Choose the structure of this name, where there is one."""
+        found = next((one.value for one in self._structures if one.name == name), 0)
+        if found:
+            self.choose(found)
+
     def note_current(self, value: int) -> None:
         """Another structure is being edited."""
         if value != self._current:

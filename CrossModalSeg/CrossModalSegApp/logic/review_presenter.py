@@ -31,11 +31,17 @@ class ReviewSectionState:
 
 
 class ReviewPresenter(Presenter):
-    """Goes through a `ReviewList`; ``on_jump(ras)`` is called with the place (mm, RAS) that the user goes to."""
+    """Goes through a `ReviewList`; ``on_jump(ras)`` is called with the place (mm, RAS) that the user goes to, and
+    ``on_structure(name)`` with the structure that is in question there."""
 
-    def __init__(self, host: Host, on_jump: Callable[[tuple[float, float, float]], None]):
+    def __init__(
+        self,
+        host: Host,
+        on_jump: Callable[[tuple[float, float, float]], None],
+        on_structure: Callable[[str], None] = lambda _name: None,
+    ):
         super().__init__(host)
-        self._on_jump = on_jump
+        self._on_jump, self._on_structure = on_jump, on_structure
         self._list: ReviewList | None = None
 
     @property
@@ -66,6 +72,13 @@ class ReviewPresenter(Presenter):
     def go_to(self, number: int) -> None:
         self._go(self._list.go_to(number) if self._list is not None else None)
 
+    def finish(self) -> None:
+        """The place that was gone to last is done: go to the next one."""
+        current = self._list.current if self._list is not None else None
+        if current is not None:
+            self.tick(current.number, True)
+            self.go_next()
+
     def tick(self, number: int, is_done: bool) -> None:
         if self._list is not None:
             self._list.tick(number, is_done)
@@ -74,6 +87,7 @@ class ReviewPresenter(Presenter):
     def _go(self, entry: ReviewEntry | None) -> None:
         if entry is not None:
             self.changed()
+            self._on_structure(entry.structure)
             self._on_jump(entry.ras_mm)
 
 

@@ -26,7 +26,7 @@ from CrossModalSegApp.scene.opened_case import OpenedCase
 class ViewEvents:
     """What a view does itself: show a result in its views and its editor, go to a place (mm, RAS), edit another
     structure (by label value), draw what the legend shows or hides, and take note of results that were saved or
-    removed."""
+    removed, and of a case of a site that was opened (folder, id, title)."""
 
     on_case: Callable[[CaseNodes | None], None]
     on_jump: Callable[[tuple[float, float, float]], None]
@@ -34,6 +34,7 @@ class ViewEvents:
     on_looks: Callable[[], None] = lambda: None
     on_saved: Callable[[CaseNodes], None] = lambda _case: None
     on_gone: Callable[[str], None] = lambda _run_id: None
+    on_site_case: Callable[[str, str, str], None] = lambda _site, _case, _title: None
 
 
 class Sections:
@@ -42,11 +43,13 @@ class Sections:
     def __init__(self, logic: SegmentationLogic, scans: ScansPresenter, host: Host, view: ViewEvents):
         self._logic, self._scans, self._view = logic, scans, view
         self.run = RunPresenter(logic, scans, host)
-        self.review = ReviewPresenter(host, view.on_jump)
         self.place, self.windows = PlacePresenter(host), WindowsPresenter(host)
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
+        self.review = ReviewPresenter(host, view.on_jump, self.legend.choose_named)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
-        self.site = SitePresenter(logic, scans, host, SiteEvents(self._on_open, self._on_look, view.on_saved))
+        self.site = SitePresenter(
+            logic, scans, host, SiteEvents(self._on_open, self._on_look, view.on_saved, view.on_site_case)
+        )
         self.ranking = RankingPresenter(logic, scans, self.site, host)
         self.fine_tuning = FineTuningPresenter(logic, scans, host, scans.list_models, self.site.look)
         logic.listen(self._on_status)
@@ -73,8 +76,10 @@ class Sections:
             self.legend.choose(value)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and hold on to no node."""
         self._logic.forget(self._on_status)
+        self.legend.show_case(None)
+        self.show_scans({})
         for presenter in (self.run, self.ranking, self.fine_tuning):
             presenter.close()
 
@@ -88,7 +93,9 @@ class Sections:
         self.site.show_case(case)
         self._view.on_case(case)
         self.legend.show_case(case)
-        if case is not None:
+        if case is None:
+            self.show_scans(self._scans.volumes)
+        else:
             self.place.show_case(case)
             self.windows.show(case.volumes)
 

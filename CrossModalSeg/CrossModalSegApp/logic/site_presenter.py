@@ -11,6 +11,7 @@ from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.opened_case import OpenedCase
 from CrossModalSegApp.scene.site_cases import SiteWork, UnreadableSite
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError, InputError
 from CrossModalSegLib.site.case_files import SavedCase
 
@@ -53,6 +54,7 @@ class SiteEvents:
     on_open: Callable[[OpenedCase], None]
     on_look: Callable[[Path | None, bool], None]
     on_saved: Callable[[CaseNodes], None]
+    on_case: Callable[[str, str, str], None] = lambda _folder, _case, _title: None  # that was opened
 
 
 class SitePresenter(Presenter):
@@ -177,10 +179,20 @@ class SitePresenter(Presenter):
         known = [case.id for case in self._cases]
         if bundle is None or not known:
             return
-        chosen = case_id if case_id in known else known[0]
-        opened = self._tried(lambda: self._logic.open_site_case(chosen, bundle, folder))
+        self._open(case_id if case_id in known else known[0], bundle, folder)
+
+    def open_case_of(self, folder: str, case_id: str) -> None:
+        """Use this folder, and load a case of it, whether it is to be corrected or not."""
+        self.choose_folder(folder)
+        if self._scans.bundle is not None:
+            self._open(case_id, self._scans.bundle, self.folder)
+
+    def _open(self, case_id: str, bundle: Bundle, folder: str) -> None:
+        opened = self._tried(lambda: self._logic.open_site_case(case_id, bundle, folder))
         if opened is not None:
             self._events.on_open(opened)
+            title = " + ".join(node.GetName() for node in opened.volumes.values())
+            self._events.on_case(folder, case_id, title)
 
     def _save(self, save: Callable[[], SavedCase], words: str) -> bool:
         saved = self._tried(save)

@@ -18,7 +18,10 @@ class ViewsPanel:
 
     def __init__(self, ui: Any, crossfade: Callable[[], float]):
         self._ui, self._crossfade = ui, crossfade
-        self._layout, self._display = TwoModalityLayout(slicer.mrmlScene), ResultDisplay(slicer.mrmlScene)
+        self._layout, self._display = (
+            TwoModalityLayout(slicer.mrmlScene, has_marks=True),
+            ResultDisplay(slicer.mrmlScene),
+        )
         self._case: CaseNodes | None = None
         self._modality: str | None = None
         self._preview: Sequence[Any] = ()  # the scans of an alignment that is looked at

@@ -7,7 +7,7 @@ import numpy as np
 
 from CrossModalSegApp.scene.case_nodes import ROLE_ATTRIBUTE
 from CrossModalSegApp.scene.node_geometry import local_grid, to_world
-from CrossModalSegApp.scene.node_state import COMPOSITE, DISPLAY, NodeState, set_view_ids
+from CrossModalSegApp.scene.node_state import COMPOSITE, DISPLAY, MARKS, NodeState, set_view_ids
 from CrossModalSegApp.scene.rendering import one_render
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
 from CrossModalSegApp.scene.slice_views import (
@@ -29,11 +29,12 @@ class TwoModalityLayout:
     """The layout in ``scene``. Where the scene has no layout node (no main window), it does nothing, without an error.
 
     The upper row shows the first scan with the second faded in by the crossfade, the lower row the reverse; each row
-    has the outlines of its own scan's segmentation. On `leave` views and display are as they were before `enter`.
+    has the outlines of its own scan's segmentation. ``has_marks``: Slicer's scale bar and orientation marker are shown
+    in each view. On `leave` views and display are as they were before `enter`.
     """
 
-    def __init__(self, scene: Any):
-        self._scene = scene
+    def __init__(self, scene: Any, has_marks: bool = False):
+        self._scene, self._has_marks = scene, has_marks
         self._volumes: tuple[Any, ...] = ()
         self._shown: tuple[str, ...] = ()  # ids of what was entered with
         self._crossfade = 0.0
@@ -156,7 +157,7 @@ class TwoModalityLayout:
 
     def _show_scans(self) -> None:
         for view in self._views():
-            slice_node(self._scene, view)
+            self._mark(slice_node(self._scene, view))
             composite = composite_node(self._scene, view)
             self._states.append(NodeState(composite, COMPOSITE))
             was_modifying = composite.StartModify()
@@ -168,6 +169,14 @@ class TwoModalityLayout:
             composite.SetLinkedControl(True)
             composite.SetHotLinkedControl(True)
             composite.EndModify(was_modifying)
+
+    def _mark(self, node: Any) -> None:
+        """Show how large things are, and which side is which."""
+        if self._has_marks:
+            self._states.append(NodeState(node, MARKS))
+            node.SetRulerType(node.RulerTypeThin)
+            node.SetOrientationMarkerType(node.OrientationMarkerTypeHuman)
+            node.SetOrientationMarkerSize(node.OrientationMarkerSizeSmall)
 
     def _show_segmentations(self, segmentations: Iterable[Any]) -> None:
         shown = {node.GetID() for node in segmentations}

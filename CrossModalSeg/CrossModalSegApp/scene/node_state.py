@@ -10,6 +10,7 @@ COMPOSITE = (
     "LinkedControl",
     "HotLinkedControl",
 )
+MARKS = ("RulerType", "OrientationMarkerType", "OrientationMarkerSize")
 DISPLAY = ("Visibility", "Visibility2DFill", "Visibility2DOutline")
 
 

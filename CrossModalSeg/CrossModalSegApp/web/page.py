@@ -32,8 +32,9 @@ def build_page(server: Server, views: Views, editor: Editor) -> None:
         with html.Aside(classes="panel", raw_attrs=['aria-label="Case"', _BEHIND]):
             for name in ("files", "scans", "run", "result", "review"):
                 html.Section(_template(name), classes=f"section {name}")
-            with html.Section(_template("correct"), classes="section correct", v_show="correct.modality"):
+            with html.Section("<h2>Correct</h2>", classes="section correct", v_show="correct.modality"):
                 editor.place()
+                html.Div(_template("correct"))
             html.Section(_template("legend"), classes="section legend")
             html.Section(_template("site"), classes="section site")
         with html.Main(classes="views", raw_attrs=['aria-label="Views"', _BEHIND]):

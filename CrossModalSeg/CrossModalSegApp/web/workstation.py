@@ -29,6 +29,8 @@ from CrossModalSegApp.web.files_section import FilesSection
 from CrossModalSegApp.web.opened_scans import OpenedScans
 from CrossModalSegApp.web.page import build_page
 from CrossModalSegApp.web.page_state import PageState
+from CrossModalSegApp.web.recent import RecentCases
+from CrossModalSegApp.web.recent_section import Openers, RecentSection
 from CrossModalSegApp.web.result_files import ResultFiles
 from CrossModalSegApp.web.settling import Paced, Settling
 from CrossModalSegApp.web.strokes import LabelChange
@@ -83,18 +85,26 @@ class Workstation:
         self._scans.open(MemoryStore())
         views, editor = self._views, self._editor
         events = ViewEvents(
-            self._on_case, views.jump_to, editor.choose, views.restyle, self._on_saved, self._unsaved.forget
+            self._on_case,
+            views.jump_to,
+            editor.choose,
+            views.restyle,
+            self._on_saved,
+            self._unsaved.forget,
+            self._on_site_case,
         )
         self._sections = sections = Sections(self.logic, self._scans, host, events)
         self.files_of_result = ResultFiles(self.logic, sections.result)
         chosen = Chosen(views.leave_contrast, sections.legend.note_current)
         self._correct = CorrectSection(server, editor, self._dialogs, chosen)
         self._files = FilesSection(server, self.logic, uploads, self._opened, self._dialogs, sections.result.fill)
+        openers = Openers(self._files.open_files, sections.site.open_case_of)
+        self._recent = RecentSection(server, RecentCases(), self._dialogs, openers)
         UnsavedSection(server, self.logic, self._unsaved, self._dialogs, sections.result.fill)
         PageState(server, "scans").draw(self._scans, *_SCANS_INTENTS)
         PageState(server, "run").draw(sections.run, "start", "cancel")
         PageState(server, "result").draw(sections.result, "choose")
-        PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick")
+        PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick", "finish")
         PageState(server, "legend").draw(sections.legend, *_LEGEND_INTENTS)
         PageState(server, "place").draw(sections.place)
         PageState(server, "place").on("choose", sections.choose_pointed)
@@ -106,6 +116,7 @@ class Workstation:
         PageState(server, "site").draw(sections.site, *_SITE_INTENTS)
         if start.inputs:
             self._files.open_files(start.inputs, start.assumed_orientation)
+            self._recent.note_scans(dict(start.inputs))
         if start.site is not None:
             sections.site.choose_folder(str(start.site.expanduser().absolute()))
         self._scans.listen(self._on_scans)
@@ -160,6 +171,9 @@ class Workstation:
         case = self._sections.result.case
         if case is not None:
             self._unsaved.keep(case, node, labels)
+
+    def _on_site_case(self, folder: str, case_id: str, title: str) -> None:
+        self._recent.note_site_case(folder, case_id, title)
 
     def _on_saved(self, case: CaseNodes) -> None:
         self._unsaved.forget(case.run_id)
