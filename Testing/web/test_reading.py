@@ -235,6 +235,7 @@ def test_a_place_to_check_chooses_its_structure_and_a_key_ticks_it_and_goes_on(h
 
 
 def test_the_tools_can_be_seen_beside_a_result_without_scrolling(result):
+    result.reload()  # with no section that a test has opened
     script = """document.querySelector('.panel').scrollTop = 0;
         return document.querySelector('.tools').getBoundingClientRect().bottom - window.innerHeight"""
     result.wait(lambda: result.browser.execute_script(script) < 0, "the tools above the fold")
