@@ -25,7 +25,7 @@ from CrossModalSegLib.atomic import write_atomically
 from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.errors import CrossModalSegError, InputError
 from CrossModalSegLib.federation.config import FederationConfig, federation_of
-from CrossModalSegLib.federation.hospital import Facts, Hospital, Judgement, Weights, combine, size_of
+from CrossModalSegLib.federation.hospital import Facts, Hospital, Judgement, Weights, combine, fits, size_of
 from CrossModalSegLib.federation.report import HISTORY, History, Round, write_history
 
 CHECK, TRAIN, JUDGE, ACCEPT = "check", "train", "judge", "accept"
@@ -97,7 +97,11 @@ class FederationController(ModelController):
             return
         for number in range(options.rounds):
             replies = sorted(self._ask(TRAIN, taking_part, weights, number), key=lambda one: one.meta["hospital"])
-            sent = {one.meta["hospital"]: (one.params, int(one.meta["cases"])) for one in replies}
+            sent = {
+                one.meta["hospital"]: (one.params, int(one.meta["cases"]))
+                for one in replies
+                if fits(one.params, weights)
+            }
             taking_part = _those_that_answered(history, taking_part, sent, number)
             if len(sent) < options.fewest_hospitals:
                 write_history(folder, history)
@@ -180,7 +184,7 @@ def _those_that_answered(history: History, asked: list[str], answers: Mapping[st
     """The others take no part from here on, and the history says so."""
     for name in asked:
         if name not in answers:
-            why = f"gave no answer in round {number + 1}: its log says why"
+            why = f"gave no answer, or none that fits, in round {number + 1}: its log says why"
             history.hospitals[name] = dataclasses.replace(history.hospitals[name], refused=why)
     return [name for name in asked if name in answers]
 

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -220,6 +219,14 @@ def combine(sent: Mapping[str, tuple[Weights, int]], aggregation: str) -> Weight
     return {name: sum(of[name] * np.float32(cases / total) for of, cases in hospitals) for name in names}  # type: ignore[misc]
 
 
+def fits(sent: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]) -> bool:
+    """Whether what a hospital has sent are finite weights of the same network."""
+    shapes = {name: array.shape for name, array in weights.items()}
+    return {name: array.shape for name, array in sent.items()} == shapes and all(
+        np.isfinite(array).all() for array in sent.values()
+    )
+
+
 def _name_of(number: int, weights: Mapping[str, np.ndarray]) -> str:
     """Of what is computed in a round: another one with other weights, so that nothing old is taken for it."""
     digest = hashlib.sha256()
@@ -231,12 +238,6 @@ def _name_of(number: int, weights: Mapping[str, np.ndarray]) -> str:
 def size_of(weights: Mapping[str, np.ndarray]) -> int:
     """Bytes of weights as they are sent."""
     return sum(array.nbytes for array in weights.values())
-
-
-def mean_gain(judgements: Mapping[str, Judgement]) -> float:
-    """Mean over hospitals of the gain in Dice; NaN where none could tell."""
-    gains = [one.candidate - one.parent for one in judgements.values() if not math.isnan(one.candidate)]
-    return statistics.fmean(gains) if gains else math.nan
 
 
 def _judgement(decision: str, reasons: list[str], change: Change | None) -> Judgement:

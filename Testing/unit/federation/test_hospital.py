@@ -9,7 +9,7 @@ import pytest
 from CrossModalSegLib.bundles.bundle import load_bundle
 from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.federation.config import federation_of, read_federation
-from CrossModalSegLib.federation.hospital import Facts, Hospital, Judgement, combine, size_of
+from CrossModalSegLib.federation.hospital import Facts, Hospital, Judgement, combine, fits, size_of
 from CrossModalSegLib.federation.report import History, Round, read_history, report_of, write_history
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.site.models import site_models
@@ -40,6 +40,15 @@ def test_the_mean_weighs_hospitals_by_their_cases_and_the_median_does_not():
     assert combine(sent, "median")["w"].tolist() == [4.0, 2.0]
     assert combine(sent, "mean")["w"].dtype == np.float32
     assert size_of(sent["a"][0]) == 8
+
+
+@pytest.mark.parametrize(
+    ("sent", "is_fit"),
+    [({"w": [1.0, 2.0]}, True), ({"w": [1.0, np.nan]}, False), ({"w": [1.0]}, False), ({"v": [1.0, 2.0]}, False)],
+)
+def test_weights_of_another_network_or_that_are_no_numbers_do_not_reach_the_mean(sent, is_fit):
+    arrays = {name: np.array(values, dtype=np.float32) for name, values in sent.items()}
+    assert fits(arrays, {"w": np.zeros(2, dtype=np.float32)}) == is_fit
 
 
 # --- a hospital
