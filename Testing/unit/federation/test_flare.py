@@ -38,6 +38,7 @@ def test_a_job_for_a_real_federation_names_no_folder_of_a_hospital(tmp_path, cap
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_three_hospitals_in_the_simulator_and_the_one_with_exchanged_labels_takes_no_part(tmp_path, capsys):
     bundle = intensity_bundle(tmp_path / "tiny", (16, 16, 16), 4.0)
     (tmp_path / "federation.toml").write_text(CONFIG.format(parent=bundle.path))
