@@ -55,9 +55,17 @@ def volume_offsets(logits: list[Tensor], labels: list[Tensor]) -> Tensor:
     classes = len(logits[0])
     true = torch.stack([torch.bincount(one, minlength=classes) for one in labels]).sum(0)
     offsets = torch.zeros(classes)
+    certain = torch.zeros(classes, dtype=torch.int64)  # voxels by class that no offsets can change
+    open_rows = []
+    for one in logits:
+        rows = one.T.float().contiguous()  # (n, K)
+        highest, likely = rows.max(dim=1)
+        is_open = highest - rows.scatter(1, likely[:, None], -torch.inf).amax(dim=1) <= 2 * FARTHEST
+        certain += torch.bincount(likely[~is_open], minlength=classes)
+        open_rows.append(rows[is_open])
+    contested = torch.cat(open_rows)
     for step in range(ROUNDS):
-        likely = [(one.float() + offsets[:, None]).argmax(0) for one in logits]
-        given = torch.stack([torch.bincount(one, minlength=classes) for one in likely]).sum(0)
+        given = certain + torch.bincount((contested + offsets).max(dim=1).indices, minlength=classes)
         wanted = torch.log((true + 1.0) / (given + 1.0)).clamp(-1, 1)
         offsets = (offsets + 0.5 * (1 - step / ROUNDS) * wanted * (true > 0)).clamp(-FARTHEST, FARTHEST)
         offsets = (offsets - offsets[0]) * (true > 0)
