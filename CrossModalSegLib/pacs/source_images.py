@@ -50,7 +50,8 @@ class SourceImages:
 
     def in_order_of_frames(self, array: np.ndarray) -> np.ndarray:
         """``array`` (K, rows, columns) as (frame, rows, columns)."""
-        return np.ascontiguousarray(array[self.frames])
+        is_in_order = np.array_equal(self.frames, np.arange(len(array)))
+        return array if is_in_order else array[self.frames]  # no copy of a large array that needs none
 
 
 def refuse_not_dicom(volume: Volume) -> None:

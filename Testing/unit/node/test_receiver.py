@@ -22,6 +22,7 @@ from Testing.dicom_results import GRIDS, LABEL_MAP, MODEL, written_series
 from Testing.orthanc import MISSING, PROGRAM, free_port, running_orthanc
 
 pytest.importorskip("pynetdicom")
+pytestmark = pytest.mark.slow
 
 
 class Place:

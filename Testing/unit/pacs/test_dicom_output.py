@@ -11,6 +11,7 @@ from Testing.dicom_pair import count_volumes, write_pair
 from Testing.tiny_bundle import intensity_bundle
 
 pytest.importorskip("highdicom")
+pytestmark = pytest.mark.slow
 
 
 def test_a_study_becomes_segmentations_reports_and_maps(tmp_path, capsys):

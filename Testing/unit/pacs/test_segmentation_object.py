@@ -41,7 +41,13 @@ def exported(written: Written, folder: Path, kind="binary") -> Path:
     return folder / "T1w_segmentation.dcm"
 
 
-@pytest.fixture(params=[*GRIDS, "enhanced", "enhanced and oblique"])
+SLOW_KINDS = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("straight", "thick", "sagittal", "left-handed too", "enhanced")
+]
+
+
+@pytest.fixture(params=["oblique", "left-handed", "enhanced and oblique", *SLOW_KINDS])
 def written(request, tmp_path):
     if request.param.startswith("enhanced"):
         return written_enhanced(tmp_path / "scan", GRIDS["oblique" if "oblique" in request.param else "straight"])
@@ -95,6 +101,7 @@ def test_pydicom_alone_finds_each_frame_at_its_place_and_its_source(written, tmp
     assert {one.ReferencedSOPInstanceUID for one in series.ReferencedInstanceSequence} == set(files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", ["oblique", "left-handed"])
 def test_dcmqi_finds_the_labels_at_their_points(tmp_path, grid):
     program = shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent)) or shutil.which(
@@ -116,6 +123,7 @@ def test_dcmqi_finds_the_labels_at_their_points(tmp_path, grid):
     assert np.count_nonzero(array) == np.count_nonzero(written.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", ["oblique", "thick"])
 @pytest.mark.parametrize("name", ["T1w_segmentation.dcm", "T1w_report.dcm"])
 def test_dciodvfy_finds_no_error(tmp_path, grid, name):
@@ -153,6 +161,7 @@ def test_names_codes_and_colours_come_back(tmp_path):
         assert np.abs(np.subtract(structure.color, wanted.color)).max() <= 1
 
 
+@pytest.mark.slow
 def test_what_is_written_twice_is_one_object(tmp_path):
     written = written_series(tmp_path / "scan", GRIDS["straight"])
     first, second = (pydicom.dcmread(exported(written, tmp_path / name)) for name in "ab")
@@ -167,6 +176,7 @@ def exported_uid(written, folder):
     return pydicom.dcmread(exported(written, folder)).SOPInstanceUID
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("charset", "name"),
     [("ISO_IR 100", "Müller^Jörg"), ("ISO_IR 192", "山田^太郎"), (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎")],

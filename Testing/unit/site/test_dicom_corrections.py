@@ -84,6 +84,7 @@ def test_two_corrections_of_a_scan_are_not_chosen_from(tmp_path):
         find_cases(tmp_path / "study", ("T1w", "T2w"))
 
 
+@pytest.mark.slow
 def test_a_segmentation_written_by_dcmqi_as_slicer_does_it_is_taken(tmp_path, written):
     program = shutil.which("itkimage2segimage", path=str(Path(sys.executable).parent))
     if program is None:
