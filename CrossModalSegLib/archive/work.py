@@ -40,7 +40,7 @@ class Work:
         self._job, self._claims = job, claims
         self.outcomes: dict[str, Outcome] = {}  # of the part, whoever did it
         self.made: set[str] = set()  # by this process
-        self._merged, self._next_merge = 0, time.monotonic() + SECONDS_BETWEEN_MERGES
+        self._next_merge = time.monotonic() + SECONDS_BETWEEN_MERGES
 
     def run(self) -> Mapping[str, Outcome]:
         """Do it; returns what came of each case of the part. Raises OutputError where nothing can be written."""

@@ -76,7 +76,7 @@ def test_it_is_the_same_line_in_the_row_of_a_table(world, broken, capsys):
     told(fault, line)
     assert f"error[{fault.code}]" in printed.out
     assert "0 done, 1 failed" in printed.out
-    assert world.changed() == []
+    assert [name for name in world.changed() if not name.startswith(("results.csv", ".cases"))] == []
 
 
 def test_it_is_the_same_line_where_a_case_is_added_to_a_site(world, broken, capsys):
