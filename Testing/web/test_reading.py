@@ -84,6 +84,7 @@ def test_a_click_sets_the_crosshair_in_all_views(hand, result):
     result.wait(near, "the slices through the place")
 
 
+@pytest.mark.slow
 def test_with_a_tool_a_click_is_the_tools_and_shift_moves_the_crosshair(hand, result):
     hand.take("1", "Paint", NAME)
     before = result.slices()
@@ -98,6 +99,7 @@ def test_with_a_tool_a_click_is_the_tools_and_shift_moves_the_crosshair(hand, re
     result.wait(lambda: result.slices() != before, "the crosshair to follow")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hand")
 def test_the_right_button_windows_and_a_preset_and_reset_set_numbers(result):
     numbers = lambda: [float(result.value(f"{name}-0") or 0) for name in ("window", "level")]
@@ -124,6 +126,7 @@ def test_the_right_button_windows_and_a_preset_and_reset_set_numbers(result):
     result.press(Keys.ESCAPE)
 
 
+@pytest.mark.slow
 def test_arrows_and_page_keys_step_through_the_view_below_the_mouse(hand, result):
     at(hand, VIEW, BALL).perform()
     before = result.slices()[VIEW]
@@ -133,6 +136,7 @@ def test_arrows_and_page_keys_step_through_the_view_below_the_mouse(hand, result
     result.wait(lambda: result.slices()[VIEW] == pytest.approx(before - 8.0), "five slices back")
 
 
+@pytest.mark.slow
 def test_a_double_click_chooses_the_structure(hand, result):
     result.select("structure", "tissue")
     result.wait(lambda: current(result) == "tissue", "the legend to follow the editor")
@@ -174,6 +178,7 @@ def test_the_legend_finds_hides_and_shows_structures(hand, result):
     result.wait(lambda: pixels_of(result.picture(VIEW), NAME) > 30, "the outline to be back")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hand")
 def test_outlines_have_a_dark_rim(result):
     picture = result.still_picture(VIEW)
@@ -183,6 +188,7 @@ def test_outlines_have_a_dark_rim(result):
     assert np.mean(np.array(around) < 110) > 0.9  # within a ball of 1000 in tissue of 400
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hand")
 def test_a_key_hides_the_outlines(result):
     assert pixels_of(result.still_picture(VIEW), NAME) > 30
@@ -192,6 +198,7 @@ def test_a_key_hides_the_outlines(result):
     result.wait(lambda: pixels_of(result.picture(VIEW), NAME) > 30, "the outlines")
 
 
+@pytest.mark.slow
 def test_a_question_mark_shows_all_keys(result):
     is_open = lambda: result.browser.execute_script("return document.getElementById('keys').matches(':popover-open')")
     assert not is_open()
@@ -202,6 +209,7 @@ def test_a_question_mark_shows_all_keys(result):
     result.wait(lambda: not is_open(), "the keys to go")
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_view_is_saved_with_its_scale(hand, result):
     at(hand, VIEW, BALL).perform()
     result.press("s")
@@ -219,6 +227,7 @@ def test_a_picture_of_the_view_is_saved_with_its_scale(hand, result):
     assert bar.min() > 240, "a white bar at the lower right"
 
 
+@pytest.mark.slow
 def test_a_place_to_check_chooses_its_structure_and_a_key_ticks_it_and_goes_on(hand, result):
     assert hand
     result.press("n")
@@ -234,6 +243,7 @@ def test_a_place_to_check_chooses_its_structure_and_a_key_ticks_it_and_goes_on(h
     result.wait(lambda: current(result) in entry(), "its structure")
 
 
+@pytest.mark.slow
 def test_the_tools_can_be_seen_beside_a_result_without_scrolling(result):
     result.reload()  # with no section that a test has opened
     script = """document.querySelector('.panel').scrollTop = 0;

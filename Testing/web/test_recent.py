@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from CrossModalSegApp.web.recent import RecentCase, RecentCases
 from Testing.web_page import Page
 from Testing.web_server import WebServer
@@ -20,6 +22,8 @@ def test_the_newest_is_first_once_and_a_damaged_list_is_none(tmp_path):
     assert recent.all() == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)  # three starts of a server, on a computer that has much else to do
 def test_a_case_of_the_command_line_is_opened_again_and_one_that_is_gone_says_so(browser, bundles, scans, tmp_path):
     given = [text for modality, path in scans.items() for text in ("--input", f"{modality}={path}")]
     gone = tmp_path / "gone_T1w.nrrd"

@@ -54,6 +54,7 @@ def test_ticks_hide_and_show_a_structure_of_both_scans(panel, case):
     assert is_shown(case, RIGHT) == [True, True]
 
 
+@pytest.mark.slow
 def test_what_is_hidden_in_slicers_own_table_is_hidden_in_the_legend(panel, case):
     first = next(iter(case.segmentations.values()))
     first.GetDisplayNode().SetSegmentVisibility(f"Segment_{RIGHT}", False)
@@ -61,6 +62,7 @@ def test_what_is_hidden_in_slicers_own_table_is_hidden_in_the_legend(panel, case
     assert panel.ui.legendTable.item(row, 0).checkState() == Qt.CheckState.Unchecked
 
 
+@pytest.mark.slow
 def test_a_search_lists_and_only_this_one_hides_the_others(panel, case):
     ui = panel.ui
     ui.legendSearch.setText("Right")
@@ -76,6 +78,7 @@ def test_a_search_lists_and_only_this_one_hides_the_others(panel, case):
     assert display.GetSegmentOpacity2DOutline(f"Segment_{RIGHT}") == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_the_structure_that_is_chosen_in_the_editor_is_the_one_of_the_legend(panel, case):
     assert case
     panel.ui.segmentEditor.setCurrentSegmentID(f"Segment_{RIGHT}")
