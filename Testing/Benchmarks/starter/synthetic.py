@@ -157,7 +157,7 @@ def score_atrophy(segmenter: Segmenter, data: Path) -> Scores:
     pairs = []
     for number in UNSEEN_MAPS:
         for pull in PULLS_MM:
-            shrunken = (Growth(HIPPOCAMPUS, outwards=-pull, inwards=pull, probability=1.0),)  # by just this much
+            shrunken = (Growth(HIPPOCAMPUS, outwards=0.0, inwards=pull, probability=1.0),)  # by up to this much
             given = head(segmenter, data, number, growth=shrunken, extraction_probability=1.0)
             labels = segmenter.segment({first: given.volumes[first]}).modalities[first].labels
             pairs += [
