@@ -196,7 +196,7 @@ def test_the_model_section_shows_what_the_model_says_about_itself(panel):
         "17 training cases",
         "SynthSeg",
         "Apache-2.0",
-        "2026-11-23",
+        panel.logic.bundle("brain-mr-pair").created,
         "validation Dice 0.6",
     ):
         assert words in text

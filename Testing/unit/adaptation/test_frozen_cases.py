@@ -9,7 +9,8 @@ import torch
 
 from CrossModalSegLib.adaptation.frozen_cases import SAMPLE_PAIR, frozen_cases, frozen_files, translated_files
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
-from CrossModalSegLib.bundles.bundle import bundle_search_path, load_bundle, publish_bundle, read_bundle
+from CrossModalSegLib.bundles.bundle import bundle_search_path, load_bundle, publish_bundle
+from CrossModalSegLib.bundles.bundle_metadata import LOCATOR_FILE
 from CrossModalSegLib.errors import BundleError
 from CrossModalSegLib.imaging.segmentation_io import write_segmentation
 from CrossModalSegLib.imaging.volume import write_volume
@@ -75,7 +76,9 @@ def test_a_frozen_case_that_was_changed_is_a_damaged_bundle(carrying):
 def test_a_bundle_without_any_has_none_unless_it_knows_the_structures_of_the_sample_pair(tmp_path):
     assert frozen_cases(intensity_bundle(tmp_path / "tiny"), SAME) == []
     starter = next(place for place in bundle_search_path() if (place / "brain-mr-pair").is_dir()) / "brain-mr-pair"
-    bundle = read_bundle(starter)
+    whole = load_bundle(starter)
+    locator = {LOCATOR_FILE: (starter / LOCATOR_FILE).read_bytes()}
+    bundle = publish_bundle(tmp_path / "without", whole.metadata, whole.read_weights(), "", more_files=locator)
     (case,) = frozen_cases(bundle, {value: value for value in bundle.label_map.values})
     assert case.id == SAMPLE_PAIR
     assert set(case.scans) == {"T1w", "T2w"}

@@ -10,7 +10,7 @@ import pytest
 
 from CrossModalSegLib.adaptation.frozen_cases import frozen_cases
 from CrossModalSegLib.adaptation.scoring import CaseScorer
-from CrossModalSegLib.bundles.bundle import bundle_search_path, load_bundle, publish_bundle
+from CrossModalSegLib.bundles.bundle import bundle_search_path, load_bundle
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.inference.inference import Segmenter
 
@@ -26,11 +26,11 @@ def files() -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def carrying(files, tmp_path_factory):
-    """The starter bundle as it is published with them."""
+def carrying(files):
+    """The starter bundle, which carries them."""
     starter = load_bundle(next(p for p in bundle_search_path() if (p / "brain-mr-pair").is_dir()) / "brain-mr-pair")
-    folder = tmp_path_factory.mktemp("starter") / "brain-mr-pair"
-    return publish_bundle(folder, starter.metadata, starter.read_weights(), "A card.\n", more_files=files)
+    assert {name: (starter.path / name).read_bytes() for name in files} == files
+    return starter
 
 
 @pytest.fixture(scope="module")
