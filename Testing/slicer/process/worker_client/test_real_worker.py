@@ -80,7 +80,7 @@ def test_the_real_worker_is_killed_at_20_random_moments_and_every_next_run_works
         folder = tmp_path / str(number)
         folder.mkdir()
         listener = ask(client, case.request(folder / "out"))
-        kill_at(moments.choice(STAGES), moments.uniform(0.0, 0.4), client, listener)
+        kill_at(moments.choice(STAGES), moments.uniform(0.0, 0.1), client, listener)
         finish(client)
         died = isinstance(listener.answer, Failed)
         codes += [listener.answer.code] if died else []
