@@ -138,16 +138,19 @@ class DicomPeer:
         entity.dimse_timeout = entity.network_timeout = SECONDS_FOR_AN_ANSWER
         for abstract, syntax in contexts:
             entity.add_requested_context(abstract, *([syntax] if syntax else []))
-        peer = self._peer
+        peer, opened = self._peer, []
+        remember = (network.evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))
         association = entity.associate(
             peer.address,
             peer.port,
             ae_title=peer.ae_title,
             ext_neg=[*roles],
-            evt_handlers=[*handlers],
+            evt_handlers=[*handlers, remember],
             tls_args=(client_context(self._config.tls), peer.address) if peer.tls else None,
         )
         if not association.is_established:
+            for connection in opened:  # pynetdicom leaves those open that the peer has closed
+                connection.close()
             why = "refuses us" if association.is_rejected else "does not answer"
             raise PeerError(f"{self._name} ({peer.ae_title} at {peer.address}:{peer.port}) {why}")
         try:

@@ -1,6 +1,5 @@
 """Who may send what to the node, and what becomes of it; over real connections."""
 
-import gc
 import ssl
 import subprocess
 import threading
@@ -160,7 +159,6 @@ def test_a_port_that_is_taken_is_told(places):
         Receiver(place.config, place.store, lambda: 0.0).start()
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # pynetdicom leaves a refused caller's socket to Python
 def test_tls_is_spoken_with_those_who_have_a_certificate(places, study, tmp_path):
     files = {name: str(tmp_path / f"{name}.pem") for name in ("key", "certificate")}
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
@@ -176,7 +174,6 @@ def test_tls_is_spoken_with_those_who_have_a_certificate(places, study, tmp_path
         with pytest.raises((PeerError, ssl.SSLError)):
             list(place.caller(tls=theirs).send(files_of(study)[1:2]))
     assert len(place.images()) == 1
-    gc.collect()
 
 
 def test_a_key_that_is_none_is_told(places, tmp_path):
