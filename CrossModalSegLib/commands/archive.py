@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--chunk", type=_number, default=100, metavar="CASES", help="cases per job (default: 100)")
     parser.add_argument("--parallel", type=_number, default=2, metavar="JOBS", help="that run at a time (default: 2)")
     parser.add_argument("--cpus", type=_number, metavar="N", help="per job; default: 4, locally what there is for each")
-    parser.add_argument("--memory", type=float, default=8.0, metavar="GB", help="per job, for Slurm (default: 8)")
-    parser.add_argument("--gpus", type=int, default=0, metavar="N", help="per job (default: 0)")
+    parser.add_argument("--memory", type=_gigabytes, default=8.0, metavar="GB", help="per job, for Slurm (default: 8)")
+    parser.add_argument("--gpus", type=_count, default=0, metavar="N", help="per job (default: 0)")
     parser.add_argument("--minutes", type=_number, default=240, help="after which a job is ended (default: 240)")
     parser.add_argument(
         "--slurm",
@@ -132,6 +133,19 @@ def _options_of_slurm(entries: list[str]) -> dict[str, str]:
 
 
 def _number(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
+    if not _count(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of things")
+    return int(text)
+
+
+def _gigabytes(text: str) -> float:
+    size = float(text)
+    if not (math.isfinite(size) and size > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size above 0")
+    return size

@@ -33,7 +33,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     what.add_argument("--simulate", type=given_path, metavar="FOLDER", help="run it here, in a new folder")
     what.add_argument("--export", type=given_path, metavar="FOLDER", help="write the job, to be submitted to a server")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="hospitals that compute at a time (1)")
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        choices=range(1, 101),
+        default=1,
+        metavar="N",
+        help="hospitals that compute at a time (1)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -74,10 +74,10 @@ class _Borders:
 
     def __init__(self, probabilities: Tensor, is_border: Tensor):
         self._shape = is_border.shape
-        kept = _spread(is_border, torch.maximum).flatten().nonzero()[:, 0]
+        is_near = _spread(is_border, torch.maximum).bool()
+        self._rows = probabilities.movedim(0, -1)[is_near].float()  # (n, C)
         self._row = torch.zeros(is_border.numel(), dtype=torch.int64, device=probabilities.device)
-        self._row[kept] = torch.arange(len(kept), device=probabilities.device)
-        self._rows = probabilities.movedim(0, -1).flatten(0, 2)[kept].float()  # (n, C)
+        self._row[is_near.flatten()] = torch.arange(len(self._rows), device=probabilities.device)
 
     def sample(self, points: Tensor) -> Tensor:
         """(n, C) trilinear samples at (n, 3) (k, j, i) points at borders; beyond the grid its edge goes on."""

@@ -272,14 +272,9 @@ class StudyQueue:
     @contextmanager
     def _change(self) -> Iterator[Any]:
         """A function that runs a statement, all of them in one transaction."""
-        with self._lock:
+        with self._lock, self._connection:  # which commits, or rolls back what an error leaves half done
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield lambda statement, *values: self._connection.execute(statement, values)
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+            yield lambda statement, *values: self._connection.execute(statement, values)
 
     def _one(self, statement: str, *values: Any) -> sqlite3.Row | None:
         with self._lock:

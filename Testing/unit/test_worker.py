@@ -71,6 +71,7 @@ def test_a_pair_is_segmented_and_the_result_is_the_report_and_where_it_lies(warm
     answer = warm.answer(case.request(tmp_path / "out"))
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert answer.result == report | {"output": str(tmp_path / "out")}
+    assert not (tmp_path / "out" / "overview.png").exists()  # a view shows the volumes themselves
     labels, grid, _ = read_segmentation(tmp_path / "out" / "T1w_segmentation.seg.nrrd")
     assert grid.is_close(GRID)
     assert min(dice(labels, true_labels(points_of(GRID)), value) for value in (2, 17, 300)) > 0.8

@@ -16,6 +16,7 @@ from Testing.Benchmarks.starter.moved import displaced_volume, flipped, oblique
 from Testing.Benchmarks.starter.tables import Scores, dice_between, summary
 
 PATIENTS = ("patient07", "patient19")
+BACKGROUND = 1e-6  # a voxel that differs less from the corner is outside of the extracted brain
 WHITE_MATTER, VENTRICLES = (2, 41), (4, 43, 5, 44)
 
 
@@ -35,6 +36,22 @@ def score_oasis(segmenter: Segmenter, data: Path) -> Scores:
             surfaces.append(mean_scores([row for row in rows if row.value in translation.values]))
     means = {"nsd": np.mean([s.nsd for s in surfaces]), "hd95_mm": np.mean([s.hd95_mm for s in surfaces])}
     return summary(cases) | {name: round(float(value), 4) for name, value in means.items()}
+
+
+def score_located(segmenter: Segmenter, data: Path) -> Scores:
+    """Percent of extracted brains, by scan, that lie outside of what the locator finds and its reach."""
+    assert segmenter.locator is not None
+    files = [data / "open-ms" / patient / name for patient in PATIENTS for name in ("T1.nii.gz", "FLAIR.nii.gz")]
+    files += sorted((data / "glioma").glob("*/T1c.nii.gz"))[:2]
+    lost: dict[str, float] = {}
+    for file in files:
+        slot = int(file.name.startswith("FLAIR"))
+        volume = read_volume(file, segmenter.bundle.modalities[slot])
+        brain = np.abs(volume.array - volume.array.flat[0]) > BACKGROUND
+        found = segmenter.locator.find({slot: volume})
+        outside = brain if found is None else brain & ~found.within(volume.grid).numpy()
+        lost[f"{file.parent.name} {file.name.split('.')[0]}"] = round(100 * float(outside.sum() / brain.sum()), 2)
+    return dict(lost)
 
 
 def score_displaced(segmenter: Segmenter, data: Path) -> Scores:

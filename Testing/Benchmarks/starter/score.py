@@ -13,6 +13,7 @@ fusion      a scan of thick slices, or a noisy one, alone and beside a good scan
 volumes     volume of each structure over the true one, synthetic T1w
 atrophy     correlation of hippocampus volumes, synthetic T1w with atrophy of 0 to 40 %
 outside     mL labelled more than 5 mm outside of the brain, synthetic whole heads
+located     real extracted brains: percent of each that lies outside of what the locator finds and its reach
 lesions     what lesions are labelled as in open-ms, in percent
 oasis       real T1w of oasis-t1, alone; Dice against manual labels mapped to FreeSurfer numbers
 displaced   consistency: real pairs of open-ms, second scan displaced by 5 mm and 5 degrees and stored oblique,
@@ -34,6 +35,7 @@ from Testing.Benchmarks.starter.real import (
     score_agreement,
     score_displaced,
     score_lesions,
+    score_located,
     score_oasis,
     score_storage,
 )
@@ -54,6 +56,7 @@ PARTS = {
     "volumes": score_volumes,
     "atrophy": score_atrophy,
     "outside": score_outside,
+    "located": score_located,
     "lesions": score_lesions,
     "oasis": score_oasis,
     "displaced": score_displaced,

@@ -59,3 +59,16 @@ def test_an_engine_that_is_not_there_is_one_line(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.startswith("error[no-slurm]")
     assert main([*command, "--slurm", "partition"]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", ["--gpus=-1", "--memory=nan", "--memory=-4", "--memory=much", "--chunk=0", "--minutes=-5"]
+)
+def test_an_amount_that_cannot_be_is_one_line(tmp_path, capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        main(["archive", "--cases", str(tmp_path / "cases.csv"), "--output", str(tmp_path / "out"), option])
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "error[usage]" in told
+    assert option.partition("=")[0] in told
+    assert not (tmp_path / "out").exists()
