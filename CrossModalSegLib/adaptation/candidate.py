@@ -66,17 +66,19 @@ def allowed_share(
 ) -> float:
     """The share that the frozen cases allow, at most ``wanted``.
 
-    By default it goes back only from what is ``too_far``: a gross loss. To keep what is general: the largest share with
-    which no frozen case or structure falls too far, else the largest with which none does so for certain, else the
-    smallest. ``trained`` are the weights of the last training. Without frozen cases, what is wanted.
+    By default it goes back only from what is ``too_far``: a gross loss on scans of this site's modalities. To keep what
+    is general: the largest share with which no frozen case or structure falls too far, else the largest with which none
+    does so for certain, else the smallest. ``trained`` are the weights of the last training. Without frozen cases, what
+    is wanted.
     """
-    if not run.frozen:
-        return wanted
     options = run.config.finetune
+    cases = run.frozen if options.keep_general else run.frozen_alike
+    if not cases:
+        return wanted
     if options.keep_general:
         return _general_share(run, parent, trained, wanted)
     back = [share for share in sorted(options.shares, reverse=True) if share < wanted]
-    return next((one for one in (wanted, *back) if not too_far(_frozen_at(run, parent, trained, one))), wanted)
+    return next((one for one in (wanted, *back) if not too_far(_scored_at(run, parent, trained, one, cases))), wanted)
 
 
 def _general_share(
@@ -84,24 +86,30 @@ def _general_share(
 ) -> float:
     tolerable = None
     for share in [round(wanted * back, 4) for back in STEPS_BACK]:
-        cases = _frozen_at(run, parent, trained, share)
-        if not falls_too_far(cases, run.config.gate):
+        found = _scored_at(run, parent, trained, share, run.frozen)
+        if not falls_too_far(found, run.config.gate):
             return share
-        if tolerable is None and not falls_too_far(cases, run.config.gate, certainly=True):
+        if tolerable is None and not falls_too_far(found, run.config.gate, certainly=True):
             tolerable = share
     return tolerable or share
 
 
-def _frozen_at(
-    run: Finetuning, parent: Mapping[str, Scores], trained: Mapping[str, Tensor], share: float
+def _scored_at(
+    run: Finetuning,
+    parent: Mapping[str, Scores],
+    trained: Mapping[str, Tensor],
+    share: float,
+    cases: Sequence[DataCase],
 ) -> list[PairedCase]:
-    return paired(run.frozen, parent, score_frozen(run, trained, share))
+    return paired(cases, parent, score_frozen(run, trained, share, cases))
 
 
-def score_frozen(run: Finetuning, trained: Mapping[str, Tensor], share: float) -> dict[str, Scores]:
-    """The frozen cases, as the last training's weights at this share segment them."""
+def score_frozen(
+    run: Finetuning, trained: Mapping[str, Tensor], share: float, cases: Sequence[DataCase]
+) -> dict[str, Scores]:
+    """Frozen cases, as the last training's weights at this share segment them."""
     weights = weights_at(run, run.plan.final.name, trained, share)
-    return score_candidate(run, share_name(share), weights, run.frozen)
+    return score_candidate(run, share_name(share), weights, cases)
 
 
 def score_held_out(run: Finetuning, trained: Trained, shares: Mapping[str, float]) -> dict[str, Scores]:

@@ -106,7 +106,9 @@ def judge_all(
         for training in run.plan.trainings
         for name in training.judged
     }
-    candidate = score_held_out(run, trained, run.judged_at) | score_frozen(run, trained[final], run.share)
+    candidate = score_held_out(run, trained, run.judged_at) | score_frozen(
+        run, trained[final], run.share, [*run.frozen, *run.frozen_alike]
+    )
     weights = weights_at(run, final, trained[final], run.share)
     return conclude(run, schedule, parent, candidate, weights, Findings(evidence, differences, aim))
 
@@ -117,7 +119,7 @@ def judge_all(
 def score_parent(run: Finetuning) -> dict[str, Scores]:
     """The parent's scores of all cases that are judged on, and of some others where none are."""
     scorer = parent_scorer(run, run.folder / PARENT)
-    return score_cases(run, scorer, [*checked_cases(run), *run.frozen], "scoring the parent")
+    return score_cases(run, scorer, [*checked_cases(run), *run.frozen, *run.frozen_alike], "scoring the parent")
 
 
 def checked_cases(run: Finetuning) -> list[DataCase]:
@@ -185,7 +187,8 @@ def conclude(
     new = [one.name for one in run.mapping.new]
     exchanged, doubtful = contradictions(run, parent)
     remarks = Remarks(exchanged, [*doubtful, *doubts(run, site)], new)
-    verdict = judge(site, frozen, run.config.gate, remarks, findings.aim)
+    alike = paired(run.frozen_alike, parent, candidate)
+    verdict = judge(site, frozen, run.config.gate, remarks, findings.aim, alike)
     conclusion = Conclusion(schedule, verdict, parent, candidate, findings)
     steps = final_steps(run, schedule)
     bundle = publish_candidate(run, configuration(run, steps), weights, conclusion)

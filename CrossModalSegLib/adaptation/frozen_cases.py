@@ -5,7 +5,7 @@ files; the segments of a label file say which structures it would show. For a bu
 of this software serves where it knows the structures.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,15 @@ def frozen_cases(bundle: Bundle, translation: Mapping[int, int]) -> list[DataCas
             carried.setdefault(path.parts[1], []).append(bundle.path / path)
     cases = [_carried(case_id, files, bundle) for case_id, files in carried.items()]
     return [_in_values_of(case, translation) for case in cases or _sample_pair(bundle)]
+
+
+def with_modalities(case: DataCase, wanted: Collection[str]) -> DataCase | None:
+    """The case with these scans alone, under an id of its own; itself where it has no others, None where no labelled
+    scan is among them."""
+    scans, labels = ({k: v for k, v in files.items() if k in wanted} for files in (case.scans, case.labels))
+    if scans == dict(case.scans):
+        return case
+    return replace(case, id=f"{case.id} {'+'.join(scans)}", scans=scans, labels=labels) if labels else None
 
 
 def frozen_files(bundle: Bundle) -> dict[str, bytes]:

@@ -137,6 +137,7 @@ def judge(
     rules: GateRules = DEFAULTS,
     remarks: Remarks = Remarks(),
     aim: Aim = Aim(),
+    alike: Sequence[PairedCase] | None = None,
 ) -> Verdict:
     """The verdict on a candidate.
 
@@ -144,13 +145,15 @@ def judge(
     that falls too far, no gain on the site's cases. ``insufficient-evidence`` where nothing does, but there are other
     ``doubts``, the held-out patients are too few, the interval of the gain reaches 0, a structure falls in the only
     patient of a group, whose mean does not: that may be chance; or a ``new`` structure, by name, is not found well, or
-    shown by too few patients. Else ``promote``. What is too far on the frozen cases follows from the ``aim``.
+    shown by too few patients. Else ``promote``. What is too far on the frozen cases follows from the ``aim``: a model
+    for one site is judged on those that are ``alike``, of that site's modalities, where not all are.
     """
     of_site, of_frozen = compare(site, rules), compare(frozen, rules)
     falls = [*_falls("held-out", of_site, rules, _allowed(of_site, rules, aim))]
-    falls += (
-        _falls("frozen", of_frozen, rules, rules.structure_fall) if aim.keep_general else _gross(frozen, rules, aim)
-    )
+    if aim.keep_general:
+        falls += _falls("frozen", of_frozen, rules, rules.structure_fall)
+    else:
+        falls += _gross(frozen if alike is None else alike, rules, aim)
     against = [*remarks.contradictions, *(words for words, is_certain in falls if is_certain)]
     if of_site.mean and of_site.mean.difference <= 0:
         against.append(f"no gain on the held-out cases: mean Dice {_arrow(of_site.mean)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from CrossModalSegLib.adaptation.config import FinetuneConfig
-from CrossModalSegLib.adaptation.frozen_cases import frozen_cases
+from CrossModalSegLib.adaptation.frozen_cases import frozen_cases, with_modalities
 from CrossModalSegLib.adaptation.gate import Verdict
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
 from CrossModalSegLib.adaptation.plan import Plan
@@ -73,6 +73,12 @@ class Finetuning:
     def frozen(self) -> list[DataCase]:
         """The cases of the parent that show what is forgotten."""
         return frozen_cases(self.parent, self.mapping.translation)
+
+    @cached_property
+    def frozen_alike(self) -> list[DataCase]:
+        """The frozen cases with the scans alone that are of this site's modalities, as its patients have them."""
+        own = {name for case in (*self.data.labelled, *self.data.unlabelled) for name in case.scans}
+        return [alike for case in self.frozen if (alike := with_modalities(case, own))]
 
     def follow(self, plan: Plan) -> None:
         """Go by this plan from here on, with the data that it names."""

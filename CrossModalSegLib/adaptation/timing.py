@@ -142,7 +142,8 @@ def _bytes(case: DataCase) -> int:
 def frozen_weight(run: Finetuning) -> float:
     """How many of the cases that were timed the frozen ones take the time of: they may be crops."""
     largest = _bytes(_largest(run))
-    return sum(max(LEAST_WEIGHT, _bytes(case) / largest) for case in run.frozen)
+    frozen = {case.id: case for case in (*run.frozen, *run.frozen_alike)}
+    return sum(max(LEAST_WEIGHT, _bytes(case) / largest) for case in frozen.values())
 
 
 def time_steps(run: Finetuning) -> float:

@@ -53,7 +53,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 OUTPUT = REPOSITORY / "runs" / "site" / "oasis-t1"
 MODALITY = "T1w"
 METHODS = ("product", "plain", "head", "scratch")
-YARDSTICK = FinetuneConfig(FinetuneOptions(anchor=0.0), changes={"semi_supervised": {"batch": 0}})
+YARDSTICK = FinetuneConfig(FinetuneOptions(anchor=0.0), semi_supervised={"batch": 0})
 
 
 @dataclass(frozen=True)

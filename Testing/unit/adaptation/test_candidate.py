@@ -26,11 +26,17 @@ def allowed(monkeypatch):
     one ``other``, and both less on the way."""
 
     def choose(
-        loss: float, other: float = 0.0, wanted: float = 1.0, frozen: bool = True, general: bool = True
+        loss: float,
+        other: float = 0.0,
+        wanted: float = 1.0,
+        frozen: bool = True,
+        general: bool = True,
+        alike: bool = True,
     ) -> float:
         config = FinetuneConfig(FinetuneOptions(keep_general=general))
         plan = SimpleNamespace(final=SimpleNamespace(name="final"))
-        run = SimpleNamespace(config=config, frozen=[FROZEN] if frozen else [], plan=plan)
+        cases = [FROZEN] if frozen else []
+        run = SimpleNamespace(config=config, frozen=cases, frozen_alike=cases if alike else [], plan=plan)
         monkeypatch.setattr(finetune_candidate, "weights_at", lambda _run, _name, _trained, share: share)
         monkeypatch.setattr(
             finetune_candidate,
@@ -81,6 +87,11 @@ def test_a_model_for_one_site_goes_back_from_a_gross_loss_alone(allowed):
     assert site(0.28, other=-0.2) == 0.75  # 0.28, 0.21
     assert site(0.0, other=0.28) == 0.5  # not a structure that this site draws, but the mean: 0.14, 0.105, 0.07
     assert site(0.9, other=0.9, wanted=0.5) == 0.5, "nothing is small enough: the gate will say so"
+
+
+def test_what_is_lost_on_modalities_that_the_site_does_not_have_stops_no_model_for_it(allowed):
+    assert allowed(0.9, other=0.9, general=False, alike=False) == 1.0
+    assert allowed(0.9, other=0.9, alike=False) == 0.35, "to keep what is general, all frozen cases count"
 
 
 def weighed(monkeypatch, dice, trainings, **options) -> SimpleNamespace:

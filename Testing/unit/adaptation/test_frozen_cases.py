@@ -2,13 +2,21 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from CrossModalSegLib.adaptation.frozen_cases import SAMPLE_PAIR, frozen_cases, frozen_files, translated_files
+from CrossModalSegLib.adaptation.frozen_cases import (
+    SAMPLE_PAIR,
+    frozen_cases,
+    frozen_files,
+    translated_files,
+    with_modalities,
+)
 from CrossModalSegLib.adaptation.label_mapping import LabelMapping
+from CrossModalSegLib.adaptation.site_data import DataCase
 from CrossModalSegLib.bundles.bundle import bundle_search_path, load_bundle, publish_bundle
 from CrossModalSegLib.bundles.bundle_metadata import LOCATOR_FILE
 from CrossModalSegLib.errors import BundleError
@@ -62,6 +70,16 @@ def test_a_bundle_with_other_values_and_a_new_structure_gets_them_in_its_values_
     assert (case.id, set(case.scans), case.values) == ("one", {"T1w"}, (TISSUE, 5, RIGHT))
     assert np.array_equal(case.reference()["T1w"][0], np.where(labels(0) == LEFT, 5, labels(0)))
     assert case.scans["T1w"].read_bytes() == first[0].scans["T1w"].read_bytes()
+
+
+def test_a_frozen_case_is_taken_with_the_scans_that_the_site_has_alone():
+    scans, labels = ({name: Path(f"{name}{end}") for name in ("T1w", "T2w")} for end in (".nrrd", ".seg.nrrd"))
+    case = DataCase("one", "one", scans, labels, (1,))
+    assert with_modalities(case, {"T1w", "T2w", "CT"}) is case
+    alone = with_modalities(case, {"T1w", "CT"})
+    assert alone is not None
+    assert (alone.id, set(alone.scans), set(alone.labels)) == ("one T1w", {"T1w"}, {"T1w"})
+    assert with_modalities(replace(case, labels={"T2w": labels["T2w"]}), {"T1w"}) is None
 
 
 def test_a_frozen_case_that_was_changed_is_a_damaged_bundle(carrying):

@@ -108,6 +108,16 @@ def test_what_a_model_for_one_site_loses_elsewhere_is_told_and_decides_only_wher
     assert "the frozen cases fall: mean Dice 0.900 → 0.790 (-0.110), 0.1 is allowed" in mean.reasons
 
 
+def test_a_loss_is_gross_only_on_scans_of_the_site_s_modalities_and_told_for_all():
+    lost = cases({"left": (0.90, 0.50), "right": (0.9, 0.9)})
+    alike = cases({"left": (0.90, 0.70), "right": (0.9, 0.9)})
+    verdict = judge(BETTER, lost, aim=SITE, alike=alike)
+    assert verdict.decision == "promote"
+    assert "left elsewhere: Dice 0.900 → 0.500 (-0.400)" in verdict.costs
+    assert judge(BETTER, alike, aim=SITE, alike=lost).decision == "keep"
+    assert judge(BETTER, lost, aim=SITE, alike=[]).decision == "promote"
+
+
 def test_a_structure_that_the_site_does_not_draw_or_draws_otherwise_is_no_gross_loss():
     others = cases({"left": (0.90, 0.90), "right": (0.9, 0.9), "fluid": (0.9, 0.61)})
     assert judge(BETTER, others, aim=SITE).decision == "promote"

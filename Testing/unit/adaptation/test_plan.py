@@ -271,5 +271,5 @@ def test_frozen_crops_are_worth_the_time_that_their_size_takes(tmp_path):
     run = Finetuning(Path(), Path(), None, None, site, plan(Training("final", ("a",), ())), CPU, None)
     run.frozen = frozen
     assert finetune_timing.frozen_weight(run) == 0.5 + 0.2
-    run.frozen = [case("largest", 4000)]
+    run.frozen = run.frozen_alike = [case("largest", 4000)]
     assert finetune_timing.frozen_weight(run) == 1.0
