@@ -16,11 +16,13 @@ _EVENTS = ("LeftButtonPress", "LeftButtonRelease", "RightButtonPress", "RightBut
 @dataclass(frozen=True)
 class GestureEvents:
     """``is_free`` says that no tool is in use; ``on_place`` is called with the place of the crosshair, ``on_drag`` with
-    the pixels across and up that the right button was dragged."""
+    the pixels across and up that the right button was dragged, ``on_hold()`` whenever a button is pressed, released or
+    held while the mouse moves, whoever takes it."""
 
     is_free: Callable[[], bool]
     on_place: Callable[[Place], None]
     on_drag: Callable[[float, float], None]
+    on_hold: Callable[[], None]
 
 
 class Gestures:
@@ -28,13 +30,17 @@ class Gestures:
 
     def __init__(self, view: SliceView, events: GestureEvents):
         self._view, self._events = view, events
-        self._button = ""  # that is held down
+        self._button = ""  # that is held down and ours
+        self._is_held = False
         self._last = (0, 0)
         interactor = view.interactor()
         self._tags = {name: interactor.AddObserver(f"{name}Event", self._on_event, _FIRST) for name in _EVENTS}
 
     def _on_event(self, interactor: Any, event: str) -> None:
         name = event.removesuffix("Event")
+        if self._is_held or name != "MouseMove":
+            self._events.on_hold()
+            self._is_held = not name.endswith("Release")
         if self._takes(name, interactor):
             interactor.GetCommand(self._tags[name]).SetAbortFlag(1)
 

@@ -15,6 +15,7 @@ from CrossModalSegApp.scene.node_geometry import local_grid
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.segmentation_nodes import SURROUNDING_OPACITY, surrounding
 from CrossModalSegApp.scene.structure_display import ShownStructure, structures_of
+from CrossModalSegApp.web.render_turns import TURNS
 from CrossModalSegLib.imaging.grid import Grid
 
 _SAMPLES = 60  # of the labels, along the longest side of a structure
@@ -63,6 +64,7 @@ class Surfaces:
         """Structures of a segmentation, by label value, have changed."""
         if self._source is not None and node is self._source.node:
             self._stale |= set(values)
+            TURNS.note_move()
             self._make_soon()
 
     def restyle(self) -> None:
@@ -90,8 +92,11 @@ class Surfaces:
         self._on_change(True, False)
         try:
             while self._stale and self._source is not None and self._is_wanted:
+                await TURNS.stillness()  # a stroke has more to do than surfaces, and the next one may follow
                 source, values = self._source, self._stale
                 self._stale = set()
+                if source is None:
+                    break
                 labels, grid = marked_labels(source.node, source.volume), local_grid(source.volume)
                 made = await asyncio.to_thread(make_surfaces, labels, grid, values)
                 if source == self._source:

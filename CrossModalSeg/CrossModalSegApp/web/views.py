@@ -157,10 +157,11 @@ class Views:
         pixels."""
         rows_of = {view.name: view.row for view in views(2)}
         is_free_here = lambda: self._layout.is_entered and not self._state["is_contrast"] and is_free()
-        self._gestures = [
-            Gestures(view, GestureEvents(is_free_here, self.point_at, partial(on_drag, rows_of[view.name])))
-            for view in self._slice_views()
-        ]
+        self._gestures = []
+        for view in self._slice_views():
+            on_drag_here = partial(on_drag, rows_of[view.name])
+            events = GestureEvents(is_free_here, self.point_at, on_drag_here, TURNS.note_move)
+            self._gestures.append(Gestures(view, events))
 
     def leave_contrast(self) -> None:
         """The mouse does something else from here on than to change brightness and contrast."""
