@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from CrossModalSegApp.logic.presenter import Host, Presenter
 from CrossModalSegApp.logic.translation import tr as _
-from CrossModalSegApp.scene.review import ReviewEntry, ReviewList
+from CrossModalSegApp.scene.review import DIFFERENCE, ReviewEntry, ReviewList
+
+_FOUND = _("The places most worth checking, most severe first. Click one to see it in all views; N and P go on.")
+_NOTHING = _("No place stands out. Look the result over all the same.")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class ReviewPresenter(Presenter):
         super().__init__(host)
         self._on_jump, self._on_structure = on_jump, on_structure
         self._list: ReviewList | None = None
+        self._hint, self._nothing = _FOUND, _NOTHING
 
     @property
     def state(self) -> ReviewSectionState:
@@ -54,13 +58,13 @@ class ReviewPresenter(Presenter):
         )
         current = review.current if review is not None else None
         count = _("{done} of {all} done").format(done=sum(row.is_done for row in rows), all=len(rows))
-        found = _("The places most worth checking, most severe first. Click one to see it in all views; N and P go on.")
-        hint = found if rows else _("No place stands out. Look the result over all the same.")
+        hint = self._hint if rows else self._nothing
         return ReviewSectionState(review is not None, rows, current.number if current else 0, count, hint)
 
-    def show(self, review: ReviewList | None) -> None:
-        """The list of the result that is shown; None without any."""
-        self._list = review
+    def show(self, review: ReviewList | None, hint: str = _FOUND, nothing: str = _NOTHING) -> None:
+        """The list of the result that is shown, None without any; ``hint`` says what it holds, ``nothing`` that it is
+        empty."""
+        self._list, self._hint, self._nothing = review, hint, nothing
         self.changed()
 
     def go_next(self) -> None:
@@ -95,4 +99,15 @@ def _reason(entry: ReviewEntry) -> str:
     if entry.reason == "disagreement":
         return _("the two scans disagree ({volume:.1f} mL)").format(volume=entry.volume_ml)
     where = ", ".join(entry.modalities)
+    if entry.reason.startswith(DIFFERENCE):
+        return _difference(entry.reason.removeprefix(DIFFERENCE), entry, where)
     return _("uncertain in {where} ({volume:.1f} mL)").format(where=where, volume=entry.volume_ml)
+
+
+def _difference(other: str, entry: ReviewEntry, where: str) -> str:
+    if other == entry.structure:
+        return _("only in the other result, {where} ({volume:.2f} mL)").format(where=where, volume=entry.volume_ml)
+    if not other:
+        return _("only in this result, {where} ({volume:.2f} mL)").format(where=where, volume=entry.volume_ml)
+    words = _("{other} in the other result, {where} ({volume:.2f} mL)")
+    return words.format(other=other, where=where, volume=entry.volume_ml)

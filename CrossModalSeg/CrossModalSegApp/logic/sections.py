@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from CrossModalSegApp.logic.compare_presenter import ComparePresenter, review_words
 from CrossModalSegApp.logic.fine_tuning_presenter import FineTuningPresenter
 from CrossModalSegApp.logic.legend_presenter import LegendPresenter
 from CrossModalSegApp.logic.logic import SegmentationLogic
@@ -20,18 +21,20 @@ from CrossModalSegApp.logic.windows_presenter import WindowsPresenter
 from CrossModalSegApp.process.run_state import Outcome, RunState, RunStatus
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.opened_case import OpenedCase
+from CrossModalSegApp.scene.review import ReviewList
 
 
 @dataclass(frozen=True)
 class ViewEvents:
     """What a view does itself: show a result in its views and its editor, go to a place (mm, RAS), edit another
-    structure (by label value), draw what the legend shows or hides, and take note of results that were saved or
-    removed, and of a case of a site that was opened (folder, id, title)."""
+    structure (by label value), draw what the legend shows or hides, show other segmentations by modality beside it, and
+    take note of results that were saved or removed, and of a case of a site that was opened (folder, id, title)."""
 
     on_case: Callable[[CaseNodes | None], None]
     on_jump: Callable[[tuple[float, float, float]], None]
     on_structure: Callable[[int], None] = lambda _value: None
     on_looks: Callable[[], None] = lambda: None
+    on_compare: Callable[[Mapping[str, Any]], None] = lambda _nodes: None
     on_saved: Callable[[CaseNodes], None] = lambda _case: None
     on_gone: Callable[[str], None] = lambda _run_id: None
     on_site_case: Callable[[str, str, str], None] = lambda _site, _case, _title: None
@@ -46,12 +49,14 @@ class Sections:
         self.place, self.windows = PlacePresenter(host), WindowsPresenter(host)
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
         self.review = ReviewPresenter(host, view.on_jump, self.legend.choose_named)
+        self.compare = ComparePresenter(host, logic.cases, self._on_compare)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
         self.site = SitePresenter(
             logic, scans, host, SiteEvents(self._on_open, self._on_look, view.on_saved, view.on_site_case)
         )
         self.ranking = RankingPresenter(logic, scans, self.site, host)
         self.fine_tuning = FineTuningPresenter(logic, scans, host, scans.list_models, self.site.look)
+        self.result.listen(self.compare.look)
         logic.listen(self._on_status)
         scans.listen(self._scans_changed)
 
@@ -79,6 +84,7 @@ class Sections:
         """Listen no more, and hold on to no node."""
         self._logic.forget(self._on_status)
         self.legend.show_case(None)
+        self.compare.show_case(None)
         self.show_scans({})
         for presenter in (self.run, self.ranking, self.fine_tuning):
             presenter.close()
@@ -90,6 +96,7 @@ class Sections:
     def _on_case(self, case: CaseNodes | None) -> None:
         self.run.show_case(case)
         self.review.show(case.review if case else None)
+        self.compare.show_case(case)
         self.site.show_case(case)
         self._view.on_case(case)
         self.legend.show_case(case)
@@ -98,6 +105,14 @@ class Sections:
         else:
             self.place.show_case(case)
             self.windows.show(case.volumes)
+
+    def _on_compare(self, nodes: Mapping[str, Any], differences: ReviewList | None) -> None:
+        """The views show another result as well, and the review goes through what differs; or neither any more."""
+        self._view.on_compare(nodes)
+        if differences is not None:
+            self.review.show(differences, *review_words())
+        elif self.result.case is not None:
+            self.review.show(self.result.case.review)
 
     def _on_open(self, opened: OpenedCase) -> None:
         """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""

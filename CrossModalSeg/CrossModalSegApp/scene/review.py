@@ -11,12 +11,14 @@ from CrossModalSegApp.scene.table_rows import add_rows
 
 _SEPARATOR = ", "  # between modalities
 _DONE = "done"
+DIFFERENCE = "difference:"
 _CURRENT_ATTRIBUTE = "CrossModalSeg.current"  # number of the place that was gone to last
 
 
 @dataclass(frozen=True)
 class ReviewEntry:
-    """One place to check: ``ras_mm`` (x, y, z) in the world, ``reason`` "uncertain" or "disagreement".
+    """One place to check: ``ras_mm`` (x, y, z) in the world, ``reason`` "uncertain", "disagreement", or `DIFFERENCE`
+    with the structure that another result has there, "" for none.
 
     ``severity`` runs from 0 to 1, ``volume_ml`` is the size of the doubtful region.
     """

@@ -24,6 +24,16 @@ class Look:
     def is_hidden(self) -> np.ndarray:
         return (self.outline <= 0) & (self.fill <= 0)
 
+    def in_white(self) -> "Look":
+        """White outlines alone, of whatever is seen."""
+        white = np.where(self.is_hidden[:, None], self.colors, 255).astype(np.uint8)
+        return Look(white, np.where(self.is_hidden, 0, 1).astype(np.float32), np.zeros_like(self.fill))
+
+
+def laid_over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
+    """The picture ``above`` (H, W, 4; RGBA uint8) where it shows anything stronger, else the one ``below``."""
+    return np.where((above[..., 3:] > 0) & (above[..., 3:] >= below[..., 3:]), above, below)
+
 
 def outline_picture(labels: np.ndarray, look: Look) -> np.ndarray:
     """``labels`` (H, W) as RGBA (H, W, 4) uint8.

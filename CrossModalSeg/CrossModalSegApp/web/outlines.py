@@ -3,7 +3,7 @@ view, which takes longer than the scan itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from vtk.util.numpy_support import numpy_to_vtk
 from CrossModalSegApp.scene.node_geometry import local_grid, world_grid
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.structure_display import structures_of
-from CrossModalSegApp.web.outline_picture import Look, outline_picture, slice_labels
+from CrossModalSegApp.web.outline_picture import Look, laid_over, outline_picture, slice_labels
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Outlines:
         self._is_seen = True
         self._layers: dict[str, _Layer] = {}
         self._shown: dict[int, _Shown] = {}  # by row
+        self._others: dict[int, _Shown] = {}  # by row; what they are compared with
 
     def add(self, view: SliceView, row: int) -> None:
         """Draw the segmentation of ``row`` in this view."""
@@ -43,6 +44,11 @@ class Outlines:
     def show(self, rows: Sequence[tuple[Any, Any] | None]) -> None:
         """Show these segmentation nodes over their volume nodes, row by row; None for a row without one."""
         self._shown = {row: _shown(*pair) for row, pair in enumerate(rows) if pair is not None}
+        self.draw()
+
+    def compare(self, rows: Sequence[tuple[Any, Any] | None]) -> None:
+        """Outline these segmentation nodes as well, as they are now, in white; what is hidden is hidden in both."""
+        self._others = {row: _shown(*pair) for row, pair in enumerate(rows) if pair is not None}
         self.draw()
 
     def relabel(self, node: Any, labels: np.ndarray) -> None:
@@ -68,8 +74,12 @@ class Outlines:
             layer.is_stale = True
             layer.view.schedule_render()
 
-    def shown_in(self, row: int) -> _Shown | None:
-        return self._shown.get(row) if self._is_seen else None
+    def shown_in(self, row: int) -> list[_Shown]:
+        """What is drawn in the views of a row, the last one on top."""
+        own, other = self._shown.get(row), self._others.get(row)
+        if own is None or not self._is_seen:
+            return []
+        return [own] if other is None else [replace(other, look=own.look.in_white()), own]
 
 
 class _Layer:
@@ -93,8 +103,8 @@ class _Layer:
 
     def _update(self, *_args: object) -> None:
         shown = self._outlines.shown_in(self._row)
-        self._actor.SetVisibility(shown is not None)
-        if shown is None:
+        self._actor.SetVisibility(bool(shown))
+        if not shown:
             return
         xy_to_ras = slicer.util.arrayFromVTKMatrix(self.view.get_view_node().GetXYToRAS())
         width, height = self.view.render_window().GetSize()
@@ -102,8 +112,11 @@ class _Layer:
         if place == self._place and not self.is_stale:
             return
         self._place, self.is_stale = place, False
-        labels = slice_labels(shown.labels, shown.ras_to_ijk @ xy_to_ras, width, height)
-        picture = outline_picture(labels, shown.look)
+        pictures = [
+            outline_picture(slice_labels(one.labels, one.ras_to_ijk @ xy_to_ras, width, height), one.look)
+            for one in shown
+        ]
+        picture = pictures[0] if len(pictures) == 1 else laid_over(*pictures)
         self._image.SetDimensions(width, height, 1)
         self._image.GetPointData().SetScalars(numpy_to_vtk(picture.reshape(-1, 4), deep=True))
         self._image.Modified()

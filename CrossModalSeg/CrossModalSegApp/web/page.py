@@ -30,7 +30,7 @@ def build_page(server: Server, views: Views, editor: Editor) -> None:
     with VAppLayout(server, theme="dark") as page, html.Div(classes="workstation"):
         html.Header(_template("header"), classes="bar", raw_attrs=[_BEHIND])
         with html.Aside(classes="panel", raw_attrs=['aria-label="Case"', _BEHIND]):
-            for name in ("files", "scans", "run", "result", "review"):
+            for name in ("files", "scans", "run", "result", "compare", "review"):
                 html.Section(_template(name), classes=f"section {name}")
             with html.Section("<h2>Correct</h2>", classes="section correct", v_show="correct.modality"):
                 editor.place()

@@ -1,7 +1,7 @@
 """The pictures of the page: trame-slicer's views, in the rows that the module's two-scan layout asks for."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -132,6 +132,12 @@ class Views:
         """Structures are shown, hidden or coloured otherwise."""
         self._outlines.restyle()
         self._surfaces.restyle()
+
+    def show_compared(self, nodes: Mapping[str, Any]) -> None:
+        """Outline these segmentation nodes by modality beside those of the result; none of them ends it."""
+        case = self._case
+        rows = [(nodes.get(name), node) for name, node in case.volumes.items()] if case else []
+        self._outlines.compare([pair if pair[0] is not None else None for pair in rows])
 
     def clear(self) -> None:
         """Show nothing."""

@@ -89,6 +89,7 @@ class Workstation:
             views.jump_to,
             editor.choose,
             views.restyle,
+            views.show_compared,
             self._on_saved,
             self._unsaved.forget,
             self._on_site_case,
@@ -104,6 +105,7 @@ class Workstation:
         PageState(server, "scans").draw(self._scans, *_SCANS_INTENTS)
         PageState(server, "run").draw(sections.run, "start", "cancel")
         PageState(server, "result").draw(sections.result, "choose")
+        PageState(server, "compare").draw(sections.compare, "choose")
         PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick", "finish")
         PageState(server, "legend").draw(sections.legend, *_LEGEND_INTENTS)
         PageState(server, "place").draw(sections.place)
