@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from CrossModalSegLib.imaging.grid import Grid
 
-SMALLEST_ML = 0.03
+SMALLEST_VOXELS = 4  # of a place
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
@@ -62,7 +62,7 @@ def find_differences(here: np.ndarray, there: np.ndarray, grid: Grid, limit: int
     unless all of it is that thin.
     """
     ml = grid.voxel_volume_ml
-    found = [place for place in _places(here, there, grid) if place.volume_ml >= SMALLEST_ML]
+    found = [place for place in _places(here, there, grid) if place.volume_ml > (SMALLEST_VOXELS - 0.5) * ml]
     places = tuple(sorted(found, key=lambda one: (-one.volume_ml, one.ras_mm))[:limit])
     rest = float(np.count_nonzero(here != there)) * ml - sum(one.volume_ml for one in places)
     return Differences(places, max(rest, 0.0))
