@@ -1,7 +1,7 @@
 """What Slicer's views show: the result that is chosen, in the usual views or a row per scan, or an alignment to look
 at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import qt
@@ -24,6 +24,7 @@ class ViewsPanel:
         )
         self._case: CaseNodes | None = None
         self._modality: str | None = None
+        self._compared: Sequence[Any] = ()  # segmentations that are shown beside the result's
         self._preview: Sequence[Any] = ()  # the scans of an alignment that is looked at
         self._place: tuple[float, float, float] | None = None  # that the review went to in this layout
         ui.layoutButton.toggled.connect(self._toggle)
@@ -37,6 +38,14 @@ class ViewsPanel:
         if case is None:
             self._ui.layoutButton.checked = False
         self._show()
+
+    def show_compared(self, nodes: Mapping[str, Any]) -> None:
+        """Outline these segmentations as well, in the two-scan layout; none of them ends it."""
+        self._compared = tuple(nodes.values())
+        if self._compared:
+            self._ui.layoutButton.checked = True
+        if self._ui.layoutButton.checked:
+            self._show()
 
     def show_preview(self, scans: Sequence[Any]) -> None:
         """Show both scans, half of each, while an alignment is looked at; without any, what was shown before."""
@@ -85,7 +94,7 @@ class ViewsPanel:
             return
         self._layout.make_views(len(case.volumes))
         with one_render():
-            self._layout.enter(*case.rows())
+            self._layout.enter(*case.rows(), compared=self._compared)
             modalities = list(case.volumes)
             self._layout.show_in_3d(modalities.index(self._modality) if self._modality in modalities else 0)
             self._layout.set_crossfade(self._crossfade())

@@ -17,6 +17,7 @@ from CrossModalSegApp.logic.presenter import Host
 from CrossModalSegApp.logic.scans_presenter import ScansPresenter
 from CrossModalSegApp.logic.sections import Sections, ViewEvents
 from CrossModalSegApp.process.run_state import RunState
+from CrossModalSegApp.qt.compare_panel import ComparePanel
 from CrossModalSegApp.qt.correct_panel import CorrectPanel
 from CrossModalSegApp.qt.dialogs import Dialogs
 from CrossModalSegApp.qt.fine_tuning_panel import FineTuningPanel
@@ -71,7 +72,9 @@ class ModulePanel(VTKObservationMixin):
         host = Host(dialogs, self._device, ready)
         self._examining = _timer(_EXAMINE_MS, self._examine)
         self._scans = ScansPresenter(logic, host, self._examining.start)
-        events = ViewEvents(self._show_case, self._views.jump_to, self._correct.choose)
+        events = ViewEvents(
+            self._show_case, self._views.jump_to, self._correct.choose, on_compare=self._views.show_compared
+        )
         self._sections = Sections(logic, self._scans, host, events)
         self._scans.listen(self._draw)
         self._scans_panel = ScansPanel(self.ui, self._scans)
@@ -79,6 +82,7 @@ class ModulePanel(VTKObservationMixin):
         RunPanel(self.ui, self._sections.run)
         RankingPanel(self.ui, self._sections.ranking)
         FineTuningPanel(self.ui, self._sections.fine_tuning)
+        ComparePanel(self.ui, self._sections.compare)
         ReviewPanel(self.ui, self._sections.review)
         LegendPanel(self.ui, self._sections.legend)
         PlacePanel(self.ui, self._sections.place)

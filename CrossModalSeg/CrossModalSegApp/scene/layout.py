@@ -1,6 +1,6 @@
 """The two-modality layout: a row of slice views per scan, linked, with outlines, a crossfade, and jumps to places."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from CrossModalSegApp.scene.slice_views import (
 
 _OURS = {ONE_ROW: 1, TWO_ROWS: 2}  # layout number: rows
 _NUMBERS = {rows: number for number, rows in _OURS.items()}
+_THICK, _FAINT = 3, 0.6  # pixels; opacity
 _MARGIN = 1.05  # of the field of view around the scans
 
 
@@ -56,14 +57,17 @@ class TwoModalityLayout:
         if self._layout_node() is not None and not all(made):
             self._switch_to(_NUMBERS[rows])
 
-    def enter(self, first_volume: Any, second_volume: Any = None, *segmentations: Any) -> None:
-        """Show the scans, one row each, and their ``segmentations``; None for a scan that is missing.
+    def enter(
+        self, first_volume: Any, second_volume: Any = None, *segmentations: Any, compared: Sequence[Any] = ()
+    ) -> None:
+        """Show the scans, one row each, and their ``segmentations``; None for a scan that is missing. Those that they
+        are ``compared`` with have fainter outlines.
 
         Each segmentation goes into the row of the volume that it is of. Other results of this module are hidden
         meanwhile. Entering again with the same nodes changes nothing, with the same scans not the place and zoom.
         """
         volumes = tuple(volume for volume in (first_volume, second_volume) if volume is not None)
-        shown = tuple(node.GetID() for node in (*volumes, *segmentations))
+        shown = tuple(node.GetID() for node in (*volumes, *segmentations, *compared))
         if not volumes or self._layout_node() is None or (shown == self._shown and volumes == self._volumes):
             return
         has_new_scans = volumes != self._volumes
@@ -71,7 +75,8 @@ class TwoModalityLayout:
         self._volumes, self._shown = volumes, shown
         self._switch_to(_NUMBERS[len(volumes)])
         self._show_scans()
-        self._show_segmentations(segmentations)
+        self._show_segmentations([*segmentations, *compared])
+        self._tell_apart(segmentations, compared)
         if has_new_scans:
             self.fit()
 
@@ -190,6 +195,13 @@ class TwoModalityLayout:
                 display.SetVisibility2DOutline(True)
                 display.SetVisibility2DFill(False)
                 set_view_ids(display, self._view_ids_for(node))
+
+    def _tell_apart(self, segmentations: Sequence[Any], compared: Sequence[Any]) -> None:
+        """Thick lines and thin, faint ones."""
+        looks = [(node, _THICK, 1.0) for node in segmentations] + [(node, 1, _FAINT) for node in compared]
+        for node, thickness, opacity in looks if compared else []:
+            node.GetDisplayNode().SetSliceIntersectionThickness(thickness)
+            node.GetDisplayNode().SetOpacity2DOutline(opacity)
 
     def _view_ids_for(self, segmentation: Any) -> tuple[str, ...]:
         """Ids of the views that a segmentation is shown in: its scan's row, and 3D views where it is that row's turn.

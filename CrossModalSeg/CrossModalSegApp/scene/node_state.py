@@ -11,7 +11,7 @@ COMPOSITE = (
     "HotLinkedControl",
 )
 MARKS = ("RulerType", "OrientationMarkerType", "OrientationMarkerSize")
-DISPLAY = ("Visibility", "Visibility2DFill", "Visibility2DOutline")
+DISPLAY = ("Visibility", "Visibility2DFill", "Visibility2DOutline", "Opacity2DOutline", "SliceIntersectionThickness")
 
 
 class NodeState:

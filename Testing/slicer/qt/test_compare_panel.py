@@ -1,0 +1,32 @@
+"""Comparing in the panel, on a stand-in for the desktop: the selector, the views and the review list."""
+
+import numpy as np
+
+from CrossModalSegApp.scene.segmentation_labels import marked_labels
+from CrossModalSegApp.scene.segmentation_nodes import replace_labels
+from Testing.slicer.qt.test_legend_panel import bundles, case, panel  # noqa: F401
+from Testing.tiny_bundle import RIGHT
+
+
+def test_the_other_result_is_outlined_thinly_and_the_review_goes_through_what_differs(panel, case):  # noqa: F811
+    ui, node, volume = panel.ui, case.segmentations["T1w"], case.volumes["T1w"]
+    labels = marked_labels(node, volume)
+    labels[1:7, 10:16, 10:16] = RIGHT
+    changed = int(np.count_nonzero(labels != marked_labels(case.models["T1w"], volume)))
+    replace_labels(node, volume, labels)
+    assert not ui.compareSection.isHidden()
+    assert ui.compareTable.isHidden()
+    own, other = (nodes["T1w"].GetDisplayNode() for nodes in (case.segmentations, case.models))
+    before = (own.GetSliceIntersectionThickness(), bool(other.GetVisibility()))
+    ui.compareSelector.setCurrentIndex(1)
+    assert not ui.compareTable.isHidden()
+    assert ui.layoutButton.checked
+    assert changed
+    assert ui.reviewTable.rowCount == 1
+    assert "in the other result" in ui.reviewTable.item(0, 3).text()
+    assert other.GetVisibility()
+    assert own.GetSliceIntersectionThickness() > other.GetSliceIntersectionThickness()
+    ui.compareSelector.setCurrentIndex(0)
+    assert ui.reviewTable.rowCount == 3
+    assert ui.compareTable.isHidden()
+    assert (own.GetSliceIntersectionThickness(), bool(other.GetVisibility())) == before
