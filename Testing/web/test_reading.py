@@ -249,3 +249,17 @@ def test_the_tools_can_be_seen_beside_a_result_without_scrolling(result):
     script = """document.querySelector('.panel').scrollTop = 0;
         return document.querySelector('.tools').getBoundingClientRect().bottom - window.innerHeight"""
     result.wait(lambda: result.browser.execute_script(script) < 0, "the tools above the fold")
+
+
+def test_u_lays_the_uncertainty_over_the_scan_and_takes_it_away(hand, result):
+    hand.show(VIEW, BALL[2])
+    result.press("o")
+    plain = result.still_picture(VIEW)
+    result.press("u")
+    result.wait(lambda: result.element("uncertain").get_attribute("aria-pressed") == "true", "the button")
+    changed = np.abs(result.still_picture(VIEW) - plain).max(axis=2) > 40
+    assert 0.001 < changed.mean() < 0.5, "borders are uncertain, and not all of it"
+    result.press("u")
+    result.wait(lambda: result.element("uncertain").get_attribute("aria-pressed") == "false", "the button")
+    assert (np.abs(result.still_picture(VIEW) - plain).max(axis=2) > 40).mean() < 0.001
+    result.press("o")

@@ -28,6 +28,7 @@ class ViewsPanel:
         self._preview: Sequence[Any] = ()  # the scans of an alignment that is looked at
         self._place: tuple[float, float, float] | None = None  # that the review went to in this layout
         ui.layoutButton.toggled.connect(self._toggle)
+        ui.uncertaintyButton.toggled.connect(lambda *_args: self._show_uncertainty())
         ui.previewFadeSlider.valueChanged.connect(self._layout.set_crossfade)
 
     def show(self, case: CaseNodes | None, modality: str | None) -> None:
@@ -35,6 +36,7 @@ class ViewsPanel:
         ``modality``."""
         self._case, self._modality = case, modality
         self._ui.layoutButton.enabled = case is not None
+        self._ui.uncertaintyButton.enabled = bool(case and case.uncertainties)
         if case is None:
             self._ui.layoutButton.checked = False
         self._show()
@@ -98,9 +100,17 @@ class ViewsPanel:
             modalities = list(case.volumes)
             self._layout.show_in_3d(modalities.index(self._modality) if self._modality in modalities else 0)
             self._layout.set_crossfade(self._crossfade())
+            self._show_uncertainty()
+
+    def _show_uncertainty(self) -> None:
+        """Over the scans of the two-scan layout."""
+        ui, case = self._ui, self._case
+        is_wanted = ui.uncertaintyButton.checked and ui.layoutButton.checked and case is not None
+        self._layout.show_uncertainties([case.uncertainties.get(name) for name in case.volumes] if is_wanted else [])
 
     def _leave(self) -> None:
         with one_render():
+            self._layout.show_uncertainties([])
             self._layout.leave()
             self._display.forget()
             self._show()

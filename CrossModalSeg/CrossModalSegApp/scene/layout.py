@@ -7,7 +7,7 @@ import numpy as np
 
 from CrossModalSegApp.scene.case_nodes import ROLE_ATTRIBUTE
 from CrossModalSegApp.scene.node_geometry import local_grid, to_world
-from CrossModalSegApp.scene.node_state import COMPOSITE, DISPLAY, MARKS, NodeState, set_view_ids
+from CrossModalSegApp.scene.node_state import COMPOSITE, DISPLAY, MARKS, THRESHOLD, NodeState, set_view_ids
 from CrossModalSegApp.scene.rendering import one_render
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
 from CrossModalSegApp.scene.slice_views import (
@@ -22,6 +22,8 @@ from CrossModalSegApp.scene.slice_views import (
 
 _OURS = {ONE_ROW: 1, TWO_ROWS: 2}  # layout number: rows
 _NUMBERS = {rows: number for number, rows in _OURS.items()}
+_OVERLAY_OPACITY = 0.6
+_CERTAIN_PERCENT = 15.0  # less is not shown
 _THICK, _FAINT = 3, 0.6  # pixels; opacity
 _MARGIN = 1.05  # of the field of view around the scans
 
@@ -39,6 +41,8 @@ class TwoModalityLayout:
         self._volumes: tuple[Any, ...] = ()
         self._shown: tuple[str, ...] = ()  # ids of what was entered with
         self._crossfade = 0.0
+        self._uncertainties: tuple[Any, ...] = ()
+        self._thresholds: list[NodeState] = []
         self._row_in_3d = 0
         self._former: int | None = None
         self._states: list[NodeState] = []
@@ -94,8 +98,21 @@ class TwoModalityLayout:
         """How much of the other scan each row shows, from 0 to 1; kept for the next `enter`."""
         self._crossfade = min(max(float(share), 0.0), 1.0)
         with one_render():
-            for view in self._views():
-                composite_node(self._scene, view).SetForegroundOpacity(self._crossfade)
+            self._show_above()
+
+    def show_uncertainties(self, volumes: Sequence[Any]) -> None:
+        """Lay these volumes, in percent, over the scans instead of the other scan: one for each row, or None. Without
+        any, end it."""
+        self._uncertainties = tuple(volumes)
+        with one_render():
+            for state in self._thresholds:
+                state.restore()
+            displays = [node.GetDisplayNode() for node in self._uncertainties if node is not None]
+            self._thresholds = [NodeState(display, THRESHOLD) for display in displays]
+            for display in displays:
+                display.SetThreshold(_CERTAIN_PERCENT, 100.0)
+                display.SetApplyThreshold(True)
+            self._show_above()
 
     def show_in_3d(self, row: int) -> None:
         """Which row's segmentation 3D views show, beside this layout: two at one place would hide each other."""
@@ -167,12 +184,23 @@ class TwoModalityLayout:
             self._states.append(NodeState(composite, COMPOSITE))
             was_modifying = composite.StartModify()
             composite.SetBackgroundVolumeID(self._volumes[view.row].GetID())
-            other = self._volumes[1 - view.row].GetID() if len(self._volumes) == 2 else None
-            composite.SetForegroundVolumeID(other)
-            composite.SetForegroundOpacity(self._crossfade)
             composite.SetLabelVolumeID(None)
             composite.SetLinkedControl(True)
             composite.SetHotLinkedControl(True)
+            composite.EndModify(was_modifying)
+        self._show_above()
+
+    def _show_above(self) -> None:
+        """What lies over the scan of each row: the other scan, or what is uncertain."""
+        for view in self._views():
+            above, opacity = self._volumes[1 - view.row] if len(self._volumes) == 2 else None, self._crossfade
+            if any(node is not None for node in self._uncertainties):
+                found = [*self._uncertainties, None, None]
+                above, opacity = found[view.row], _OVERLAY_OPACITY
+            composite = composite_node(self._scene, view)
+            was_modifying = composite.StartModify()
+            composite.SetForegroundVolumeID(above.GetID() if above is not None else None)
+            composite.SetForegroundOpacity(opacity)
             composite.EndModify(was_modifying)
 
     def _mark(self, node: Any) -> None:

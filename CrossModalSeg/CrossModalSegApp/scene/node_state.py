@@ -10,6 +10,7 @@ COMPOSITE = (
     "LinkedControl",
     "HotLinkedControl",
 )
+THRESHOLD = ("ApplyThreshold", "LowerThreshold", "UpperThreshold")
 MARKS = ("RulerType", "OrientationMarkerType", "OrientationMarkerSize")
 DISPLAY = ("Visibility", "Visibility2DFill", "Visibility2DOutline", "Opacity2DOutline", "SliceIntersectionThickness")
 

@@ -65,6 +65,8 @@ class Views:
             is_filled=False,
             is_outlined=True,
             is_contrast=False,
+            is_uncertain=False,
+            has_uncertainty=False,
             row_in_3d=0,
             is_making_surfaces=False,
             rows=[],
@@ -102,7 +104,18 @@ class Views:
         for view in application.view_manager.get_slice_views():
             view.modified.connect(self._follow)
             self._outlines.add(view, rows_of[view.name])
-        for name in ("mode", "crossfade", "filled", "outlined", "contrast", "row_in_3d", "slice", "step", "fit"):
+        for name in (
+            "mode",
+            "crossfade",
+            "filled",
+            "outlined",
+            "uncertain",
+            "contrast",
+            "row_in_3d",
+            "slice",
+            "step",
+            "fit",
+        ):
             self._state.on(name, getattr(self, f"_set_{name}"))
         self._switch()
         self._show_3d(is_seen=False)
@@ -114,6 +127,7 @@ class Views:
     def show_scans(self, volumes: dict[str, Any]) -> None:
         """Show volume nodes by modality, one row each, without a result."""
         self._case = None
+        self._offer_uncertainty()
         self._show_surfaces()
         self._enter([*volumes.values(), None][:2], volumes)
 
@@ -122,6 +136,7 @@ class Views:
         self._case = case
         self._show_surfaces()
         self._enter(case.rows(), case.volumes)
+        self._offer_uncertainty()
 
     def refresh(self, segmentation: Any, values: Iterable[int], labels: np.ndarray) -> None:
         """Structures of a segmentation node, by label value, have changed; ``labels`` (K, J, I) are all of them."""
@@ -142,6 +157,7 @@ class Views:
     def clear(self) -> None:
         """Show nothing."""
         self._case = None
+        self._offer_uncertainty()
         self._show_surfaces()
         self._show_outlines()
         self._scans, self._place = (), None
@@ -184,6 +200,11 @@ class Views:
         self._switch()
         for view in self._slice_views():
             self._follow(view)
+
+    def _offer_uncertainty(self) -> None:
+        """That of the result that is shown, where it has one."""
+        self._state.show(has_uncertainty=bool(self._case and self._case.uncertainties))
+        self._set_uncertain(self._state["is_uncertain"])
 
     def _slice_views(self) -> list[SliceView]:
         return self._application.view_manager.get_slice_views()
@@ -291,6 +312,15 @@ class Views:
         """Show the structures in the slices, or the scans alone."""
         self._state.show(is_outlined=is_outlined)
         self._outlines.set_seen(is_outlined)
+
+    def _set_uncertain(self, is_uncertain: bool) -> None:
+        """Lay what the model is not sure of over the scans."""
+        case = self._case
+        found = [case.uncertainties.get(name) for name in case.volumes] if case and is_uncertain else []
+        self._layout.show_uncertainties(found)
+        self._state.show(is_uncertain=any(node is not None for node in found))
+        for view in self._slice_views():
+            view.schedule_render()
 
     def _set_row_in_3d(self, row: int) -> None:
         self._state.show(row_in_3d=row)

@@ -8,6 +8,7 @@ from scene_volumes import add_volume, linear_node, node_ids, put_under, rigid_ma
 from CrossModalSegApp.scene.case_nodes import About, mark
 from CrossModalSegApp.scene.layout import TwoModalityLayout
 from CrossModalSegApp.scene.node_geometry import to_world
+from CrossModalSegApp.scene.result_nodes import add_uncertainty
 from CrossModalSegApp.scene.segmentation_nodes import add_segmentation
 from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, composite_node, slice_node, views
 from CrossModalSegLib.labels import LabelMap, Structure
@@ -129,6 +130,27 @@ def test_each_row_shows_its_scan_with_the_other_one_faded_in(mrml_scene, layout_
     for share, expected in ((0.7, 0.7), (3, 1.0), (-1, 0.0)):
         layout.set_crossfade(share)
         assert {composite_node(mrml_scene, view).GetForegroundOpacity() for view in views(2)} == {expected}
+
+
+def test_what_is_uncertain_lies_over_the_scans_while_it_is_asked_for_and_all_is_put_back(
+    mrml_scene, layout_logic, pair
+):
+    del layout_logic
+    layout = TwoModalityLayout(mrml_scene)
+    layout.set_crossfade(0.25)
+    layout.enter(*pair)
+    shape = (10, 30, 20)
+    doubts = [add_uncertainty(mrml_scene, volume, np.full(shape, 40.0, np.float32), "doubt") for volume in pair]
+    displays = [node.GetDisplayNode() for node in doubts]
+    before = [(one.GetApplyThreshold(), one.GetLowerThreshold()) for one in displays]
+    layout.show_uncertainties([doubts[0], None])
+    assert [shown_in(mrml_scene, view)[1] for view in views(2)] == [doubts[0].GetID()] * 3 + [None] * 3
+    assert displays[0].GetApplyThreshold(), "what is certain hides nothing"
+    layout.set_crossfade(0.5)
+    assert shown_in(mrml_scene, views(2)[0])[1] == doubts[0].GetID(), "the fade waits"
+    layout.show_uncertainties([])
+    assert shown_in(mrml_scene, views(2)[0])[1:] == (pair[1].GetID(), 0.5)
+    assert [(one.GetApplyThreshold(), one.GetLowerThreshold()) for one in displays] == before
 
 
 @pytest.mark.parametrize("which", [0, 1])
