@@ -11,7 +11,7 @@ from selenium.webdriver.common.actions.mouse_button import MouseButton
 from selenium.webdriver.common.keys import Keys
 
 from CrossModalSegApp.scene.display_colors import display_colors
-from Testing.tiny_bundle import BALLS, LABEL_MAP, RIGHT
+from Testing.tiny_bundle import BALL_RADIUS, BALLS, LABEL_MAP, RIGHT
 from Testing.web_hand import Hand
 from Testing.web_head import FIRST_GRID, SECOND_GRID
 
@@ -263,3 +263,27 @@ def test_u_lays_the_uncertainty_over_the_scan_and_takes_it_away(hand, result):
     result.wait(lambda: result.element("uncertain").get_attribute("aria-pressed") == "false", "the button")
     assert (np.abs(result.still_picture(VIEW) - plain).max(axis=2) > 40).mean() < 0.001
     result.press("o")
+
+
+def test_m_measures_from_the_place_below_the_mouse(hand, result):
+    hand.show(VIEW, BALL[2])
+    at(hand, VIEW, BALL).perform()
+    result.wait(lambda: line(result).count(NAME) == 2, "the ball in both scans")
+    result.press("m")
+    at(hand, VIEW, (BALL[0] - 30, BALL[1] - 40, BALL[2])).perform()
+    found = lambda: result.text("mark").split(" mm")[0]
+    result.wait(lambda: found().replace(".", "").isdigit() and abs(float(found()) - 50) < 3, "50 mm")
+    result.press("m")
+    result.wait(lambda: result.text("mark") == "Distance (M)", "no distance")
+
+
+def test_the_structure_that_is_chosen_is_measured_in_both_scans(hand, result):
+    del hand
+    result.browser.find_element("xpath", f"//ul[@id='legend']//button[text()='{NAME}']").click()
+    script = "return [...document.querySelectorAll('.measure')].map((e) => e.innerText)"
+    lines = lambda: result.browser.execute_script(script)
+    ml = 4 / 3 * np.pi * BALL_RADIUS**3 / 1000
+    is_near = lambda: [abs(float(one.split()[1]) - ml) < 0.15 * ml for one in lines()][:1] == [True]
+    result.wait(is_near, f"{ml:.1f} mL", 20)
+    assert [one.split(":")[0] for one in lines()] == ["T1w", "T2w"]
+    assert 850 < float(lines()[0].split("intensity ")[1].split()[0]) <= 1000, "1000 inside, less at the border"

@@ -25,6 +25,7 @@ KEYS = (
     Key("C", _("drag to change brightness and contrast")),
     Key("F", _("show all of the scans")),
     Key("O", _("outlines on and off")),
+    Key("M", _("measure distances from the place below the mouse; again to end"), True),
     Key("U", _("uncertainty over the scans, on and off")),
     Key("S", _("save a picture of the view below the mouse")),
 )

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from CrossModalSegApp.logic.presenter import Host, Presenter
 from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.measures import Measure, measure
 from CrossModalSegApp.scene.structure_display import ShownStructure, StructureDisplay
+from CrossModalSegLib.errors import CrossModalSegError
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class LegendState:
     """``rows``: the structures whose names have words that begin with those of ``words``.
 
     ``current``: the value of the one that is chosen, 0 for none, and ``opacity`` (percent) its own; ``count``: how many
-    are shown, in words.
+    are shown, in words; ``measures``: volume and intensities of the one that is chosen, a line for each scan.
     """
 
     is_there: bool
@@ -34,6 +36,7 @@ class LegendState:
     name: str
     opacity: int
     count: str
+    measures: tuple[str, ...]
 
 
 class LegendPresenter(Presenter):
@@ -49,6 +52,8 @@ class LegendPresenter(Presenter):
         self._words = ""
         self._current = 0
         self._structures: tuple[ShownStructure, ...] = ()
+        self._case: CaseNodes | None = None
+        self._measures: tuple[str, ...] = ()
 
     @property
     def state(self) -> LegendState:
@@ -68,15 +73,19 @@ class LegendPresenter(Presenter):
             name=current.name if current else "",
             opacity=round(100 * current.opacity) if current else 100,
             count=_("{shown} of {all} shown").format(shown=shown, all=len(self._structures)),
+            measures=self._measures if current else (),
         )
 
     def show_case(self, case: CaseNodes | None) -> None:
         """The legend of this result."""
+        self._case = case
         if self._display is not None:
             self._display.close()
         segmentations = list(case.segmentations.values()) if case else []
         self._display = StructureDisplay(segmentations, self._read) if segmentations else None
+        self._measures = ()
         self._read()
+        self._host.soon(self.look)
 
     def search(self, words: str) -> None:
         """List the structures whose names have words that begin with all of these; all without any."""
@@ -97,8 +106,19 @@ class LegendPresenter(Presenter):
     def note_current(self, value: int) -> None:
         """Another structure is being edited."""
         if value != self._current:
-            self._current = value
+            self._current, self._measures = value, ()
             self.changed()
+            self._host.soon(self.look)
+
+    def look(self) -> None:
+        """Measure the structure that is chosen, as it is now."""
+        case, value = self._case, self._current
+        try:
+            found = measure(case, value) if case is not None and value else []
+        except CrossModalSegError:  # what cannot be measured is told where it is saved
+            found = []
+        self._measures = tuple(map(_measure_words, found))
+        self.changed()
 
     def show(self, value: int, is_shown: bool) -> None:
         """Show a structure, or hide it."""
@@ -124,6 +144,13 @@ class LegendPresenter(Presenter):
         self._structures = self._display.structures() if self._display is not None else ()
         self._on_looks()
         self.changed()
+
+
+def _measure_words(one: Measure) -> str:
+    if one.mean is None or one.deviation is None:
+        return _("{modality}: nothing").format(modality=one.modality)
+    words = _("{modality}: {volume:.2f} mL, intensity {mean:.4g} ± {deviation:.3g}")
+    return words.format(modality=one.modality, volume=one.volume_ml, mean=one.mean, deviation=one.deviation)
 
 
 def _is_found(name: str, words: list[str]) -> bool:

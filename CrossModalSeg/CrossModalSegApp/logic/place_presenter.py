@@ -1,5 +1,6 @@
 """The line below the views: where the mouse or the crosshair is, and what both scans and results have there."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,9 +26,11 @@ class ScanReading:
 
 @dataclass(frozen=True)
 class PlaceState:
-    """``place`` in words, "" for none; ``readings`` of the scans that are shown."""
+    """``place`` in words, "" for none; ``distance`` from the mark, "" without one; ``readings`` of the scans that are
+    shown."""
 
     place: str
+    distance: str
     readings: tuple[ScanReading, ...]
 
 
@@ -39,12 +42,15 @@ class PlacePresenter(Presenter):
         self._volumes: Mapping[str, Any] = {}
         self._segmentations: Mapping[str, Any] = {}
         self._place: Place | None = None
+        self._mark: Place | None = None
 
     @property
     def state(self) -> PlaceState:
         if self._place is None or not self._volumes:
-            return PlaceState("", ())
-        return PlaceState(place_words(self._place), tuple(map(self._reading, self._volumes)))
+            return PlaceState("", "", ())
+        return PlaceState(
+            place_words(self._place), _distance_words(self._mark, self._place), tuple(map(self._reading, self._volumes))
+        )
 
     @property
     def values(self) -> dict[str, int]:
@@ -71,12 +77,21 @@ class PlacePresenter(Presenter):
             self._place = place
             self.changed()
 
+    def set_mark(self) -> None:
+        """Measure distances from here on; a second time, measure none any more."""
+        self._mark = self._place if self._mark is None else None
+        self.changed()
+
     def _reading(self, modality: str) -> ScanReading:
         place = self._place or (0.0, 0.0, 0.0)
         intensity, node = intensity_at(self._volumes[modality], place), self._segmentations.get(modality)
         value = structure_at(node, place) if node is not None else None
         name = next((one.name for one in segments(node) if one.value == value), "") if value is not None else ""
         return ScanReading(modality, _OUTSIDE if intensity is None else f"{intensity:.4g}", name)
+
+
+def _distance_words(mark: Place | None, place: Place) -> str:
+    return "" if mark is None else _("{mm:.1f} mm from the mark").format(mm=math.dist(mark, place))
 
 
 def place_words(place: Place) -> str:

@@ -5,20 +5,23 @@ from dataclasses import dataclass
 
 from CrossModalSegApp.logic.presenter import Host, Presenter
 from CrossModalSegApp.logic.translation import tr as _
+from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.review import DIFFERENCE, ReviewEntry, ReviewList
 
 _FOUND = _("The places most worth checking, most severe first. Click one to see it in all views; N and P go on.")
+_NEAR_MM = 6.0  # of a place: what is changed there counts as correcting it
 _NOTHING = _("No place stands out. Look the result over all the same.")
 
 
 @dataclass(frozen=True)
 class ReviewRow:
-    """One place, and why it should be checked."""
+    """One place, and why it should be checked; ``is_corrected`` says that something was changed there since."""
 
     number: int
     structure: str
     reason: str
     is_done: bool
+    is_corrected: bool
 
 
 @dataclass(frozen=True)
@@ -47,13 +50,21 @@ class ReviewPresenter(Presenter):
         self._on_jump, self._on_structure = on_jump, on_structure
         self._list: ReviewList | None = None
         self._hint, self._nothing = _FOUND, _NOTHING
+        self._is_corrected: Callable[[ReviewEntry], bool] = lambda _entry: False
+        self._corrected: frozenset[int] = frozenset()  # numbers
 
     @property
     def state(self) -> ReviewSectionState:
         review = self._list
         entries = review.entries if review is not None else ()
         rows = tuple(
-            ReviewRow(one.number, one.structure, _reason(one), review is not None and review.is_ticked(one.number))
+            ReviewRow(
+                one.number,
+                one.structure,
+                _reason(one),
+                review is not None and review.is_ticked(one.number),
+                one.number in self._corrected,
+            )
             for one in entries
         )
         current = review.current if review is not None else None
@@ -61,10 +72,25 @@ class ReviewPresenter(Presenter):
         hint = self._hint if rows else self._nothing
         return ReviewSectionState(review is not None, rows, current.number if current else 0, count, hint)
 
-    def show(self, review: ReviewList | None, hint: str = _FOUND, nothing: str = _NOTHING) -> None:
-        """The list of the result that is shown, None without any; ``hint`` says what it holds, ``nothing`` that it is
-        empty."""
-        self._list, self._hint, self._nothing = review, hint, nothing
+    def show(self, case: CaseNodes | None) -> None:
+        """The list of the result that is shown, None without any."""
+        is_corrected = lambda entry: case is not None and case.is_corrected_at(entry.modalities, entry.ras_mm, _NEAR_MM)
+        self._show(case.review if case else None, _FOUND, _NOTHING, is_corrected)
+
+    def show_differences(self, differences: ReviewList, hint: str, nothing: str) -> None:
+        """Another list instead; ``hint`` says what it holds, ``nothing`` that it is empty."""
+        self._show(differences, hint, nothing, lambda _entry: False)
+
+    def _show(
+        self, review: ReviewList | None, hint: str, nothing: str, is_corrected: Callable[[ReviewEntry], bool]
+    ) -> None:
+        self._list, self._hint, self._nothing, self._is_corrected = review, hint, nothing, is_corrected
+        self.look()
+
+    def look(self) -> None:
+        """Something may have been corrected."""
+        entries = self._list.entries if self._list is not None else ()
+        self._corrected = frozenset(one.number for one in entries if self._is_corrected(one))
         self.changed()
 
     def go_next(self) -> None:
@@ -90,7 +116,7 @@ class ReviewPresenter(Presenter):
 
     def _go(self, entry: ReviewEntry | None) -> None:
         if entry is not None:
-            self.changed()
+            self.look()
             self._on_structure(entry.structure)
             self._on_jump(entry.ras_mm)
 

@@ -74,6 +74,11 @@ class Sections:
         self.place.show_scans(volumes)
         self.windows.show(volumes)
 
+    def look_at_corrections(self) -> None:
+        """Voxels of the result that is shown have changed."""
+        self.review.look()
+        self.legend.look()
+
     def choose_pointed(self) -> None:
         """Choose the structure below the mouse."""
         value = next(iter(self.place.values.values()), 0)
@@ -95,7 +100,7 @@ class Sections:
 
     def _on_case(self, case: CaseNodes | None) -> None:
         self.run.show_case(case)
-        self.review.show(case.review if case else None)
+        self.review.show(case)
         self.compare.show_case(case)
         self.site.show_case(case)
         self._view.on_case(case)
@@ -110,9 +115,9 @@ class Sections:
         """The views show another result as well, and the review goes through what differs; or neither any more."""
         self._view.on_compare(nodes)
         if differences is not None:
-            self.review.show(differences, *review_words())
-        elif self.result.case is not None:
-            self.review.show(self.result.case.review)
+            self.review.show_differences(differences, *review_words())
+        else:
+            self.review.show(self.result.case)
 
     def _on_open(self, opened: OpenedCase) -> None:
         """A case of the site was loaded: its scans are the chosen ones, its labels the result that is shown."""

@@ -39,6 +39,7 @@ class LegendPanel:
         ui.legendOpacitySlider.enabled = ui.legendOnlyButton.enabled = bool(state.current)
         ui.legendOpacityLabel.text = _("Opacity of {name}").format(name=state.name) if state.name else _("Opacity")
         ui.legendCountLabel.text = state.count
+        ui.legendMeasureLabel.text = "\n".join(state.measures)
         self._is_filling = False
 
     def _fill(self, rows: tuple[LegendRow, ...]) -> None:

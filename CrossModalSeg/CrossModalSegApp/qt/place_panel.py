@@ -15,4 +15,4 @@ class PlacePanel:
     def _draw(self) -> None:
         state = self._presenter.state
         readings = (f"{one.modality} {one.intensity} {one.structure}".strip() for one in state.readings)
-        self._label.text = "   ".join([state.place, *readings])
+        self._label.text = "   ".join(filter(None, [state.place, state.distance, *readings]))

@@ -58,7 +58,8 @@ class ReviewPanel:
 
 
 def _texts(row: ReviewRow) -> tuple[str, ...]:
-    return "", str(row.number), row.structure, row.reason
+    reason = _("{reason}, corrected").format(reason=row.reason) if row.is_corrected else row.reason
+    return "", str(row.number), row.structure, reason
 
 
 def _tick() -> Any:

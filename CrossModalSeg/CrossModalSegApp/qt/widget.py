@@ -88,11 +88,14 @@ class ModulePanel(VTKObservationMixin):
         PlacePanel(self.ui, self._sections.place)
         ResultPanel(self.ui, dialogs, self._sections.result)
         SitePanel(self.ui, dialogs, self._sections.site)
+        self._corrected = _timer(_SETTLE_MS, self._sections.look_at_corrections)
+        self._edited: list[Any] = []  # the segmentations that are listened to
         self._settle = _timer(_SETTLE_MS, self._update_from_scene)
         self._pointing = _timer(_POINTING_MS, self._point)
         self._shortcuts = [
             self._shortcut("N", self._sections.review.go_next),
             self._shortcut("P", self._sections.review.go_previous),
+            self._shortcut("M", self._sections.place.set_mark),
             self._shortcut("?", lambda: dialogs.tell(shared_keys_words())),
         ]
         self._observe_scene()
@@ -186,6 +189,7 @@ class ModulePanel(VTKObservationMixin):
     def _release_scene(self) -> None:
         """Hold on to no node of the scene any more."""
         self._settle.stop()
+        self._corrected.stop()
         if self._pointer is not None:
             self._pointer.close()
             self._pointer = None
@@ -205,11 +209,19 @@ class ModulePanel(VTKObservationMixin):
     # --- a result
 
     def _show_case(self, case: CaseNodes | None) -> None:
+        for former in self._edited:
+            self.removeObserver(former, slicer.vtkSegmentation.SegmentModified, self._on_edit)
+        self._edited = [node.GetSegmentation() for node in case.segmentations.values()] if case else []
+        for segmentation in self._edited:
+            self.addObserver(segmentation, slicer.vtkSegmentation.SegmentModified, self._on_edit)
         self._correct.show(case)
         self._show_chosen()
 
     def _show_chosen(self) -> None:
         self._views.show(self._sections.result.case, self._correct.modality)
+
+    def _on_edit(self, _segmentation: Any, _event: str) -> None:
+        self._corrected.start()
 
     def _note_structure(self, value: int) -> None:
         self._sections.legend.note_current(value)

@@ -6,7 +6,7 @@ lead to the scans.
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from CrossModalSegApp.scene.rendering import one_render
 from CrossModalSegApp.scene.review import ReviewList
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
-from CrossModalSegApp.scene.segmentation_labels import is_corrected, segment_labels
+from CrossModalSegApp.scene.segmentation_labels import differs_around, is_corrected, segment_labels
 from CrossModalSegApp.scene.segmentation_nodes import CLOSED_SURFACE, create_surfaces
 from CrossModalSegApp.scene.subject_tree import remove
 from CrossModalSegLib.bundles.bundle import Bundle
@@ -109,6 +109,14 @@ class CaseNodes:
         return any(
             modality not in self.models or is_corrected(node, self.models[modality])
             for modality, node in self.segmentations.items()
+        )
+
+    def is_corrected_at(self, modalities: Iterable[str], place: Sequence[float], radius_mm: float) -> bool:
+        """Whether a segmentation of these modalities differs from the model's own around ``place`` (RAS, mm)."""
+        return any(
+            differs_around(self.segmentations[name], self.models[name], place, radius_mm)
+            for name in modalities
+            if name in self.segmentations and name in self.models
         )
 
     def restore(self, modality: str) -> None:

@@ -1,12 +1,12 @@
 """Segmentation nodes back to label arrays, also after a person has edited them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from CrossModalSegApp.scene.node_geometry import local_grid, transform_from_world, transform_to_world
+from CrossModalSegApp.scene.node_geometry import from_world, local_grid, transform_from_world, transform_to_world
 from CrossModalSegApp.scene.segmentation_nodes import BINARY_LABELMAP, label_value
 from CrossModalSegApp.scene.voxel_map import VoxelMap
 from CrossModalSegLib.errors import LabelError
@@ -71,6 +71,51 @@ def is_corrected(edited_node: Any, model_node: Any) -> bool:
         return grid is None or not np.array_equal(_merged(edited, grid), _merged(model, grid))
     except LabelError:
         return True
+
+
+def differs_around(edited_node: Any, model_node: Any, place: Sequence[float], radius_mm: float) -> bool:
+    """Whether any voxel differs within a box of ``radius_mm`` around ``place`` (RAS, mm) in the world.
+
+    What cannot be compared counts as different, as in `is_corrected`.
+    """
+    try:
+        parts = [[*_stored_layers(node)] for node in (edited_node, model_node)]
+    except LabelError:
+        return True
+    if not parts[0] and not parts[1]:
+        return False
+    base = (parts[1] or parts[0])[0][1]
+    middle = base.ras_to_ijk @ [*from_world(model_node, np.array(place)), 1.0]
+    reach = radius_mm / np.array(base.spacing_ijk)
+    lower, upper = np.rint(middle[:3] - reach).astype(int), np.rint(middle[:3] + reach).astype(int) + 1
+    boxes = [np.zeros((upper - lower)[::-1], np.uint16) for _ in parts]
+    for box, layers in zip(boxes, parts, strict=True):
+        for stored, grid, values in layers:
+            offset = _offset_on(grid, base)
+            if offset is None:
+                return True
+            first, stop = np.maximum(offset, lower), np.minimum(offset + grid.shape_ijk, upper)
+            if (first < stop).all():
+                source, target = (
+                    tuple(slice(a, b) for a, b in zip((first - start)[::-1], (stop - start)[::-1], strict=True))
+                    for start in (offset, lower)
+                )
+                found = values[np.minimum(stored[source].astype(np.intp), len(values) - 1)]
+                np.copyto(box[target], found, where=found > 0)
+    return not np.array_equal(*boxes)
+
+
+def _stored_layers(node: Any) -> Iterator[tuple[np.ndarray, Grid, np.ndarray]]:
+    """Of each layer that holds anything: what is stored (K, J, I), its grid, and the structure by stored value; the
+    last one stands for all greater values."""
+    for image, segments in _segments_by_image(node):
+        stored, grid = _content(image)
+        if stored is None or grid is None:
+            continue
+        own = {segment.GetLabelValue(): _marked_value(segment_id, segment) for segment_id, segment in segments}
+        values = np.zeros(max(own) + 2, np.uint16)
+        values[list(own)] = list(own.values())
+        yield stored, grid, values
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class Workstation:
         self._unsaved = UnsavedCorrections()
         self._device = PageState(server, "device", chosen="auto", devices=DEVICES)
         self._device.on("choose", self._choose_device)
-        host = Host(self._dialogs, lambda: self._device["chosen"], soon=_once_drawn)
+        host = Host(self._dialogs, lambda: self._device["chosen"], soon=self._do_once_drawn)
         self._settling = Settling(_SETTLE_SECONDS, self._examine)
         self._scans = ScansPresenter(self.logic, host, self._settling.start, copies=True)
         self._opened = OpenedScans(application.scene, self._scans)
@@ -110,8 +110,10 @@ class Workstation:
         PageState(server, "legend").draw(sections.legend, *_LEGEND_INTENTS)
         PageState(server, "place").draw(sections.place)
         PageState(server, "place").on("choose", sections.choose_pointed)
+        PageState(server, "place").on("mark", sections.place.set_mark)
         PageState(server, "windows").draw(sections.windows, "choose", "set")
         PageState(server, "keys", all=[asdict(key) for key in (*KEYS, *MOUSE)])
+        self._corrected = Settling(_SETTLE_SECONDS, self._look_at_corrections)
         self._pointer = Pointer(application.scene, Paced(_POINTING_SECONDS, self._on_pointer).ask)
         views.free_mouse(lambda: not editor.tool, sections.windows.drag)
         PageState(server, "ranking").draw(sections.ranking, "start_or_cancel")
@@ -163,6 +165,10 @@ class Workstation:
         with self._server.state:  # the browser is told at the end
             self._scans.examine()
 
+    def _look_at_corrections(self) -> None:
+        with self._server.state:  # the browser is told at the end
+            self._sections.look_at_corrections()
+
     def _choose_device(self, name: str) -> None:
         if name in DEVICES:
             self._device.show(chosen=name)
@@ -170,6 +176,7 @@ class Workstation:
     def _on_labels(self, node: Any, change: LabelChange, labels: np.ndarray) -> None:
         """A stroke was drawn, or taken back."""
         self._views.refresh(node, change.gains, labels)
+        self._corrected.start()
         case = self._sections.result.case
         if case is not None:
             self._unsaved.keep(case, node, labels)
@@ -180,7 +187,14 @@ class Workstation:
     def _on_saved(self, case: CaseNodes) -> None:
         self._unsaved.forget(case.run_id)
 
+    def _do_once_drawn(self, action: Callable[[], None]) -> None:
+        """Do ``action`` when the browser has been told of what changed before, and tell it what changes then."""
 
-def _once_drawn(action: Callable[[], None]) -> None:
-    """Do ``action`` when the browser has been told of what changed before."""
-    asyncio.get_running_loop().call_later(_DRAWN_SECONDS, action)
+        def do() -> None:
+            with self._server.state:
+                action()
+
+        try:
+            asyncio.get_running_loop().call_later(_DRAWN_SECONDS, do)
+        except RuntimeError:  # the page is still being made
+            action()

@@ -2,6 +2,7 @@
 
 from dataclasses import FrozenInstanceError, replace
 
+import numpy as np
 import pytest
 from results_in_scene import add_result
 from scans_in_scene import ELSEWHERE, SECOND_GRID, add_head
@@ -10,6 +11,9 @@ from CrossModalSegApp.logic.logic import SegmentationLogic
 from CrossModalSegApp.process.run_state import Outcome, RunState, RunStatus
 from CrossModalSegApp.process.subprocess_worker import SubprocessWorkerProcess
 from CrossModalSegApp.process.worker_client import WorkerClient
+from CrossModalSegApp.scene.node_geometry import from_world, local_grid
+from CrossModalSegApp.scene.scene_io import voxels_of
+from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.segmentation_nodes import replace_labels
 from CrossModalSegLib.errors import WorkerError
 from CrossModalSegLib.site.case_store import CaseStore
@@ -149,6 +153,22 @@ def test_places_are_gone_through_and_ticked(view):
     assert not review.state.is_shown
 
 
+def test_a_place_is_marked_once_something_was_corrected_there_and_no_longer_when_it_is_taken_back(view, case):
+    review, node, volume = view.sections.review, case.segmentations["T2w"], case.volumes["T2w"]
+    assert not any(row.is_corrected for row in review.state.entries)
+    before = marked_labels(node, volume)
+    inside = local_grid(volume).ras_to_ijk @ [*from_world(volume, np.array([18.0, -10.0, 15.0])), 1.0]
+    i, j, k = np.rint(inside[:3]).astype(int)
+    after = before.copy()
+    after[k, j, i] = next(one.value for one in LABEL_MAP.structures if one.value != before[k, j, i])
+    replace_labels(node, volume, after)
+    review.look()
+    assert [row.is_corrected for row in review.state.entries] == [False, False, True], "places lie 5 mm apart"
+    replace_labels(node, volume, before)
+    review.go_next()
+    assert not any(row.is_corrected for row in review.state.entries)
+
+
 # --- the site
 
 
@@ -230,3 +250,31 @@ def test_progress_reads_no_model(view, monkeypatch):
     as_if(view, state=RunState.RUNNING, stage="network", fraction=0.5)
     view.sections.fine_tuning.changed()
     assert view.sections.fine_tuning.state.previous == ""
+
+
+def test_a_structure_is_measured_in_both_scans_as_it_is_now(view, case):
+    legend, name = view.sections.legend, LABEL_MAP.structures[0].name
+    value, node, volume = LABEL_MAP.structures[0].value, case.segmentations["T1w"], case.volumes["T1w"]
+    legend.choose(value)
+    labels = marked_labels(node, volume)
+    voxels = voxels_of(volume)[labels == value]
+    ml = voxels.size * local_grid(volume).voxel_volume_ml
+    said = f"T1w: {ml:.2f} mL, intensity {voxels.mean():.4g} ± {voxels.std():.3g}"
+    assert legend.state.name == name
+    assert legend.state.measures[0] == said
+    assert legend.state.measures[1].startswith("T2w: ")
+    labels[labels == value] = 0
+    replace_labels(node, volume, labels)
+    view.sections.look_at_corrections()
+    assert legend.state.measures[0] == "T1w: nothing"
+
+
+@pytest.mark.usefixtures("case")
+def test_the_distance_from_a_mark_is_said_until_it_is_taken_away(view):
+    place = view.sections.place
+    place.point_at((1.0, 2.0, 3.0))
+    place.set_mark()
+    place.point_at((4.0, 6.0, 15.0))
+    assert place.state.distance == "13.0 mm from the mark"
+    place.set_mark()
+    assert place.state.distance == ""

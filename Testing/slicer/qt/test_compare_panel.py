@@ -30,3 +30,15 @@ def test_the_other_result_is_outlined_thinly_and_the_review_goes_through_what_di
     assert ui.reviewTable.rowCount == 3
     assert ui.compareTable.isHidden()
     assert (own.GetSliceIntersectionThickness(), bool(other.GetVisibility())) == before
+
+
+def test_what_is_corrected_is_measured_and_marked_without_being_asked(panel, case):  # noqa: F811
+    ui, node, volume = panel.ui, case.segmentations["T1w"], case.volumes["T1w"]
+    ui.legendTable.cellClicked.emit(0, 1)
+    before = ui.legendMeasureLabel.text
+    assert "mL, intensity" in before
+    labels = marked_labels(node, volume)
+    labels[:] = 0
+    replace_labels(node, volume, labels)
+    panel.wait(lambda: ui.legendMeasureLabel.text.startswith("T1w: nothing"))
+    assert ui.reviewTable.item(0, 3).text().endswith(", corrected")
