@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from CrossModalSegApp.logic.export_presenter import ExportPresenter
 from CrossModalSegApp.logic.fine_tuning_presenter import FineTuningPresenter
 from CrossModalSegApp.logic.legend_presenter import LegendPresenter
 from CrossModalSegApp.logic.logic import SegmentationLogic
@@ -46,6 +47,7 @@ class Sections:
         self.place, self.windows = PlacePresenter(host), WindowsPresenter(host)
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
         self.review = ReviewPresenter(host, view.on_jump, self.legend.choose_named)
+        self.export = ExportPresenter(logic, host)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
         self.site = SitePresenter(
             logic, scans, host, SiteEvents(self._on_open, self._on_look, view.on_saved, view.on_site_case)
@@ -91,6 +93,7 @@ class Sections:
         self.run.show_case(case)
         self.review.show(case.review if case else None)
         self.site.show_case(case)
+        self.export.show_case(case)
         self._view.on_case(case)
         self.legend.show_case(case)
         if case is None:
