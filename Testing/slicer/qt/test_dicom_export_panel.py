@@ -88,7 +88,8 @@ def test_a_result_that_was_corrected_in_one_scan_is_exported_as_it_is(desktop, p
     assert list((tmp_path / "runs").glob("*/*.npy")) == [], "labels on their way to the worker"
 
 
-def test_files_that_are_not_in_the_database_any_more_are_told(desktop, panel, case, database, tmp_path):
+@pytest.mark.usefixtures("case")
+def test_files_that_are_not_in_the_database_any_more_are_told(desktop, panel, database, tmp_path):
     database.pop(next(iter(database)))
     desktop.dialogs.answer(str(tmp_path / "out"))
     panel.ui.exportDicomButton.click()
@@ -96,7 +97,8 @@ def test_files_that_are_not_in_the_database_any_more_are_told(desktop, panel, ca
     assert panel.ui.exportDicomButton.enabled
 
 
-def test_a_folder_that_holds_something_is_refused_and_stays_as_it_is(desktop, panel, case, tmp_path):
+@pytest.mark.usefixtures("case")
+def test_a_folder_that_holds_something_is_refused_and_stays_as_it_is(desktop, panel, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     desktop.dialogs.answer(str(tmp_path / "full"))
