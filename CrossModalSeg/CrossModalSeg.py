@@ -43,12 +43,12 @@ class CrossModalSegWidget(ScriptedLoadableModuleWidget):
     """Passes Slicer's calls on to the panel. ``logic`` is for scripts; see `CrossModalSegLogic`."""
 
     def setup(self):
-        from CrossModalSegApp.process.dependencies import ensure_packages
+        from CrossModalSegApp.process.dependencies import ensure_dicom, ensure_packages
         from CrossModalSegApp.qt.widget import ModulePanel
 
         super().setup()
         self.logic = CrossModalSegLogic()
-        self.panel = ModulePanel(self, self.logic.core, self.logic.getParameterNode, ensure_packages)
+        self.panel = ModulePanel(self, self.logic.core, self.logic.getParameterNode, ensure_packages, ensure_dicom)
         if self.parent.isEntered:  # Reload makes the panel anew while it is shown, and does not enter it
             self.enter()
 

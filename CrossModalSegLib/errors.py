@@ -124,6 +124,8 @@ def typed_error(error: BaseException) -> CrossModalSegError | None:
     what = _in_one_line(error)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
         return DeviceError("out-of-memory", what, "close other programs or crop the volumes")
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
+        return InputError("cannot-read", f"{error}: the link leads to itself", "check the path")
     if isinstance(error, RuntimeError) and "CUDA error" in str(error):
         return GpuFaultError(what)
     if isinstance(error, ImportError) and not (error.name or "").startswith("CrossModalSegLib"):

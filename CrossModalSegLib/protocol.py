@@ -22,6 +22,8 @@ segment   ``bundle`` (folder or name), ``inputs`` ({modality: path}),           
           ``output`` (a folder that does not exist or is empty),                ``output``
           ``device`` ("auto", "cpu" or "cuda"; may be left out: "auto"),
           ``format`` and ``seg_type`` (may be left out: Slicer's)
+export    ``bundle``, ``scans`` ({modality: ``ShownScan.to_json()``}),          ``output``
+          ``output`` (a folder that does not exist or is empty): DICOM objects
 look      ``bundle``, ``inputs`` ({modality: path})                             ``Contents.to_json()``: what they show
 register  ``fixed``, ``moving`` (paths of volumes)                              ``RigidRefinement.to_json()``
 ping      none                                                                  {}

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
@@ -41,9 +41,8 @@ def within(words: str, holds: Callable[[float], bool]) -> AfterValidator:
 
     def check(value: float) -> float:
         if not holds(value):
-            raise wrong(
-                f"must be {words}, not {value:g}" if isinstance(value, float) else f"must be {words}, not {value}"
-            )
+            is_short = isinstance(value, float) and float(f"{value:g}") == value
+            raise wrong(f"must be {words}, not {f'{value:g}' if is_short else value}")
         return value
 
     return AfterValidator(check)
@@ -89,7 +88,7 @@ def table(code: str = "config", hint: str = "correct these entries") -> Callable
             try:
                 construct(self, *args, **entries)
             except ValidationError as error:
-                _refuse(map(_problem, error.errors()), code, hint)
+                _refuse(_problems(error.errors()), code, hint)
             _refuse(_contradictions(made, Entries(dataclasses.asdict(self))), code, hint)
 
         made.__init__ = checked
@@ -105,7 +104,7 @@ def read_table(kind: type[Kind], tables: Any) -> Kind:
         config: Kind = _adapter(kind).validate_python(tables)  # type: ignore[arg-type]
     except ValidationError as error:
         errors = error.errors()
-    problems = [_problem(one) for one in errors]
+    problems = _problems(errors)
     if isinstance(tables, Mapping) and hasattr(kind, "CHECKS"):
         unread = [_place(one["loc"]) for one in errors if one["type"] != "wrong"]
         problems += _contradictions(kind, Entries(tables, kind(), unread))
@@ -166,6 +165,16 @@ def _refuse(problems: Iterable[Problem], code: str = "config", hint: str = "corr
 @functools.cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
+
+
+def _problems(errors: Sequence[ErrorDetails]) -> list[Problem]:
+    """All that pydantic has found, in our words. A list of which it could take nothing need not be empty."""
+    wrong_entries = [_place(one["loc"]) for one in errors if one["type"] != "too_short"]
+
+    def follows(error: ErrorDetails) -> bool:
+        return error["type"] == "too_short" and any(_lies_in(one, _place(error["loc"])) for one in wrong_entries)
+
+    return [_problem(one) for one in errors if not follows(one)]
 
 
 def _problem(error: ErrorDetails) -> Problem:

@@ -70,7 +70,13 @@ class RequestHandler:
         return True
 
     def _carry_out(self, request: Request) -> dict[str, Any]:
-        actions = {"segment": self._segment, "look": self._look, "register": self._register, "ping": self._ping}
+        actions = {
+            "segment": self._segment,
+            "look": self._look,
+            "register": self._register,
+            "export": self._export,
+            "ping": self._ping,
+        }
         if request.action not in actions:
             raise _bad_request(f"action {request.action!r}", f"use one of {', '.join(actions)}")
         return actions[request.action](request)
@@ -89,6 +95,24 @@ class RequestHandler:
         report("reading", 0.0)
         fixed, moving = (read_volume(path, path.stem) for path in paths)
         return rigid_refine(fixed, moving, report).to_json()
+
+    def _export(self, request: Request) -> dict[str, Any]:
+        _only(request.arguments, "bundle", "scans", "output")
+        bundle, output = _text(request.arguments, "bundle"), Path(_text(request.arguments, "output"))
+        importlib.invalidate_caches()  # packages may have been installed since this process started
+        from CrossModalSegLib.bundles.bundle import load_bundle
+        from CrossModalSegLib.pacs.label_export import ShownScan, export_labels
+
+        try:
+            shown = {name: ShownScan.from_json(entry) for name, entry in dict(request.arguments["scans"]).items()}
+        except (KeyError, TypeError, ValueError) as error:
+            raise _bad_request(f"scans: {type(error).__name__}: {error}", "give them as `ShownScan.to_json`") from error
+        self.output = output
+        try:
+            export_labels(load_bundle(bundle), shown, output)
+        finally:
+            self.output = None
+        return {"output": str(output)}
 
     def _look(self, request: Request) -> dict[str, Any]:
         """What the scans show; without the packages of the network, how far they are apart."""

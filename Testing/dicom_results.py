@@ -12,6 +12,7 @@ from CrossModalSegLib.labels import Code, LabelMap, Structure, Terminology
 from CrossModalSegLib.pacs.export import SegmentedScan
 from CrossModalSegLib.pacs.made_object import Model
 from CrossModalSegLib.pacs.report_object import Measured
+from CrossModalSegLib.pacs.source_images import source_images
 from Testing.dicom_files import write_enhanced, write_series
 from Testing.volumes import grid_around, points_of, random_grid, rotation
 
@@ -55,7 +56,7 @@ class Written:
             one.value: Measured(float((self.labels == one.value).sum() * self.volume.grid.voxel_volume_ml), 0.75, 0.5)
             for one in LABEL_MAP.structures
         }
-        return SegmentedScan(self.volume, self.labels, measured)
+        return SegmentedScan(source_images(self.volume), self.labels, measured)
 
 
 def label_at(points: np.ndarray) -> np.ndarray:

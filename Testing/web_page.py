@@ -219,6 +219,15 @@ class Page:
             event = {"type": kind, "x": SIZE[0] // 2, "y": SIZE[1] // 2, "data": data}
             self.browser.execute_cdp_cmd("Input.dispatchDragEvent", event)
 
+    def downloaded(self, pattern: str) -> bytes:
+        """The content of the one file that has been downloaded, whose name is as ``pattern`` says; it is removed."""
+        folder = Path(self.browser.downloads)
+        self.wait(lambda: list(folder.glob(pattern)) and not list(folder.glob("*.crdownload")), pattern)
+        (file,) = folder.iterdir()
+        content = file.read_bytes()
+        file.unlink()
+        return content
+
     def current_place(self) -> int:
         """The number of the place in the review list that was gone to last; 0 where there is none."""
         script = "return document.querySelector('#review-list li.current .entry')?.innerText ?? '0.'"

@@ -2,7 +2,8 @@
 
 ``configs/metadata.json`` describes the model (see ``bundle_metadata``) and holds the SHA-256 of every other file:
 ``configs/inference.json``, ``models/model.safetensors``, ``docs/README.md`` (the model card). Loading checks all
-hashes; no pickle is ever opened. A bundle's name is the name of its folder, its identity is the hash of its metadata.
+hashes; no pickle is ever opened. A bundle's name is the name of its folder, its identity is the hash of its metadata,
+which ``configs/metadata.sha256`` holds, so that they cannot change unnoticed either; older bundles have no such file.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from CrossModalSegLib.bundles.bundle_metadata import (
     INFERENCE_FILE,
     LOCATOR_FILE,
     MODEL_CARD_FILE,
+    SEAL_FILE,
     SECTION,
     WEIGHTS_FILE,
     inference_config,
@@ -149,6 +151,7 @@ class Bundle:
     def verify_files(self) -> None:
         """What `verify` checks, except for the weights' values: needs nothing but the standard library."""
         _refuse_pickles(self.path)
+        _check_seal(self)
         for name, expected in self.files.items():
             _check_hash(self, name, expected)
 
@@ -282,7 +285,9 @@ def publish_bundle(
         MODEL_CARD_FILE: model_card.encode("utf-8"),
     }
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    files[METADATA_FILE] = _json_bytes({**metadata, SECTION: {**metadata[SECTION], "sha256": hashes}}, folder)
+    whole = {**metadata, SECTION: {**metadata[SECTION], "sha256": hashes}}
+    files[METADATA_FILE] = _json_bytes(whole, folder)
+    files[SEAL_FILE] = metadata_sha256(json.loads(files[METADATA_FILE])).encode()
     with staged_folder(folder, overwrite, marker=METADATA_FILE) as staging:
         for name, content in files.items():
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
@@ -361,6 +366,18 @@ def _check_hash(bundle: Bundle, name: str, expected: str) -> None:
         raise _corrupt(bundle.path, f"{name} cannot be read: {error.strerror}") from error
     if actual != expected:
         raise _corrupt(bundle.path, f"{name} has sha256 {actual}, expected {expected}")
+
+
+def _check_seal(bundle: Bundle) -> None:
+    """A changed number in the metadata is another model, such as another spacing or label value."""
+    try:
+        expected = (bundle.path / SEAL_FILE).read_text(encoding="ascii").strip()
+    except FileNotFoundError:  # a bundle of an earlier version
+        return
+    except (OSError, ValueError) as error:
+        raise _corrupt(bundle.path, f"{SEAL_FILE} cannot be read: {error}") from error
+    if bundle.sha256 != expected:
+        raise _corrupt(bundle.path, f"{METADATA_FILE} has sha256 {bundle.sha256}, expected {expected}")
 
 
 def _to_numpy(name: str, tensor: Mapping[str, Any], folder: Path) -> np.ndarray:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from CrossModalSegLib.atomic import staged_folder
 from CrossModalSegLib.bundles.bundle import METADATA_FILE, Bundle, list_bundles, read_bundle, user_bundle_folder
+from CrossModalSegLib.bundles.bundle_metadata import SEAL_FILE
 from CrossModalSegLib.errors import ArchiveError, BundleError, InputError, OutputError
 from CrossModalSegLib.imaging.zip_files import leads_outside, unpacked
 from CrossModalSegLib.plurals import some_of
@@ -158,12 +159,13 @@ def is_whole(bundle: Bundle) -> bool:
 
 
 def copy_bundle(destination: Path, bundle: Bundle) -> Bundle:
-    """What the metadata list, and they themselves; anything else that lay in the folder stays behind.
+    """What the metadata list, and they themselves with their hash; anything else that lay in the folder stays behind.
 
     It appears whole or not at all. Raises OutputError ``cannot-write``, BundleError ``bundle-corrupt``.
     """
     with staged_folder(destination, overwrite=destination.exists(), marker=METADATA_FILE) as staging:
-        for name in (METADATA_FILE, *bundle.files):
+        seal = [SEAL_FILE] if (bundle.path / SEAL_FILE).is_file() else []
+        for name in (METADATA_FILE, *seal, *bundle.files):
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             try:
                 shutil.copyfile(bundle.path / name, staging / name)

@@ -21,6 +21,7 @@ WEIGHTS_FILE = "models/model.safetensors"
 LOCATOR_FILE = "models/locator.safetensors"
 INFERENCE_FILE = "configs/inference.json"
 MODEL_CARD_FILE = "docs/README.md"
+SEAL_FILE = "configs/metadata.sha256"  # the hash of the metadata themselves
 INTENDED_USE = "Research and education. Not for clinical use."
 
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"

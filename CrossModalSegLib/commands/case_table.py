@@ -1,6 +1,7 @@
 """The table of cases that ``crossmodalseg segment --cases`` reads."""
 
 import csv
+import io
 from pathlib import Path
 
 from CrossModalSegLib.errors import DataError, read_error
@@ -14,7 +15,7 @@ def read_case_table(table: Path) -> dict[str, dict[str, Path]]:
     Raises DataError ``case-table`` with all that is wrong, ``not-found``, ``cannot-read``, ``path-too-long``.
     """
     try:
-        reader = csv.reader(table.read_text(encoding="utf-8-sig").splitlines(), strict=True)
+        reader = csv.reader(io.StringIO(table.read_text(encoding="utf-8-sig")), strict=True)
         lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
     except OSError as error:
         raise read_error(f"case table {table}", error, DataError) from error

@@ -172,20 +172,25 @@ def _add(args: argparse.Namespace) -> int:
     modalities = store_of(args).site().modalities
     if args.input:
         scans, labels = (_known_modalities(paths_by_modality(one), modalities) for one in (args.input, args.labels))
-        found = Entry(scans, labels, assumed_orientation=args.assume_orientation, patient_key=args.patient)
-        saved = _add_one(args, found)
+        given = Entry(scans, labels, assumed_orientation=args.assume_orientation, patient_key=args.patient)
+        saved = _add_one(args, given)
         _say_saved(saved)
         _say_same_scans(args, {saved.id})
         return 0
     is_zip = args.source.is_file() and args.source.suffix.lower() == ".zip"
     with unpacked(args.source, LARGEST_UNPACKED_BYTES) if is_zip else nullcontext(args.source) as folder:
-        cases = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN, args.assume_orientation)
-        if folder.is_dir() and all(isinstance(path, Path) for case in cases for path in case.volumes.values()):
+        found = find_cases(folder, modalities, args.patient_pattern or PATIENT_PATTERN, args.assume_orientation)
+        cases = found.cases
+        is_files = not found.refused and all(isinstance(path, Path) for one in cases for path in one.volumes.values())
+        if folder.is_dir() and is_files:
             _say_not_taken(files_not_taken(folder, cases))
         added = [_try_one(args, case, number, len(cases)) for number, case in enumerate(cases, start=1)]
-    failed = added.count("")
+        for one in found.refused:
+            print(f"{one.title}: not added\n{' '.join(str(one.error).split())}", file=sys.stderr)
+    count = len(cases) + len(found.refused)
+    failed = added.count("") + len(found.refused)
     _say_same_scans(args, added)
-    print(f"in {args.site}: {len(cases) - failed} of {counted(len(cases), 'case')}")
+    print(f"in {args.site}: {count - failed} of {counted(count, 'case')}")
     return int(failed > 0)
 
 

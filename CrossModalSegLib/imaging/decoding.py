@@ -17,7 +17,6 @@ Encoding = Literal["raw", "gzip", "zlib", "bzip2", "hex", "text"]
 CHUNK_BYTES = 1 << 20
 DAMAGED = "the file is damaged or not fully copied: copy or export it again"
 GZIP_MAGIC = b"\x1f\x8b"
-_LARGEST_PADDING = 1 << 16  # zeros after the voxels: a block that was filled up
 _ACCEPT_ZLIB_AND_GZIP = 47
 # How many bytes of voxels may come from one byte in the file: what each method can do at most, generously.
 _LARGEST_RATIO = {"raw": 1, "gzip": 1100, "zlib": 1100, "bzip2": 100_000, "hex": 0.5}
@@ -45,9 +44,9 @@ def refuse_impossible(file: Path, encoding: Encoding, start: int, skip: int, siz
     with reading(file):
         present = file.stat().st_size
     if encoding == "text":
-        possible = float(width * (present - max(start, 0) + 1) // 2)  # a digit and a space each
+        possible = float(width * (present - start + 1) // 2)  # a digit and a space each
     else:
-        possible = _LARGEST_RATIO[encoding] * (present - max(start, 0)) - skip
+        possible = _LARGEST_RATIO[encoding] * (present - start) - skip
     if possible < size:
         what = f"{file} of {present} bytes cannot hold the {size} bytes of voxels that the header claims"
         raise InputError("truncated", what, DAMAGED)
@@ -58,12 +57,9 @@ def counted(
 ) -> Iterator[tuple[int, bytes]]:
     """Pieces of the ``size`` bytes that lie in ``file``, decoded, each with its position among them.
 
-    Raises InputError ``truncated`` where there are fewer, ``extra-bytes`` where there are more (but for a few zeros
-    that fill up a block), ``unreadable`` where a checksum is wrong or the encoding is violated.
+    Raises InputError ``truncated`` where there are fewer, ``extra-bytes`` where there are more, be it zeros (air, if
+    the header has the sizes or the start wrong), ``unreadable`` where a checksum is wrong or the encoding is violated.
     """
-    if start < 0:
-        with reading(file):
-            start = file.stat().st_size - size
     if length is not None:
         _refuse_length(file, start, length)
     position = -skip
@@ -72,9 +68,8 @@ def counted(
             inside = chunk[max(0, -position) : max(0, size - position)]
             if inside:
                 yield max(position, 0), inside
-            beyond = chunk[max(0, size - position) :]
             position += len(chunk)
-            if beyond.strip(b"\0") or position > size + _LARGEST_PADDING:
+            if position > size:
                 what = f"{file} holds more than the {size} bytes of voxels that the header claims"
                 hint = "header and voxels do not belong together: export the volume again"
                 raise InputError("extra-bytes", what, hint)
@@ -108,7 +103,10 @@ def _refuse_length(file: Path, start: int, length: int) -> None:
         present = file.stat().st_size - start
     if present < length:
         raise InputError("truncated", f"{file} holds {present} of {length} compressed bytes", DAMAGED)
-    if present > length + _LARGEST_PADDING:
+    with reading(file), file.open("rb") as stream:
+        stream.seek(start + length)
+        is_over = not any(piece.strip(b"\0") for piece in _pieces(stream))
+    if not is_over:
         raise InputError("extra-bytes", f"{file} holds {present} compressed bytes, its header says {length}", DAMAGED)
 
 
@@ -118,7 +116,7 @@ def _decoded(file: Path, encoding: Encoding, start: int) -> Iterator[bytes]:
         if encoding == "gzip":
             yield from _pieces(cast(BinaryIO, gzip.GzipFile(fileobj=stream)))
         elif encoding == "bzip2":
-            yield from _pieces(cast(BinaryIO, bz2.BZ2File(stream)))
+            yield from _unpacked(stream)
         elif encoding == "zlib":
             yield from _inflated(stream)
         elif encoding == "hex":
@@ -147,4 +145,25 @@ def _inflated(stream: BinaryIO) -> Iterator[bytes]:
         if inflater.eof and left.strip(b"\0"):
             raise ValueError(f"{len(left)} bytes follow the compressed data")
     if not inflater.eof:
+        raise EOFError
+
+
+def _unpacked(stream: BinaryIO) -> Iterator[bytes]:
+    """Streams of bzip2 behind each other, whose checksums it compares. BZ2File would pass over what follows them.
+
+    Raises EOFError where an end is missing, OSError where something else than zeros follows.
+    """
+    unpacker = bz2.BZ2Decompressor()
+    for piece in _pieces(stream):
+        left = piece
+        while left or not (unpacker.eof or unpacker.needs_input):
+            if unpacker.eof:
+                if not left.strip(b"\0"):
+                    break
+                unpacker = bz2.BZ2Decompressor()
+            decoded = unpacker.decompress(left, CHUNK_BYTES)
+            if decoded:
+                yield decoded
+            left = unpacker.unused_data
+    if not unpacker.eof:
         raise EOFError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from CrossModalSegLib.errors import InputError
-from CrossModalSegLib.imaging.channels import split_series
+from CrossModalSegLib.imaging.channels import split_channel, split_series
 from CrossModalSegLib.imaging.dicom_header import DamagedHeader, ImageFile, OtherObject, Slice, is_dicom, read_header
 from CrossModalSegLib.imaging.dicom_pixels import INVERTED, read_pixels, same_pixels
 from CrossModalSegLib.imaging.dicom_stack import grid_of, numbering_findings, refuse_mixed_origin, stacked
@@ -72,8 +72,9 @@ class SeriesImage:
 
 
 def is_series(path: Path) -> bool:
-    """Whether this is read as DICOM: ``folder#UID``, a folder, or a DICOM file."""
-    return split_series(path)[1] is not None or path.is_dir() or is_dicom(path)
+    """Whether this is read as DICOM: ``folder#UID``, a folder, or a DICOM file; ``file#1`` is as its file is."""
+    whole = split_channel(path)[0]
+    return split_series(path)[1] is not None or whole.is_dir() or is_dicom(whole)
 
 
 def series_of(tree: DicomTree) -> list[Series]:

@@ -169,6 +169,14 @@ def read_data_set(path: Path, **options: Any) -> FileDataset:
         return pydicom.dcmread(stream, force=True, **options)
 
 
+def copy_header(path: Path, target: Path) -> None:
+    """Write the file at ``path`` without its pixels to ``target``. Raises OSError, and whatever pydicom raises."""
+    header = read_data_set(path, stop_before_pixels=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header.save_as(target)
+
+
 def read_header(path: Path) -> ImageFile | OtherObject:
     """What the file at ``path`` is, by its header. Raises DamagedHeader, OSError."""
     try:

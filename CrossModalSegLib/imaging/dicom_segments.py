@@ -13,7 +13,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import iter_pixels
 
-from CrossModalSegLib.errors import InputError, LabelError
+from CrossModalSegLib.errors import GeometryError, InputError, LabelError
 from CrossModalSegLib.imaging.dicom_header import is_dicom, read_data_set
 from CrossModalSegLib.imaging.grid import LPS_TO_RAS, Grid
 from CrossModalSegLib.labels import Code, LabelMap, Structure, Terminology
@@ -64,8 +64,8 @@ def read_segmentation_object(path: Path) -> tuple[np.ndarray, Grid, LabelMap]:
     """Label values (K, J, I), which are the segments' numbers, on the grid that the file's frames span, and the
     segments by number.
 
-    Raises InputError ``unreadable``, ``uneven-slices`` (frames that are no stack); LabelError ``bad-label-map``,
-    ``overlapping-segments`` (a voxel has one label), ``not-integers`` (fractions).
+    Raises InputError ``unreadable``, ``uneven-slices`` (frames that are no stack); GeometryError ``gantry-tilt``; LabelError
+    ``bad-label-map``, ``overlapping-segments`` (a voxel has one label), ``not-integers`` (fractions).
     """
     data = _read(path)
     try:
@@ -133,10 +133,7 @@ def _stack(frames: list[_Frame], data: Dataset, pixel_spacing: list[float], path
     first = frames[0]
     normal = np.cross(*first.orientation)
     along = np.array([(one.position - first.position) @ normal for one in frames])
-    aside = np.array([one.position - first.position - far * normal for one, far in zip(frames, along, strict=True)])
-    turned = max(np.abs(one.orientation - first.orientation).max() for one in frames)
-    if turned > _SAME_DIRECTION or np.abs(aside).max() > _TOLERANCE_MM + _SAME_DIRECTION * np.abs(along).max():
-        raise InputError("uneven-slices", f"{path}: its frames do not lie above each other", _SAVE_AGAIN)
+    _refuse_not_above(frames, along, path)
     step = _step(along, data)
     places = np.rint((along - along.min()) / step).astype(int)
     if np.abs(along - along.min() - places * step).max() > _TOLERANCE_MM:
@@ -147,6 +144,25 @@ def _stack(frames: list[_Frame], data: Dataset, pixel_spacing: list[float], path
     lps[:3, 2], lps[:3, 3] = normal * step, lowest.position
     shape = (int(places.max()) + 1, int(data.Rows), int(data.Columns))
     return Grid(shape, LPS_TO_RAS @ lps), places.tolist()
+
+
+def _refuse_not_above(frames: list[_Frame], along: np.ndarray, path: Path) -> None:
+    """Raises InputError ``uneven-slices``, GeometryError ``gantry-tilt`` where each frame is as far ``along`` (mm) the
+    normal as it is shifted aside."""
+    first = frames[0]
+    normal = np.cross(*first.orientation)
+    aside = np.array([one.position - first.position for one in frames]) - along[:, None] * normal
+    tolerance = _TOLERANCE_MM + _SAME_DIRECTION * np.abs(along).max()
+    turned = max(np.abs(one.orientation - first.orientation).max() for one in frames)
+    if turned <= _SAME_DIRECTION and np.abs(aside).max() <= tolerance:
+        return
+    shift = along @ aside / max(float(along @ along), 1e-9)  # mm aside per mm along
+    if turned <= _SAME_DIRECTION and np.abs(aside - along[:, None] * shift).max() <= tolerance:
+        degrees = np.degrees(np.arctan(np.linalg.norm(shift)))
+        message = f"{path}: it is of a scan with a tilted gantry, its frames are shifted by {degrees:.1f} degrees"
+        hint = "straighten scan and segmentation in 3D Slicer, and save both as NRRD"
+        raise GeometryError("gantry-tilt", message, hint)
+    raise InputError("uneven-slices", f"{path}: its frames do not lie above each other", _SAVE_AGAIN)
 
 
 def _step(along: np.ndarray, data: Dataset) -> float:

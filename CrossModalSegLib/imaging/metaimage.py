@@ -163,11 +163,13 @@ def _data(header: _Fields) -> StoredData:
     skip = header.whole("HeaderSize", 0)
     if skip < -1 or (skip == -1 and encoding != "raw"):
         raise header.wrong(f"HeaderSize: {skip}")
-    start = -1 if skip == -1 else skip or (header.length if is_local else 0)
-    if is_local and 0 <= start < header.length:
+    start = max(skip, 0) or (header.length if is_local else 0)
+    if is_local and start < header.length:
         raise header.wrong(f"HeaderSize: {skip}, but the header has {header.length} bytes")
     length = header.whole("CompressedDataSize", 0) if encoding == "zlib" and len(files) == 1 else 0
-    return StoredData(files, encoding, start, 0, length or None)
+    if length < 0:
+        raise header.wrong(f"CompressedDataSize: {length}")
+    return StoredData(files, encoding, start, 0, length or None, is_last=skip == -1)
 
 
 def _data_files(header: _Fields) -> tuple[Path, ...]:

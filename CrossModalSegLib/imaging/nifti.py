@@ -4,6 +4,7 @@ Sources: nifti1.h and nifti2.h (https://nifti.nimh.nih.gov), where the offsets b
 """
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.imaging.decoding import DAMAGED, GZIP_MAGIC, Encoding, reading
+from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.nifti_forms import NiftiForms, placement_of
 from CrossModalSegLib.imaging.stored_image import ImageHeader, StoredData
 
@@ -98,7 +100,11 @@ def _header(path: Path, file: Path, fields: Any, size: int, encoding: Encoding, 
     slope, intercept = _scaling(fields, path)
     forms = _forms(fields)
     data_file = _partner(path, ".img") if is_pair else file
-    start = _offset(fields, path, 0 if is_pair else _end_of_extensions(file, size, fields, encoding))
+    least = 0 if is_pair else _end_of_extensions(file, size, fields, encoding)
+    start = _offset(fields, path, least)
+    placement = placement_of(forms, (*sizes, 1, 1)[:3])
+    if start > least:
+        placement = replace(placement, findings=(*placement.findings, _late(start, least)))
     zipped = encoding == "gzip"
     return ImageHeader(
         path=path,
@@ -106,7 +112,7 @@ def _header(path: Path, file: Path, fields: Any, size: int, encoding: Encoding, 
         components=_values_per_voxel(sizes),
         kind=kind,
         dtype=dtype,
-        placement=placement_of(forms, (*sizes, 1, 1)[:3]),
+        placement=placement,
         data=StoredData((data_file,), encoding, 0 if zipped else start, start if zipped else 0),
         slope=slope,
         intercept=intercept,
@@ -202,20 +208,36 @@ def _offset(fields: Any, path: Path, least: int) -> int:
     return int(offset)
 
 
-def _end_of_extensions(file: Path, size: int, fields: Any, encoding: Encoding) -> int:
-    """Before which byte no voxel can lie in a single file: the end of the first extension, where there is one.
+def _late(start: int, least: int) -> Finding:
+    message = f"the header says that the voxels begin at byte {start}, {start - least} bytes behind its end"
+    return Finding("warning", "voxels-late", message, "check that the picture is not shifted, or export it again")
 
-    nifti1.h: the first of the four bytes after the header is not 0 then, and the extension begins with its length, a
-    multiple of 16. What has no such length is none.
+
+def _end_of_extensions(file: Path, size: int, fields: Any, encoding: Encoding) -> int:
+    """Before which byte no voxel can lie in a single file: the end of the last extension, where there is one.
+
+    nifti1.h: the first of the four bytes after the header is not 0 then, and each extension begins with its length, a
+    multiple of 16. What has no such length, or would reach beyond the start of the voxels that the header states, is
+    none, unless it is the first.
     """
-    least = size + _EXTENSION_BYTES
-    content = _first_bytes(file, least + 8, encoding)[size:]
-    if len(content) < _EXTENSION_BYTES + 8 or content[0] == 0:
-        return least
+    least, said = size + _EXTENSION_BYTES, float(fields["vox_offset"])
     order = fields.dtype["datatype"].byteorder
-    length, code = (int(n) for n in np.frombuffer(content[_EXTENSION_BYTES:], np.dtype("i4").newbyteorder(order)))
-    is_one = 16 <= length <= _LONGEST_EXTENSION and length % 16 == 0 and 0 <= code <= _LARGEST_EXTENSION_CODE
-    return least + length if is_one else least
+    with reading(file), gzip.open(file) if encoding == "gzip" else file.open("rb") as stream:
+        stream.seek(size)
+        if stream.read(_EXTENSION_BYTES)[:1] in (b"", b"\0"):
+            return least
+        end = least
+        while end == least or end < said:
+            stream.seek(end)
+            content = stream.read(8)
+            if len(content) < 8:
+                break
+            length, code = (int(n) for n in np.frombuffer(content, np.dtype("i4").newbyteorder(order)))
+            is_one = 16 <= length <= _LONGEST_EXTENSION and length % 16 == 0 and 0 <= code <= _LARGEST_EXTENSION_CODE
+            if not is_one or (end > least and end + length > said):
+                break
+            end += length
+    return end
 
 
 def _forms(fields: Any) -> NiftiForms:

@@ -6,7 +6,7 @@ Source: the definition of the format, https://teem.sourceforge.net/nrrd/format.h
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from CrossModalSegLib.imaging.placement import Placement, unknown_orientation
 from CrossModalSegLib.imaging.stored_image import ImageHeader, StoredData
 
 _MOST_HEADER_BYTES = 1 << 24
+_MOST_BLANKS = 1 << 10  # behind the header
 _TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
     "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
@@ -71,13 +72,14 @@ _EXPORT = "export the volume again"
 @dataclass(frozen=True)
 class _Fields:
     """The header's fields (lower case) and its own key:=value pairs; ``files`` are the lines after a LIST; ``length``
-    is that of the header in bytes."""
+    is that of the header in bytes; ``is_followed``: something lies behind it."""
 
     path: Path
     fields: dict[str, str]
     pairs: dict[str, str]
     files: tuple[str, ...]
     length: int
+    is_followed: bool
 
     def text(self, name: str) -> str:
         if name not in self.fields:
@@ -143,16 +145,17 @@ def _read_fields(path: Path) -> _Fields:
             is_over = not lines[-1] or length > _MOST_HEADER_BYTES
             if is_over or (len(lines) == 1 and not line.startswith(b"NRRD")):
                 break
+        is_followed = bool(stream.read(_MOST_BLANKS).strip())
         text = [line.decode("utf-8", "surrogateescape") for line in lines]
     if not text or not re.fullmatch(r"NRRD000[1-5]", text[0]):
         raise InputError("unreadable", f"{path} does not begin as an NRRD file", DAMAGED)
-    return _parsed(path, text[1:], length)
+    return _parsed(path, text[1:], length, is_followed)
 
 
-def _parsed(path: Path, lines: Sequence[str], length: int) -> _Fields:
+def _parsed(path: Path, lines: Sequence[str], length: int, is_followed: bool) -> _Fields:
     fields: dict[str, str] = {}
     pairs: dict[str, str] = {}
-    header = _Fields(path, fields, pairs, (), length)
+    header = _Fields(path, fields, pairs, (), length, is_followed)
     for number, line in enumerate(lines):
         if line.startswith("#") or not line:
             continue
@@ -170,7 +173,7 @@ def _parsed(path: Path, lines: Sequence[str], length: int) -> _Fields:
         if fields.setdefault(name, value.strip()) != value.strip():
             raise header.wrong(f"{name!r} stands twice in the header")
         if name == "data file" and value.split()[:1] == ["LIST"]:
-            return _Fields(path, fields, pairs, tuple(one for one in lines[number + 1 :] if one), length)
+            return replace(header, files=tuple(one for one in lines[number + 1 :] if one))
     return header
 
 
@@ -231,6 +234,8 @@ def _data(header: _Fields, rank: int) -> StoredData:
     files = _data_files(header, rank)
     if not files and header.path.suffix.lower() == ".nhdr":
         raise header.wrong("a header of its own (.nhdr) names no data file")
+    if files and header.is_followed:
+        raise header.wrong(f"it names the data file {header.fields['data file']!r}, and holds data itself")
     start = 0 if files else header.length
     files = files or (header.path,)
     if lines:
@@ -239,7 +244,7 @@ def _data(header: _Fields, rank: int) -> StoredData:
             raise header.wrong("the lines to skip have different lengths in the data files")
         start = starts.pop()
     if skip == -1:
-        return StoredData(files, encoding, -1)
+        return StoredData(files, encoding, start, is_last=True)
     is_compressed = encoding in ("gzip", "bzip2")
     return StoredData(files, encoding, start if is_compressed else start + skip, skip if is_compressed else 0)
 

@@ -83,9 +83,11 @@ def merged(layers: np.ndarray, segments: Sequence[Segment], path: Path) -> tuple
     values = [one.structure.value for one in segments]
     if len(set(values)) < len(values):
         values = list(range(1, len(values) + 1))
-    label_map = LabelMap(
-        tuple(replace(one.structure, value=value) for one, value in zip(segments, values, strict=True))
-    )
+    structures = tuple(replace(one.structure, value=value) for one, value in zip(segments, values, strict=True))
+    try:
+        label_map = LabelMap(structures)
+    except LabelError as error:
+        raise LabelError(error.code, f"{path}: {error.message}", _SAVE_AGAIN) from error
     labels = np.zeros(layers.shape[:3], np.uint8 if max(values) < 256 else np.uint16)
     for segment, value in zip(segments, values, strict=True):
         mask = segment.mask(layers)

@@ -6,6 +6,7 @@ many.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.imaging.decoding import Encoding, counted, refuse_impossible, text_values
 from CrossModalSegLib.imaging.nifti_forms import NiftiForms
 from CrossModalSegLib.imaging.placement import Placement
+from CrossModalSegLib.plurals import some_of
 
 MOST_VOXELS = 2**31  # of a volume: 8 GB as float32; no scan has more
 
@@ -24,7 +26,8 @@ MOST_VOXELS = 2**31  # of a volume: 8 GB as float32; no scan has more
 class StoredData:
     """Where the voxels lie: ``files`` hold equal parts of them, one after the other.
 
-    In each file they are found after ``start`` bytes (-1: they are its last bytes), and, once decoded, after ``skip``.
+    In each file they are found after ``start`` bytes, and, once decoded, after ``skip``; or they are its last bytes
+    (``is_last``), of those after ``start``.
     """
 
     files: tuple[Path, ...]
@@ -32,6 +35,7 @@ class StoredData:
     start: int = 0
     skip: int = 0
     length: int | None = None  # of the encoded bytes, where the header says it
+    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,10 @@ def refuse_impossible_size(header: ImageHeader) -> None:
         sizes = " x ".join(map(str, header.sizes))
         raise InputError("too-large", f"{header.path}: {sizes} voxels", "crop or resample it, or export it again")
     data, part = header.data, _bytes_per_file(header)
+    twice = [file.name for file, count in Counter(file.resolve() for file in data.files).items() if count > 1]
+    if twice:
+        what = f"{header.path}: its header names {some_of(twice)} more than once"
+        raise InputError("unreadable", what, "correct the list of data files in the header, or export it again")
     for file in data.files:
         refuse_impossible(file, data.encoding, data.start, data.skip, part, _width(header))
 
@@ -130,7 +138,8 @@ def _values(header: ImageHeader) -> int:
 def _chunks(data: StoredData, part: int) -> Iterator[tuple[int, bytes]]:
     """All voxels' bytes, in order, each piece with its position among them; to the very end of each file."""
     for number, file in enumerate(data.files):
-        for position, chunk in counted(file, data.encoding, data.start, data.skip, part, data.length):
+        start = file.stat().st_size - part if data.is_last else data.start
+        for position, chunk in counted(file, data.encoding, start, data.skip, part, data.length):
             yield number * part + position, chunk
 
 

@@ -37,6 +37,7 @@ from CrossModalSegLib.pacs.export import SegmentedScan, require_exportable, writ
 from CrossModalSegLib.pacs.made_object import Model
 from CrossModalSegLib.pacs.report_object import measured_in
 from CrossModalSegLib.pacs.segmentation_object import TYPES, SegmentationType
+from CrossModalSegLib.pacs.source_images import source_images
 
 DICOM = "dicom-seg"
 _SUFFIXES = {"seg.nrrd": SLICER_SUFFIX, "nii.gz": NIFTI_SUFFIX, DICOM: DICOM_SUFFIX}
@@ -222,7 +223,7 @@ def _write_dicom(
 ) -> None:
     scans = {
         name: SegmentedScan(
-            item.volume,
+            source_images(item.volume),
             item.labels,
             measured_in(report, name),
             _uncertainty_percent(item) if options.uncertainty_map else None,

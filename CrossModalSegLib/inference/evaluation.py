@@ -37,7 +37,9 @@ from rich.table import Table
 from scipy import ndimage
 
 from CrossModalSegLib.errors import GeometryError, InputError
+from CrossModalSegLib.imaging.dicom_segments import is_segmentation_object
 from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.lattice import joint_grid, placed_on
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.inference.label_matching import LabelledSide, Matched, matched, named
 from CrossModalSegLib.label_translation import LabelTranslation
@@ -138,7 +140,9 @@ def score_files(
     ignored_values: Sequence[int] = (),
     assumed_orientation: str | None = None,
 ) -> Evaluation:
-    """Score one segmentation file against another on the same grid (.seg.nrrd, .nrrd, .nii.gz, .mha).
+    """Score one segmentation file against another on the same grid (.seg.nrrd, .nrrd, .nii.gz, .mha, DICOM).
+
+    A DICOM Segmentation may leave slices out in which it has nothing: its frames have to lie on the other's voxels.
 
     Where both files have names (.seg.nrrd), structures are matched by name, whatever their values; elsewhere by value.
     Scored are the structures of the label map given or, with a translation, those it translates to; with neither, those
@@ -152,7 +156,9 @@ def score_files(
     """
     prediction, grid, prediction_map = _read_labels(Path(prediction_path), assumed_orientation)
     reference, reference_grid, reference_map = _read_labels(Path(reference_path), assumed_orientation)
-    _refuse_different_grids(prediction_path, grid, reference_path, reference_grid)
+    if not grid.is_close(reference_grid):
+        sides = ((Path(prediction_path), prediction, grid), (Path(reference_path), reference, reference_grid))
+        prediction, reference, grid = _on_one_grid(*sides)
     ignored = np.isin(reference, ignored_values)
     if isinstance(labels, LabelTranslation):
         reference, untranslated = labels.apply(reference)
@@ -271,12 +277,21 @@ def _read_labels(path: Path, assumed_orientation: str | None) -> tuple[np.ndarra
     return labels, grid, label_map
 
 
-def _refuse_different_grids(
-    prediction_path: str | Path, prediction: Grid, reference_path: str | Path, reference: Grid
-) -> None:
-    if not prediction.is_close(reference):
-        message = f"{prediction_path} has {_in_words(prediction)}, {reference_path} has {_in_words(reference)}"
-        raise GeometryError("grids-differ", message, "score on the scan's own grid: resample neither of the two")
+_Side = tuple[Path, np.ndarray, Grid]
+
+
+def _on_one_grid(prediction: _Side, reference: _Side) -> tuple[np.ndarray, np.ndarray, Grid]:
+    """The labels of both where DICOM Segmentations leave empty slices out: on the grid of the file that does not, or on
+    one that has the slices of both. Raises GeometryError ``grids-differ``."""
+    sides = (prediction, reference)
+    whole = [grid for path, _labels, grid in sides if not is_segmentation_object(path)]
+    target = {0: joint_grid(prediction[2], reference[2]), 1: whole[0] if whole else None, 2: None}[len(whole)]
+    if target is not None:
+        placed = [placed_on(labels, grid, target) for _path, labels, grid in sides]
+        if placed[0] is not None and placed[1] is not None:
+            return placed[0], placed[1], target
+    message = " and ".join(f"{path} has {_in_words(grid)}" for path, _labels, grid in sides)
+    raise GeometryError("grids-differ", message, "score on the scan's own grid: resample neither of the two")
 
 
 def _in_words(grid: Grid) -> str:

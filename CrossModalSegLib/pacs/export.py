@@ -14,6 +14,7 @@ from CrossModalSegLib.pacs.packages import package
 from CrossModalSegLib.pacs.report_object import Measured, report_object
 from CrossModalSegLib.pacs.segmentation_object import (
     WHAT,
+    Maker,
     SegmentationType,
     found_structures,
     segment_numbers,
@@ -33,13 +34,15 @@ SUFFIX = ".dcm"
 
 @dataclass(frozen=True, eq=False)
 class SegmentedScan:
-    """A scan's ``labels`` (K, J, I), label values, and what was ``measured`` by label value. ``uncertainty`` in percent
-    (K, J, I) uint8: None where no map is wanted."""
+    """The ``labels`` (K, J, I), label values, of a scan whose images are ``source``, and what was ``measured`` by label
+    value. ``uncertainty`` in percent (K, J, I) uint8: None where no map is wanted. ``is_corrected``: somebody has
+    changed what the model had made."""
 
-    volume: Volume
+    source: SourceImages
     labels: np.ndarray
     measured: Mapping[int, Measured]
     uncertainty: np.ndarray | None = None
+    is_corrected: bool = False
 
 
 def require_exportable(volumes: Mapping[str, Volume]) -> None:
@@ -61,16 +64,16 @@ def write_objects(
 ) -> None:
     """Write ``<m>_segmentation.dcm``, ``<m>_report.dcm`` and, where there is one, ``<m>_uncertainty.dcm`` per scan.
 
-    UIDs follow from the scans' instances, the model, ``kind`` and what else is named in ``further``. Raises what
-    `require_exportable` raises; OutputError ``nothing-found``; OSError.
+    UIDs follow from the scans' instances, the model, ``kind`` and what else is named in ``further``. Raises InputError
+    ``several-patients``; InstallError ``packages-missing``; OutputError ``nothing-found``; OSError.
     """
-    sources = {name: source_images(scan.volume) for name, scan in scans.items()}
-    refuse_several_patients(iter(sources.values()))
-    origin = Origin.of(model, [*sources.values()], kind, *further)
+    sources = [scan.source for scan in scans.values()]
+    refuse_several_patients(iter(sources))
+    origin = Origin.of(model, sources, kind, *further)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of highdicom, about values that are the source's own
         for name, scan in scans.items():
-            _write_scan(folder, name, scan, label_map, sources[name], origin, kind)
+            _write_scan(folder, name, scan, label_map, origin, kind)
 
 
 def _write_scan(
@@ -78,12 +81,12 @@ def _write_scan(
     name: str,
     scan: SegmentedScan,
     label_map: LabelMap,
-    source: SourceImages,
     origin: Origin,
     kind: SegmentationType,
 ) -> None:
-    found = found_structures(scan.labels, label_map.structures)
-    segmentation = segmentation_object(scan.labels, label_map.structures, source, origin, kind)
+    found, source = found_structures(scan.labels, label_map.structures), scan.source
+    how: Maker = "SEMIAUTOMATIC" if scan.is_corrected else "AUTOMATIC"
+    segmentation = segmentation_object(scan.labels, label_map.structures, source, origin, kind, how)
     write_object(segmentation, folder / f"{name}_segmentation{SUFFIX}")
     numbers = segment_numbers(found, kind)
     report = report_object(segmentation, found, numbers, scan.measured, source, origin)

@@ -13,6 +13,7 @@ from CrossModalSegLib.pacs.packages import package
 from CrossModalSegLib.pacs.source_images import SourceImages
 
 SegmentationType = Literal["binary", "labelmap"]
+Maker = Literal["AUTOMATIC", "SEMIAUTOMATIC"]  # SegmentAlgorithmType: SEMIAUTOMATIC where somebody has corrected it
 TYPES: tuple[SegmentationType, ...] = ("binary", "labelmap")
 WHAT = "writing a DICOM segmentation"
 # For structures without a code of their own.
@@ -21,7 +22,12 @@ _PRIVATE_SCHEME = "99CMSEG"
 
 
 def segmentation_object(
-    labels: np.ndarray, structures: tuple[Structure, ...], source: SourceImages, origin: Origin, kind: SegmentationType
+    labels: np.ndarray,
+    structures: tuple[Structure, ...],
+    source: SourceImages,
+    origin: Origin,
+    kind: SegmentationType,
+    how: Maker = "AUTOMATIC",
 ) -> Any:
     """The highdicom Segmentation of ``labels`` (K, J, I), label values, on the frames of ``source``.
 
@@ -40,7 +46,7 @@ def segmentation_object(
         source_images=source.headers,
         pixel_array=source.in_order_of_frames(pixels),
         segmentation_type=kind.upper(),
-        segment_descriptions=[_description(one, numbers[one.value], origin) for one in found],
+        segment_descriptions=[_description(one, numbers[one.value], origin, how) for one in found],
         omit_empty_frames=kind == "binary",
         transfer_syntax_uid=ExplicitVRLittleEndian if kind == "binary" else RLELossless,
         content_label="SEGMENTATION",
@@ -86,7 +92,7 @@ def _numbered(labels: np.ndarray, numbers: dict[int, int]) -> np.ndarray:
     return table[labels]
 
 
-def _description(structure: Structure, number: int, origin: Origin) -> Any:
+def _description(structure: Structure, number: int, origin: Origin, how: Maker) -> Any:
     highdicom, seg = package("highdicom", WHAT), package("highdicom.seg", WHAT)
     terminology, model = terminology_of(structure), origin.model
     described = seg.SegmentDescription(
@@ -94,7 +100,7 @@ def _description(structure: Structure, number: int, origin: Origin) -> Any:
         segment_label=short(structure.name),
         segmented_property_category=coded(terminology.category),
         segmented_property_type=coded(terminology.type),
-        algorithm_type="AUTOMATIC",
+        algorithm_type=how,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
             name=short(model.name),
             family=coded(Code("DCM", "123110", "Artificial Intelligence")),

@@ -1,13 +1,13 @@
 """The DICOM images that a result is of: their headers, and in which order their frames lie."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from CrossModalSegLib.errors import InputError
-from CrossModalSegLib.imaging.dicom_header import read_data_set
+from CrossModalSegLib.imaging.dicom_header import Slice, read_data_set
 from CrossModalSegLib.imaging.volume import Volume
 from CrossModalSegLib.plurals import some_of
 
@@ -64,17 +64,22 @@ def refuse_not_dicom(volume: Volume) -> None:
 def source_images(volume: Volume) -> SourceImages:
     """The images that ``volume`` was read from. Raises InputError ``not-dicom`` or ``incomplete-header``."""
     refuse_not_dicom(volume)
-    files = list(dict.fromkeys(one.file for one in volume.slices))
+    return images_of(volume.modality, volume.slices)
+
+
+def images_of(modality: str, slices: Sequence[Slice]) -> SourceImages:
+    """The images whose frames are ``slices``, along K. Raises InputError ``incomplete-header``."""
+    files = list(dict.fromkeys(one.file for one in slices))
     headers = tuple(read_data_set(file, stop_before_pixels=True) for file in files)
     missing = [*dict.fromkeys(name for header in headers for name in _REQUIRED if not header.get(name))]
     if missing:
-        message = f"{volume.modality}: {files[0].parent} has images without {some_of(missing)}"
+        message = f"{modality}: {files[0].parent} has images without {some_of(missing)}"
         raise InputError("incomplete-header", message, "export the series again, with all of its headers")
     for header in headers:
         _complete(header)
-    if len(files) == len(volume.slices):
+    if len(files) == len(slices):
         return SourceImages(headers, np.arange(len(files)))
-    return SourceImages(headers, np.argsort([one.frame for one in volume.slices]))
+    return SourceImages(headers, np.argsort([one.frame for one in slices]))
 
 
 def refuse_several_patients(sources: Iterator[SourceImages]) -> None:

@@ -1,6 +1,7 @@
 """The cases of a site as they are now: read from the folder, never from memory."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from CrossModalSegLib.site.index import SiteIndex
 Status = Literal["unlabelled", "predicted", "corrected", "approved"]
 STATUSES: tuple[Status, ...] = ("unlabelled", "predicted", "corrected", "approved")
 _Read = Callable[[str, str], dict[str, Any]]  # path of a JSON file, hint where it is damaged
+_HASH = re.compile(r"([0-9a-f]{64})?")
 REPAIR_HINT = "see what is wrong with crossmodalseg site verify, put it right with crossmodalseg site repair"
 
 
@@ -195,7 +197,9 @@ def _read_case(folder: Path, site: SiteFacts, splits: Mapping[str, Split], is_ex
     content = read(f"{place}/{CASE_FILE}", REPAIR_HINT)
     if content.get("store_version") != STORE_VERSION or not isinstance(content.get("volumes"), dict):
         raise DataError("damaged-case", f"{place}/{CASE_FILE} is not of version {STORE_VERSION}", REPAIR_HINT)
-    patient = str(content.get("patient", ""))
+    patient = content.get("patient", "")  # unknown where it is missing
+    if not (isinstance(patient, str) and _HASH.fullmatch(patient)):
+        raise DataError("damaged-case", f"{place}/{CASE_FILE}: the patient {patient!r} is no hash", REPAIR_HINT)
     revisions = _read_revisions(place, read)
     return SiteCase(
         id=folder.name,

@@ -19,6 +19,7 @@ RUNS = "runs"
 PLAN_FILE, METRICS_FILE, REPORT_FILE = "plan.json", "metrics.json", "report.html"
 GIVEN_UP_FILE = "given-up.json"
 OWN_NAMES = ("candidate", "lock", "parent", "prepared", "training")  # of a run's folders, beside that of the new model
+_LONGEST_NAME = 100  # more is put before and behind it
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _+()-]*(\.[A-Za-z0-9 _+()-]+)*")
 _FILES = re.compile(r".*\.(json|html)", re.IGNORECASE)
 
@@ -72,8 +73,8 @@ def require_free_name(name: str) -> None:
     if name.casefold() in OWN_NAMES or _FILES.fullmatch(name):
         hint = f"a run has files of its own of this name: use another one than {', '.join(OWN_NAMES)}, and no file's"
         raise InputError("bad-name", f"the name {name!r} for the new model", hint)
-    if not _NAME.fullmatch(name):
-        hint = "give a plain name of letters, digits, - and _, such as our-brain-model"
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        hint = f"give a plain name of up to {_LONGEST_NAME} letters, digits, - and _, such as our-brain-model"
         raise InputError("bad-name", f"the name {name!r} for the new model", hint)
 
 

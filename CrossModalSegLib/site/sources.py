@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +11,32 @@ from CrossModalSegLib.datasets.datalist import LAYOUTS, Entry, read_datalist
 from CrossModalSegLib.datasets.layout import images_in, put_once
 from CrossModalSegLib.errors import DataError
 from CrossModalSegLib.imaging.channels import whole_of
-from CrossModalSegLib.imaging.dicom import Series, series_of
+from CrossModalSegLib.imaging.dicom import series_of
 from CrossModalSegLib.imaging.dicom_segments import (
-    SegmentsHeader,
     is_segmentation_object,
-    read_segments_header,
 )
 from CrossModalSegLib.imaging.dicom_tree import scan_tree
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.lattice import placed_on
-from CrossModalSegLib.imaging.modality_guess import ScanDescription, assign
 from CrossModalSegLib.imaging.resampling import even_labels
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import Volume, files_of, read_volume
 from CrossModalSegLib.label_translation import in_values_of, named_by_codes
 from CrossModalSegLib.plurals import counted, some_of
 from CrossModalSegLib.site.case_files import CaseFiles
+from CrossModalSegLib.site.dicom_studies import Refused, cases_of_studies
 from CrossModalSegLib.site.folder import SiteFacts
 
 NO_SCANS = (".json", ".txt", ".md", ".csv", ".tsv", ".bval", ".bvec", ".pdf", ".html", ".log")  # by their suffix
 PATIENT_PATTERN = r"sub-[a-zA-Z0-9]+"  # BIDS; elsewhere names do not tell patients apart without being asked
+
+
+@dataclass(frozen=True)
+class FoundCases:
+    """The ``cases`` that may be added, and the studies that are ``refused``, with the reason."""
+
+    cases: tuple[Entry, ...]
+    refused: tuple[Refused, ...] = ()
 
 
 def read_case_files(case: Entry, site: SiteFacts) -> CaseFiles:
@@ -68,13 +74,13 @@ def find_cases(
     modalities: Sequence[str],
     patient_pattern: str = PATIENT_PATTERN,
     assumed_orientation: str | None = None,
-) -> list[Entry]:
+) -> FoundCases:
     """The cases in ``path``: a datalist, a dataset in one of the known layouts, a folder per case, files
     ``<case>_<modality>`` (and ``<case>_label`` or ``<case>_label_<modality>``) in one folder, or a folder with DICOM.
 
     What ``patient_pattern`` (a regular expression) matches in a scan's path tells patients apart; DICOM has the
     patient's ID. ``assumed_orientation`` is that of files that do not say theirs. Raises DataError ``not-found``,
-    ``no-cases``, ``datalist`` or ``layout``.
+    ``no-cases``, ``datalist`` or ``layout``, and the reason where the only study is refused.
     """
     if not path.exists():
         raise DataError("not-found", f"no such file or folder: {path}", "check the path")
@@ -83,14 +89,17 @@ def find_cases(
         raise DataError("no-cases", f"{path} is a single file, not many cases", hint)
     tree = scan_tree(path) if path.is_dir() else None
     series = series_of(tree) if tree else []
-    if series:
-        found = _dicom_cases(series, modalities)
+    refused: list[Refused] = []
+    if tree and series:
+        found, refused = cases_of_studies(tree, modalities)
     elif path.is_dir() and images_in(path) and not any(layout.recognises(path) for layout in LAYOUTS):
         found = _named_cases(path, modalities)
     else:
         lists = read_datalist(path, modalities, labels_required=False, assumed_orientation=assumed_orientation)
         found = _merged([*lists.training, *lists.validation], lists.unlabelled)
-    if not found:
+    if len(refused) == 1 and not found:
+        raise refused[0].error
+    if not found and not refused:
         what = f"{path} holds no scan of {' or '.join(modalities)}"
         if series:
             what += f", but {some_of([one.name for one in series])}"
@@ -102,7 +111,7 @@ def find_cases(
             "no-cases", what, "see docs/site-folder.md for what can be read, or name the files with --input"
         )
     found = [replace(case, assumed_orientation=case.assumed_orientation or assumed_orientation) for case in found]
-    return [_with_patient(case, patient_pattern, path) for case in found]
+    return FoundCases(tuple(_with_patient(case, patient_pattern, path) for case in found), tuple(refused))
 
 
 def _merged(labelled: Sequence[Entry], unlabelled: Sequence[Entry]) -> list[Entry]:
@@ -181,58 +190,3 @@ def _whole_numbers(array: np.ndarray) -> np.ndarray:
         return array
     rounded = np.rint(array)
     return rounded.astype(np.int64) if np.array_equal(rounded, array) else array
-
-
-def _dicom_cases(found: Sequence[Series], modalities: Sequence[str]) -> list[Entry]:
-    """A case per study, with the series that fits each modality best; of equals, the one with most slices."""
-    studies: dict[tuple[str, str], list[Series]] = {}
-    segmentations = _segmentations_beside(found)
-    for one in found:
-        studies.setdefault((one.images[0].patient_id, one.images[0].study_uid), []).append(one)
-    cases = []
-    for (patient, _study), series in studies.items():
-        ordered = sorted(series, key=lambda one: -one.slice_count)
-        chosen = assign(modalities, {}, [_described(one) for one in ordered])
-        if chosen:
-            left_out = tuple(
-                f"{one.name} ({counted(one.slice_count, 'slice')})"
-                for index, one in enumerate(ordered)
-                if index not in chosen.values()
-            )
-            scans = {name: ordered[n] for name, n in chosen.items()}
-            labels, predicted = _corrections(scans, segmentations)
-            cases.append(Entry(scans, labels, patient_key=patient, left_out=(*left_out, *predicted)))
-    return cases
-
-
-def _segmentations_beside(found: Sequence[Series]) -> list[SegmentsHeader]:
-    """The DICOM Segmentations in the tree."""
-    others = {one.path for series in found[:1] for one in series.tree.passed_over if "Segmentation" in one.kind}
-    return [read_segments_header(path) for path in sorted(others) if is_segmentation_object(path)]
-
-
-def _corrections(
-    scans: Mapping[str, Series], segmentations: Sequence[SegmentsHeader]
-) -> tuple[dict[str, Path], list[str]]:
-    """Per modality the segmentation of its series that a person has worked on, and the names of those of a model alone.
-
-    Raises DataError ``several-segmentations``.
-    """
-    labels: dict[str, Path] = {}
-    predicted = []
-    for name, series in scans.items():
-        own = [one for one in segmentations if series.uid in one.series_uids]
-        predicted += [f"{one.path.name} (a model's, not corrected)" for one in own if one.is_automatic]
-        corrected = [one for one in own if not one.is_automatic]
-        if len(corrected) > 1:
-            listed = some_of([f"{one.path.name} ({one.description or 'no description'})" for one in corrected])
-            message = f"{len(corrected)} corrected segmentations of {series.name}: {listed}"
-            raise DataError("several-segmentations", message, "remove those that do not count, or name one by --labels")
-        if corrected:
-            labels[name] = corrected[0].path
-    return labels, predicted
-
-
-def _described(series: Series) -> ScanDescription:
-    first = series.images[0]
-    return ScanDescription((first.description, first.protocol), first.modality)

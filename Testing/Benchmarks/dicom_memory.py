@@ -21,6 +21,7 @@ from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.pacs.export import SegmentedScan, write_objects
 from CrossModalSegLib.pacs.made_object import Model
 from CrossModalSegLib.pacs.report_object import Measured
+from CrossModalSegLib.pacs.source_images import source_images
 from Testing.dicom_files import write_series
 
 SHAPE = (500, 512, 512)
@@ -34,7 +35,7 @@ def main() -> None:
         place = Path(folder)
         write_series(place / "scan", np.broadcast_to(np.arange(512, dtype=np.int16), SHAPE), grid)
         volume = timed("reading the series", lambda: read_volume(place / "scan", "T1w"))
-        scan = SegmentedScan(volume, blocks(), dict.fromkeys(label_map.values, Measured(1.0)))
+        scan = SegmentedScan(source_images(volume), blocks(), dict.fromkeys(label_map.values, Measured(1.0)))
         for kind in ("binary", "labelmap"):
             (place / kind).mkdir()
             model = Model("large", "1.0.0", "0" * 64, "A test")

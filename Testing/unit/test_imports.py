@@ -36,7 +36,7 @@ BELOW: dict[str, set[str]] = {
     "imaging": set(),
     "bundles": {"imaging"},
     "datasets": {"imaging"},
-    "site": {"imaging", "bundles", "datasets"},
+    "site": {"imaging", "bundles", "datasets", "pacs"},
     "synthesis": {"mathematics"},
     "node": {"mathematics", "imaging", "bundles", "pacs"},
     "training": {"mathematics", "imaging", "bundles", "datasets", "synthesis"},
@@ -58,7 +58,7 @@ BELOW: dict[str, set[str]] = {
         "inference",
         "adaptation",
     },
-    "top": {"imaging", "bundles", "inference", "commands"},
+    "top": {"imaging", "bundles", "pacs", "inference", "commands"},
 }
 
 SLICER = {"PythonQt", "ctk", "qt", "slicer", "trame", "trame_slicer", "vtk", "vtkmodules"}

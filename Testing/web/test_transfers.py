@@ -147,7 +147,7 @@ def test_half_a_file_of_a_browser_that_is_gone_does_not_stay(tmp_path):
 
 
 def test_a_download_has_its_name_and_leaves_nothing_behind(tmp_path):
-    def make(what: str, folder: Path) -> Path | None:
+    async def make(what: str, folder: Path) -> Path | None:
         if what != "table":
             return None
         (folder / "Größe.csv").write_bytes(b"1,2")
@@ -161,7 +161,7 @@ def test_a_download_has_its_name_and_leaves_nothing_behind(tmp_path):
 
 
 def test_a_file_that_cannot_be_made_is_answered_with_the_reason(tmp_path):
-    def make(_what: str, _folder: Path) -> Path | None:
+    async def make(_what: str, _folder: Path) -> Path | None:
         raise InputError("overlapping-segments", "segments 'a' and 'b' overlap", "remove the overlap")
 
     ((status, body, _),) = exchange(Downloads(tmp_path, make).routes(), ("GET", "/download/T1w", None, ""))

@@ -1,7 +1,6 @@
 """Visits: files by clicks, other scans, corrections that outlive the program. Real server, real Chromium."""
 
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,27 +19,17 @@ DEPTH = 14.0
 BORDER = [(BALL[0] - 12, BALL[1], DEPTH), (BALL[0] - 16, BALL[1], DEPTH), (BALL[0] - 18, BALL[1], DEPTH)]
 
 
-def downloaded(page, pattern):
-    """The one file that the browser has saved, of a name like ``pattern``; the folder is empty afterwards."""
-    folder = Path(page.browser.downloads)
-    page.wait(lambda: list(folder.glob(pattern)) and not list(folder.glob("*.crdownload")), pattern)
-    (file,) = folder.iterdir()
-    content = file.read_bytes()
-    file.unlink()
-    return content
-
-
 def test_each_download_is_a_click_and_the_page_goes_on(result, server, tmp_path):
     for modality in ("T1w", "T2w"):
         result.click(f"download-{modality}")
         path = tmp_path / f"{modality}.seg.nrrd"
-        path.write_bytes(downloaded(result, f"head_{modality}_segmentation.seg.nrrd"))
+        path.write_bytes(result.downloaded(f"head_{modality}_segmentation.seg.nrrd"))
         labels, grid, _ = read_segmentation(path)
         assert grid.is_close({"T1w": FIRST_GRID, "T2w": SECOND_GRID}[modality])
         assert len(np.unique(labels)) > 2
     result.click("download-table")
-    assert b"T1w volume (mL)" in downloaded(
-        result, "head_T1w___head_T2w_volumes*.csv"
+    assert b"T1w volume (mL)" in result.downloaded(
+        "head_T1w___head_T2w_volumes*.csv"
     )  # a number where results came before
     assert result.browser.current_url == server.address
     assert not result.has("lost-connection")

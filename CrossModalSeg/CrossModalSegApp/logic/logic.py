@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from CrossModalSegApp.logic.dicom_export import DicomExport, OnEnd
 from CrossModalSegApp.logic.scan_files import ScanFiles
 from CrossModalSegApp.logic.segmentation_run import RunPlan, SegmentationRunner
 from CrossModalSegApp.process.fine_tuning import FineTuning
@@ -50,6 +51,7 @@ class SegmentationLogic:
         self._files = ScanFiles()
         self._runner = SegmentationRunner(scene, worker, self._files, self._tracker, self._note_result)
         self._alignment, self._contents = Question(worker, "register"), Question(worker, "look")
+        self.dicom_export = DicomExport(worker)
         self.fine_tuning, self.ranking = FineTuning(worker.launch), CaseRanking(worker.launch)
         self._latest: CaseNodes | None = None
         self._site: Path | None = None
@@ -180,6 +182,7 @@ class SegmentationLogic:
     def close(self) -> None:
         """Stop everything and end the worker: the scene or the program is about to go."""
         self.forget_questions()
+        self.dicom_export.close()
         self._runner.cancel()
         self._worker.close()
         self._files.forget()
@@ -235,6 +238,11 @@ class SegmentationLogic:
         saved = store.save_correction(files, author, origin.revision)
         site_cases.note_saved(case, saved)
         return saved
+
+    def export_dicom(self, case: CaseNodes, folder: Path, on_end: OnEnd) -> None:
+        """Write ``case`` as it is now as DICOM objects into ``folder``; see `DicomExport.start`. Raises BundleError,
+        too."""
+        self.dicom_export.start(case, self._bundle_of(case), folder, on_end)
 
     def add_unlabelled(self, volumes: Mapping[str, Any], bundle: Bundle, folder: str | Path) -> SavedCase:
         """Put scans without labels into the site folder, for training that learns from them too."""

@@ -32,13 +32,15 @@ class Host:
     """What a view gives to all of its sections.
 
     ``device`` says what to compute on ("auto", "cuda", "cpu"); ``ready`` is asked before something is computed and may
-    install packages, False stops it; ``soon`` does what takes a moment, after the view has been drawn where it can.
+    install packages, False stops it, and so is ``ready_to_export`` before something is written in DICOM; ``soon`` does
+    what takes a moment, after the view has been drawn where it can.
     """
 
     dialogs: Dialogs
     device: Callable[[], str]
     ready: Callable[[], bool] = lambda: True
     soon: Callable[[Callable[[], None]], None] = _at_once
+    ready_to_export: Callable[[], bool] = lambda: True
 
 
 class Presenter:

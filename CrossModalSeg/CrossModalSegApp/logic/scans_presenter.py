@@ -11,6 +11,7 @@ from CrossModalSegApp.logic.logic import STARTER_BUNDLE, SegmentationLogic
 from CrossModalSegApp.logic.presenter import Host, Presenter
 from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.logic.wording import SIGNS, sentence
+from CrossModalSegApp.scene.case_nodes import ORIGINAL_REFERENCE
 from CrossModalSegApp.scene.rendering import one_render
 from CrossModalSegApp.scene.scene_io import harden_copy
 from CrossModalSegLib.bundles.bundle import Bundle
@@ -18,7 +19,6 @@ from CrossModalSegLib.bundles.bundle_library import import_bundle, is_removable,
 from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, SECTION
 
 PLACES = ("first", "second")
-ORIGINAL_REFERENCE = "CrossModalSegWeb.original"  # of a scan that was aligned, to the one that it was made from
 
 
 class ChoiceStore(Protocol):

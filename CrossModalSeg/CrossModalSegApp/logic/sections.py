@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from CrossModalSegApp.logic.compare_presenter import ComparePresenter, review_words
+from CrossModalSegApp.logic.export_presenter import ExportPresenter
 from CrossModalSegApp.logic.fine_tuning_presenter import FineTuningPresenter
 from CrossModalSegApp.logic.legend_presenter import LegendPresenter
 from CrossModalSegApp.logic.logic import SegmentationLogic
@@ -50,6 +51,7 @@ class Sections:
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
         self.review = ReviewPresenter(host, view.on_jump, self.legend.choose_named)
         self.compare = ComparePresenter(host, logic.cases, self._on_compare)
+        self.export = ExportPresenter(logic, host)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
         self.site = SitePresenter(
             logic, scans, host, SiteEvents(self._on_open, self._on_look, view.on_saved, view.on_site_case)
@@ -103,6 +105,7 @@ class Sections:
         self.review.show(case)
         self.compare.show_case(case)
         self.site.show_case(case)
+        self.export.show_case(case)
         self._view.on_case(case)
         self.legend.show_case(case)
         if case is None:

@@ -21,6 +21,7 @@ from CrossModalSegLib.errors import CrossModalSegError, InstallError
 
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "Resources" / "requirements.txt"
 TORCH = "torch>=2.8,!=2.9.*"  # 2.9: its 3D convolutions are slow
+DICOM = "highdicom>=0.28"  # what writing DICOM objects needs besides; installed when it is first wanted
 SLICERS_OWN = frozenset({"numpy", "pydicom", "scipy", "simpleitk"})
 WHEELS = "CROSSMODALSEG_WHEELS"
 """The environment variable that names a folder of wheels to install from instead of the network."""
@@ -218,9 +219,18 @@ def default_source() -> PackageSource:
 
 def ensure_packages() -> bool:
     """Ask for and install what is missing, with Slicer's dialogs. True where all is there; errors are shown."""
+    return _ensured(missing_packages())
+
+
+def ensure_dicom() -> bool:
+    """The same, with what writing DICOM objects needs besides."""
+    dicom = _parse(DICOM, installed_version)
+    return _ensured([*missing_packages(), *([] if dicom.is_met else [dicom])])
+
+
+def _ensured(missing: Sequence[Requirement]) -> bool:
     import slicer
 
-    missing = missing_packages()
     if not missing:
         return True
     try:

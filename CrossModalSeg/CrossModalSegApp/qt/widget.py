@@ -45,7 +45,8 @@ class ModulePanel(VTKObservationMixin):
     """The whole panel, inside ``widget`` (the module's ScriptedLoadableModuleWidget).
 
     ``parameter_node`` gives the module's parameter node of the scene. Nodes of the scene are held on to between `enter`
-    and `exit` only. ``ready`` is asked before each run and may install packages; False stops the run.
+    and `exit` only. ``ready`` is asked before each run and may install packages; False stops the run. So is
+    ``ready_to_export`` before something is written in DICOM.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class ModulePanel(VTKObservationMixin):
         logic: SegmentationLogic,
         parameter_node: Callable[[], Any],
         ready: Callable[[], bool],
+        ready_to_export: Callable[[], bool] = lambda: True,
     ):
         super().__init__()
         self._logic, self._parameter_node = logic, parameter_node
@@ -69,7 +71,7 @@ class ModulePanel(VTKObservationMixin):
         self._labels = WrappedLabels(self._root)
         self._views = ViewsPanel(self.ui, lambda: self._parameters.crossfade if self._parameters else 0.0)
         self._correct = CorrectPanel(self.ui, dialogs, self._show_chosen, self._note_structure)
-        host = Host(dialogs, self._device, ready)
+        host = Host(dialogs, self._device, ready, ready_to_export=ready_to_export)
         self._examining = _timer(_EXAMINE_MS, self._examine)
         self._scans = ScansPresenter(logic, host, self._examining.start)
         events = ViewEvents(
@@ -86,7 +88,7 @@ class ModulePanel(VTKObservationMixin):
         ReviewPanel(self.ui, self._sections.review)
         LegendPanel(self.ui, self._sections.legend)
         PlacePanel(self.ui, self._sections.place)
-        ResultPanel(self.ui, dialogs, self._sections.result)
+        ResultPanel(self.ui, dialogs, self._sections.result, self._sections.export)
         SitePanel(self.ui, dialogs, self._sections.site)
         self._corrected = _timer(_SETTLE_MS, self._sections.look_at_corrections)
         self._edited: list[Any] = []  # the segmentations that are listened to

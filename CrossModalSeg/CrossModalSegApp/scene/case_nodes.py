@@ -24,6 +24,7 @@ from CrossModalSegLib.labels import LabelMap
 ROLE_ATTRIBUTE = "CrossModalSeg.role"  # "segmentation", "model", "uncertainty", "table", "review"
 RUN_ATTRIBUTE = "CrossModalSeg.run"
 VOLUME_REFERENCE = "CrossModalSeg.volume"
+ORIGINAL_REFERENCE = "CrossModalSegWeb.original"  # of a scan that was aligned, to the one that it was made from
 _ABOUT_ATTRIBUTE = "CrossModalSeg.about"  # JSON of `About`
 _MODALITY_ATTRIBUTE = "CrossModalSeg.modality"
 

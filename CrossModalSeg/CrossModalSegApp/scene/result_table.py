@@ -9,6 +9,7 @@ from typing import Any
 from CrossModalSegApp.scene.table_rows import add_rows, rows_of
 from CrossModalSegLib.atomic import write_atomically
 
+_AGREEMENT = "agreement (Dice)"
 _VOLUME, _SHARE = ".2f", ".3f"  # mL, and what runs from 0 to 1
 
 
@@ -23,6 +24,16 @@ def add_table(scene: Any, report: Mapping[str, Any], name: str) -> Any:
     node = add_rows(scene, [list(columns), *map(list, zip(*columns.values(), strict=True))], name)
     node.SetLocked(True)
     return node
+
+
+def figures_of(table: Any, modality: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Confidence in the scan of ``modality``, and agreement, by the structure's name, as a table of `add_table` has
+    them; nothing for None."""
+    titles, *rows = rows_of(table) or [[]]
+    return tuple(  # type: ignore[return-value]
+        {row[0]: float(row[titles.index(title)]) for row in rows if title in titles and row[titles.index(title)]}
+        for title in (f"{modality} confidence", _AGREEMENT)
+    )
 
 
 def write_csv(table: Any, path: str | Path) -> None:
@@ -41,7 +52,7 @@ def _columns(report: Mapping[str, Any]) -> dict[str, list[str]]:
         columns[f"{modality} volume (mL)"] = [_text(s["volume_ml"][modality], _VOLUME) for s in structures]
     agreement = report.get("agreement")
     if agreement:
-        columns["agreement (Dice)"] = [_text(agreement[s["name"]], _SHARE) for s in structures]
+        columns[_AGREEMENT] = [_text(agreement[s["name"]], _SHARE) for s in structures]
     for modality in modalities:
         columns[f"{modality} confidence"] = [_text(s["confidence"][modality], _SHARE) for s in structures]
     return columns

@@ -1,7 +1,7 @@
 """Files on their way to the browser: made when asked for, and kept nowhere."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ class Downloads:
     None stands for something that does not exist (any more); typed errors are the answer's text.
     """
 
-    def __init__(self, folder: Path, make: Callable[[str, Path], Path | None]):
+    def __init__(self, folder: Path, make: Callable[[str, Path], Awaitable[Path | None]]):
         self._folder, self._make = folder, make
 
     def routes(self) -> list[web.RouteDef]:
@@ -25,7 +25,7 @@ class Downloads:
     async def _send(self, request: web.Request) -> web.Response:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             try:
-                path = self._make(request.match_info["what"], Path(folder))
+                path = await self._make(request.match_info["what"], Path(folder))
             except CrossModalSegError as error:
                 raise web.HTTPConflict(text=f"{error.message}\n{error.hint}") from error
             if path is None:

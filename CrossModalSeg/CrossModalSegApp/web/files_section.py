@@ -12,9 +12,11 @@ from CrossModalSegApp.logic.logic import SegmentationLogic
 from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.process.run_state import RunState
 from CrossModalSegApp.scene import sample_data
+from CrossModalSegApp.scene.dicom_source import note_files
 from CrossModalSegApp.scene.scene_io import add_volume
 from CrossModalSegApp.scene.subject_tree import file_as_series, remove
 from CrossModalSegApp.web.dialogs import Dialogs
+from CrossModalSegApp.web.kept_headers import KeptHeaders
 from CrossModalSegApp.web.opened_scans import OpenedScans
 from CrossModalSegApp.web.page_state import PageState
 from CrossModalSegApp.web.uploads import Uploads
@@ -43,6 +45,7 @@ class FilesSection:
         on_results: Callable[[], None],
     ):
         self._logic, self._uploads, self._dialogs = logic, uploads, dialogs
+        self._headers = KeptHeaders(uploads.folder / "headers")
         self._opened, self._scans = opened, opened.presenter
         self._on_results = on_results
         limit = uploads.limit_bytes / 1e9
@@ -75,6 +78,7 @@ class FilesSection:
             volume = read_volume(path, name, assumed_orientation)
             modality = bundle.modality_named(name) if bundle else name
             nodes[modality] = add_volume(self._logic.scene, volume.array, volume.grid, path.name.split(".")[0] or name)
+            note_files(nodes[modality], (one.file for one in volume.slices))
         self._opened.choose_opened(list(nodes.values()), nodes)
 
     def _open_sample(self) -> None:
@@ -94,6 +98,7 @@ class FilesSection:
         for volume in candidates(self._logic.scene):
             remove(volume)
         self._scans.choose({})
+        self._headers.clear()
         self._state.show(message="")
 
     async def _open_uploaded(self, batch: str) -> None:
@@ -104,7 +109,7 @@ class FilesSection:
             self._state.show(is_reading=True, message=_("Reading the files"))
         try:
             folder = self._uploads.folder_of(batch)
-            read = await asyncio.to_thread(_read_uploaded, folder)
+            read = await asyncio.to_thread(_read_uploaded, folder, self._headers)
         except CrossModalSegError as error:
             self._uploads.remove(batch)
             with self._state.flushed():
@@ -130,7 +135,7 @@ class FilesSection:
             self._state.show(is_reading=True, message=_("Reading the files"), unoriented=[])
         try:
             folder = self._uploads.folder_of(asked.batch)
-            read = await asyncio.to_thread(_read_all, asked.scans, folder, orientation)
+            read = await asyncio.to_thread(_read_all, asked.scans, folder, self._headers, orientation)
         except CrossModalSegError as error:
             with self._state.flushed():
                 self._state.show(is_reading=False, message="", orientation="")
@@ -150,17 +155,18 @@ class FilesSection:
     def _show(self, read: "_Read") -> None:
         with self._state.flushed():
             self._add(read.found)
-            opened = ", ".join(scan.name for scan, _volume in read.found)
+            opened = ", ".join(one.scan.name for one in read.found)
             first = _("Opened: {scans}").format(scans=opened) if read.found else _("Nothing was opened")
             names = [scan.name for scan in read.unoriented]
             message = ". ".join([first, *read.problems]) + "."
             self._state.show(is_reading=False, message=message, unoriented=names, orientation="")
 
-    def _add(self, found: list[tuple[ScanFile, Volume]]) -> None:
+    def _add(self, found: "list[_Found]") -> None:
         nodes = []
-        for scan, volume in found:
-            nodes.append(add_volume(self._logic.scene, volume.array, volume.grid, scan.name))
-            file_as_series(nodes[-1], scan.patient_id, scan.dicom_modality)
+        for one in found:
+            nodes.append(add_volume(self._logic.scene, one.volume.array, one.volume.grid, one.scan.name))
+            file_as_series(nodes[-1], one.scan.patient_id, one.scan.dicom_modality)
+            note_files(nodes[-1], one.headers)
         if nodes:
             self._opened.choose_opened(nodes)
 
@@ -173,25 +179,36 @@ class _Question:
     scans: tuple[ScanFile, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A scan that could be read, and its DICOM files as they are kept; none where it is no DICOM series."""
+
+    scan: ScanFile
+    volume: Volume
+    headers: tuple[Path, ...] = ()
+
+
 @dataclass
 class _Read:
     """The scans that could be read; why others could not, and what there is to say; and those that need an answer."""
 
-    found: list[tuple[ScanFile, Volume]] = field(default_factory=list)
+    found: list[_Found] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     unoriented: list[ScanFile] = field(default_factory=list)
 
 
-def _read_uploaded(folder: Path) -> _Read:
+def _read_uploaded(folder: Path, kept: KeptHeaders) -> _Read:
     """All scans in ``folder``. Raises InputError where there is none at all."""
     scans, others = sorted_out(folder)
-    read = _read_all(scans, folder)
+    read = _read_all(scans, folder, kept)
     if others:
         read.problems.append(_("No scans, and left out: {files}").format(files=some_of(others, _NAMED)))
     return read
 
 
-def _read_all(scans: Iterable[ScanFile], folder: Path, assumed_orientation: str | None = None) -> _Read:
+def _read_all(
+    scans: Iterable[ScanFile], folder: Path, kept: KeptHeaders, assumed_orientation: str | None = None
+) -> _Read:
     read = _Read()
     for scan in scans:
         try:
@@ -203,7 +220,7 @@ def _read_all(scans: Iterable[ScanFile], folder: Path, assumed_orientation: str 
                 words = _("{scan} was left out: {why}")
                 read.problems.append(words.format(scan=scan.name, why=_without(folder, error.message)))
         else:
-            read.found.append((scan, volume))
+            read.found.append(_Found(scan, volume, kept.keep(one.file for one in volume.slices)))
             read.problems += [_without(folder, one.message) for one in volume.findings if one.severity == "warning"]
     return read
 

@@ -18,7 +18,7 @@ class Uploads:
     """Keeps what is uploaded in batches below ``folder``; all that lies there together has at most ``limit_bytes``."""
 
     def __init__(self, folder: Path, limit_bytes: int):
-        self._folder, self.limit_bytes = folder, limit_bytes
+        self.folder, self.limit_bytes = folder, limit_bytes
         self._bytes: dict[str, int] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -28,13 +28,13 @@ class Uploads:
         """Where the files of a batch lie. Raises InputError ``no-upload``."""
         if batch not in self._bytes:
             raise InputError("no-upload", "the files have not arrived", "choose them again")
-        return self._folder / batch
+        return self.folder / batch
 
     def remove(self, batch: str) -> None:
         """Delete the files of a batch."""
         self._bytes.pop(batch, None)
         if _BATCH.fullmatch(batch):
-            shutil.rmtree(self._folder / batch, ignore_errors=True)
+            shutil.rmtree(self.folder / batch, ignore_errors=True)
 
     async def _receive(self, request: web.Request) -> web.Response:
         """One file, whose path on the user's computer is in the header X-File-Name (percent-encoded)."""
@@ -43,7 +43,7 @@ class Uploads:
         if not _BATCH.fullmatch(batch) or not name:
             raise web.HTTPBadRequest(text="not an upload of this page")
         self._refuse_above(request.content_length or 0, batch)
-        path = _free_name(self._folder / batch / name)
+        path = _free_name(self.folder / batch / name)
         self._bytes.setdefault(batch, 0)
         try:
             await self._write(request, batch, path)

@@ -95,7 +95,7 @@ class Workstation:
             self._on_site_case,
         )
         self._sections = sections = Sections(self.logic, self._scans, host, events)
-        self.files_of_result = ResultFiles(self.logic, sections.result)
+        self.files_of_result = ResultFiles(self.logic, sections.result, sections.export)
         chosen = Chosen(views.leave_contrast, sections.legend.note_current)
         self._correct = CorrectSection(server, editor, self._dialogs, chosen)
         self._files = FilesSection(server, self.logic, uploads, self._opened, self._dialogs, sections.result.fill)
@@ -106,6 +106,7 @@ class Workstation:
         PageState(server, "run").draw(sections.run, "start", "cancel")
         PageState(server, "result").draw(sections.result, "choose")
         PageState(server, "compare").draw(sections.compare, "choose")
+        PageState(server, "dicom").draw(sections.export)
         PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick", "finish")
         PageState(server, "legend").draw(sections.legend, *_LEGEND_INTENTS)
         PageState(server, "place").draw(sections.place)

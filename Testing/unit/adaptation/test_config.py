@@ -1,5 +1,6 @@
 """The settings of a fine-tuning: read as they stand, and all that is wrong reported at once, with its table."""
 
+import math
 from dataclasses import asdict
 
 import pytest
@@ -41,6 +42,24 @@ def test_all_problems_of_all_tables_are_reported_at_once():
             "gate.confidence: must be between 0 and 1, not 1",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ([math.nan], "finetune.shares[0]: must be above 0 and at most 1, not nan"),
+        ([1.0000001], "finetune.shares[0]: must be above 0 and at most 1, not 1.0000001"),
+        ([-1], "finetune.shares[0]: must be above 0 and at most 1, not -1"),
+        ([True, math.inf], ("finetune.shares[0]: expected float, found True; "
+         "finetune.shares[1]: must be above 0 and at most 1, not inf")),
+        ([], "finetune.shares: give one or more"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_list_is_told_what_is_wrong_with_its_entries_and_nothing_else(shares, said):
+    with pytest.raises(ConfigError) as caught:
+        read_table(FinetuneConfig, {"finetune": {"shares": shares}})
+    assert caught.value.message == said
 
 
 @pytest.mark.parametrize(

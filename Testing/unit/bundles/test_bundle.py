@@ -12,7 +12,13 @@ import pytest
 
 from CrossModalSegLib import cli
 from CrossModalSegLib.bundles.bundle import bundle_search_path, list_bundles, load_bundle, publish_bundle, read_bundle
-from CrossModalSegLib.bundles.bundle_metadata import SECTION, bundle_metadata, metadata_problems
+from CrossModalSegLib.bundles.bundle_metadata import (
+    SEAL_FILE,
+    SECTION,
+    bundle_metadata,
+    metadata_problems,
+    metadata_sha256,
+)
 from CrossModalSegLib.errors import BundleError, OutputError
 from CrossModalSegLib.labels import Code, LabelMap, Structure, Terminology
 
@@ -68,11 +74,13 @@ def edit_metadata(bundle, edit):
     content = json.loads(file.read_text())
     edit(content)
     file.write_text(json.dumps(content))
+    (bundle.path / SEAL_FILE).write_text(metadata_sha256(content))
 
 
 def test_a_bundle_has_monai_s_layout_and_no_other_file(bundle):
     files = sorted(str(file.relative_to(bundle.path)) for file in bundle.path.rglob("*") if file.is_file())
-    assert files == ["configs/inference.json", "configs/metadata.json", "docs/README.md", "models/model.safetensors"]
+    configs = ["configs/inference.json", "configs/metadata.json", "configs/metadata.sha256"]
+    assert files == [*configs, "docs/README.md", "models/model.safetensors"]
 
 
 def test_a_loaded_bundle_says_what_was_published(bundle):
@@ -264,6 +272,25 @@ def test_metadata_that_are_not_ours_are_a_typed_error(bundle, content):
     (bundle.path / "configs" / "metadata.json").write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(BundleError, match="bundle-invalid"):
         read_bundle(bundle.path)
+
+
+def test_a_changed_number_in_the_metadata_is_noticed(bundle):
+    """Valid JSON that describes another model: no hash of the other files shows it."""
+    file = bundle.path / "configs" / "metadata.json"
+    content = file.read_text()
+    for old, new in (("1.5", "1.6"), ('"value": 17', '"value": 16'), ("T2w", "T1c")):
+        if old not in content:
+            continue
+        file.write_text(content.replace(old, new))
+        with pytest.raises(BundleError, match=f"metadata.json has sha256 .* expected {bundle.sha256}"):
+            load_bundle(bundle.path)
+    file.write_text(json.dumps(json.loads(content)))  # other white space is the same
+    assert load_bundle(bundle.path).sha256 == bundle.sha256
+    (bundle.path / SEAL_FILE).write_bytes(b"\xff")
+    with pytest.raises(BundleError, match="bundle-corrupt"):
+        load_bundle(bundle.path)
+    (bundle.path / SEAL_FILE).unlink()  # as earlier versions have published
+    load_bundle(bundle.path)
 
 
 def test_the_metadata_fulfil_monai_s_schema(bundle):

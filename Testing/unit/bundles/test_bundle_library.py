@@ -13,7 +13,7 @@ import pytest
 from CrossModalSegLib.bundles import bundle_library
 from CrossModalSegLib.bundles.bundle import list_bundles, load_bundle
 from CrossModalSegLib.bundles.bundle_library import import_bundle, is_removable, remove_bundle
-from CrossModalSegLib.bundles.bundle_metadata import SECTION, metadata_sha256
+from CrossModalSegLib.bundles.bundle_metadata import SEAL_FILE, SECTION, metadata_sha256
 from CrossModalSegLib.errors import BundleError, OutputError
 from Testing.tiny_bundle import random_bundle
 
@@ -252,6 +252,7 @@ def changed(folder: Path) -> str:
     file = folder / "configs" / "metadata.json"
     metadata = json.loads(file.read_text()) | {"version": "2.0.0"}
     file.write_text(json.dumps(metadata))
+    (folder / SEAL_FILE).write_text(metadata_sha256(metadata))
     return metadata_sha256(metadata)
 
 

@@ -411,6 +411,7 @@ def files_below(folder: Path) -> dict[str, bytes]:
         (["case,T1w", "on\x07e,a.nii.gz"], ["line 2", "no plain name"]),
         (["case,T1w", "one,a.nii.gz", "one,b.nii.gz", "two,", ",c.nii.gz"], ["line 3", '"one"', "line 4", "line 5"]),
         (["case,T1w", "one,a\0.nii.gz"], ["line 2", "NUL"]),
+        (["case,T1w", '"on', 'e",a.nii.gz'], ["line 3", "no plain name"]),
         (["case,T1w", "../up,a.nii.gz", "..,a.nii.gz"], ["line 2", "line 3"]),
         (["case,T1w", "", "one,a.nii.gz", "two,b, c.nii.gz"], ["line 4: more cells than columns"]),
     ],

@@ -13,6 +13,7 @@ import pytest
 
 from CrossModalSegLib.cli import main
 from CrossModalSegLib.datasets.datalist import read_datalist
+from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation, write_segmentation
 from CrossModalSegLib.imaging.volume import read_volume, write_volume
 from CrossModalSegLib.labels import LabelMap, Structure
@@ -138,15 +139,23 @@ def test_nnunet_loose_files_and_a_zip_file_are_added(site, tmp_path):
     assert sorted(bool(case.patient) for case in CaseStore(site).cases()) == [False, False, True], "sub-07"
 
 
-def write_study(folder, number):
-    """A T1w and a T2w series of patient ``number``."""
-    for modality, description in (("T1w", "sag T1 MPRAGE"), ("T2w", "ax T2 TSE")):
-        volume = small_case(number).volumes[modality]
-        pixels = (volume.array * 1000).astype(np.int16)
-        for file in write_series(folder / f"{number}{modality}", pixels, volume.grid, description=description):
+def write_study(folder, number, series=(("T1w", "sag T1 MPRAGE"), ("T2w", "ax T2 TSE"))):
+    """A T1w and a T2w series of patient ``number``, or others of a modality and a description."""
+    for place, (modality, description) in enumerate(series):
+        pixels = pixels_of(number, modality)
+        grid = Grid(pixels.shape, small_case(number).volumes[modality].grid.ijk_to_ras)
+        name = f"{number}{modality}{place if place > 1 else ''}"
+        for file in write_series(folder / name, pixels, grid, description=description):
             header = pydicom.dcmread(file)
             header.Modality, header.PatientID, header.StudyInstanceUID = "MR", f"P{number}", f"1.2.{number}"
+            header.SeriesNumber = place + 1
             header.save_as(file)
+
+
+def pixels_of(number, modality):
+    """Those of the small case twice above each other: fewer slices are taken for those of a localizer."""
+    array = (small_case(number).volumes[modality].array * 1000).astype(np.int16)
+    return np.concatenate([array, array])
 
 
 def loose(folder, *names):
@@ -203,7 +212,7 @@ def test_dicom_is_sorted_into_studies_and_told_by_its_description(tmp_path, site
     assert [case.modalities for case in cases] == [("T1w", "T2w")] * 2
     assert {case.patient for case in cases} == {CaseStore(site).site().patient_hash(key) for key in ("P1", "P2")}
     stored = {float(read_volume(case.volumes["T2w"], "T2w").array.sum()) for case in cases}
-    given = [(small_case(number).volumes["T2w"].array * 1000).astype(np.int16) for number in (1, 2)]
+    given = [pixels_of(number, "T2w") for number in (1, 2)]
     assert stored == {float(array.astype(np.float32).sum()) for array in given}
 
 
@@ -221,9 +230,30 @@ def test_series_over_folders_are_added_whole_and_what_is_not_taken_is_named(tmp_
         file.rename(tmp_path / "cd" / "more" / file.name)
     assert run("add", site, "--from", tmp_path / "cd") == 0
     (case,) = CaseStore(site).cases()
-    given = (small_case(1).volumes["T1w"].array * 1000).astype(np.int16)
+    given = pixels_of(1, "T1w")
     assert float(read_volume(case.volumes["T1w"], "T1w").array.sum()) == float(given.astype(np.float32).sum())
-    assert "not taken: localizer (2 slices)" in capsys.readouterr().err
+    assert "not taken: series 0 'localizer' (2 slices, axial): left out, it is a localizer" in capsys.readouterr().err
+
+
+def test_a_study_with_several_candidates_is_listed_and_refused_and_the_others_are_added(tmp_path, site, capsys):
+    three = (("T1w", "sag T1 MPRAGE"), ("T2w", "ax T2 TSE"), ("T1w", "ax T1 SE"))
+    write_study(tmp_path / "export" / "one", 1, three)
+    write_study(tmp_path / "export" / "two", 2)
+    write_study(tmp_path / "export" / "three", 3, (("T1w", "DWI b1000"),))
+    assert run("add", site, "--from", tmp_path / "export") == 1
+    (case,) = CaseStore(site).cases()
+    assert case.patient == CaseStore(site).site().patient_hash("P2")
+    said = capsys.readouterr()
+    assert "1 of 3 cases" in said.out
+    assert "error[several-candidates]: several series may be the T1w: series 1 'sag T1 MPRAGE'" in said.err
+    assert "series 3 'ax T1 SE' (14 slices, axial): T1w, one of 2 that fit alike" in said.err
+    assert "error[no-scan-in-study]: no series is a T1w or T2w: series 1 'DWI b1000'" in said.err
+
+
+def test_the_only_study_is_refused_with_its_reason_as_an_error(tmp_path, site, capsys):
+    write_study(tmp_path / "export", 1, (("T1w", "sag T1 MPRAGE"), ("T2w", "ax T2 TSE"), ("T1w", "ax T1 SE")))
+    assert run("add", site, "--from", tmp_path / "export") == 2
+    assert capsys.readouterr().err.startswith("error[several-candidates]: ")
 
 
 def test_a_series_with_a_damaged_slice_is_not_added_and_named(tmp_path, site, capsys):

@@ -86,7 +86,7 @@ def test_a_compressed_stream_whose_end_is_zeros_is_refused(tmp_path, name, kept)
     start = content.find(b"LOCAL\n") + 6 if name == "scan.mha" else 0
     end = start + int((len(content) - start) * kept)
     path.write_bytes(content[:end] + bytes(len(content) - end))
-    assert refused(tmp_path / name).code in ("truncated", "unreadable")
+    assert refused(tmp_path / name).code in ("truncated", "unreadable", "extra-bytes")
 
 
 def test_every_single_changed_byte_of_a_compressed_stream_is_refused_or_changes_nothing(tmp_path):
@@ -146,6 +146,28 @@ def test_a_data_file_that_is_missing_or_of_another_size_is_refused(tmp_path, cha
     error = refused(tmp_path / "scan.mhd")
     assert error.code == code
     assert "scan.raw" in error.message
+
+
+@pytest.mark.parametrize(("length", "code"), [("-5", "unreadable"), ("100", "extra-bytes")])
+def test_a_length_that_is_below_the_stream_s_is_refused(tmp_path, length, code):
+    path = write(tmp_path / "scan.mha", compressed=True)
+    edit(path, line(path, b"CompressedDataSize"), f"CompressedDataSize = {length}\n".encode())
+    assert (refused(path).code, length in refused(path).message) == (code, True)
+
+
+def test_the_last_bytes_are_never_those_of_the_header(tmp_path):
+    path = write(tmp_path / "scan.mha")
+    edit(path, b"ElementDataFile", b"HeaderSize = -1\nElementDataFile")
+    assert np.array_equal(read_image(path)[0], DATA)
+    path.write_bytes(path.read_bytes()[:-2])
+    assert refused(path).code == "truncated"
+
+
+def test_a_data_file_that_is_listed_twice_is_refused(tmp_path):
+    path = write(tmp_path / "scan.mhd")
+    (tmp_path / "part").write_bytes((tmp_path / "scan.raw").read_bytes()[: DATA.nbytes // 2])
+    edit(path, line(path, b"ElementDataFile"), b"ElementDataFile = LIST\npart\npart\n")
+    assert (refused(path).code, "names part more than once" in refused(path).message) == ("unreadable", True)
 
 
 def test_a_header_that_does_not_say_how_the_axes_run_is_refused_or_assumed(tmp_path):

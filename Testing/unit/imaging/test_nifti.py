@@ -98,9 +98,12 @@ def test_the_bytes_and_not_the_name_say_whether_a_file_is_compressed(tmp_path, s
 
 def test_extensions_are_passed_over(tmp_path):
     image = nib.Nifti1Image(DATA, AFFINE)
-    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"who knows" * 50))
+    for remark in (b"who knows" * 50, b"nobody"):
+        image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", remark))
     nib.save(image, tmp_path / "scan.nii.gz")
-    assert np.array_equal(read_image(tmp_path / "scan.nii.gz")[0], DATA.T)
+    volume = read_volume(tmp_path / "scan.nii.gz", "T1w")
+    assert np.array_equal(volume.array, DATA.T)
+    assert [one.code for one in volume.findings] == ["unknown-units"]
 
 
 def test_names_with_letters_of_any_language_are_read(tmp_path):
@@ -330,6 +333,26 @@ def test_axes_that_cannot_be_are_refused(tmp_path, dim):
 def test_fewer_and_more_voxels_than_claimed_are_refused(tmp_path, suffix):
     assert refused(patch(write_nifti(tmp_path / f"scan{suffix}"), DIM, "<4h", 3, 5, 6, 8)).code == "truncated"
     assert refused(patch(write_nifti(tmp_path / f"scan{suffix}"), DIM, "<4h", 3, 5, 6, 6)).code == "extra-bytes"
+
+
+@pytest.mark.parametrize("count", [1, 10, 512, 65536])
+def test_zeros_behind_the_voxels_are_refused_as_well(tmp_path, count):
+    path = write_nifti(tmp_path / "scan.nii")
+    path.write_bytes(path.read_bytes() + bytes(count))
+    assert refused(path).code == "extra-bytes"
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_gap_before_the_voxels_is_told(tmp_path, suffix):
+    """A start that is wrong by a row of air, and as much air at the end: nothing else would show the shift."""
+    whole = write_nifti(tmp_path / "whole.nii").read_bytes()
+    content = bytearray(whole[:352] + bytes(10) + whole[352:])
+    struct.pack_into("<f", content, VOX_OFFSET, 362.0)
+    path = tmp_path / f"scan{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    volume = read_volume(path, "T1w")
+    assert np.array_equal(volume.array, DATA.T)
+    assert [(one.code, "byte 362" in one.message) for one in volume.findings] == [("voxels-late", True)]
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])

@@ -76,6 +76,30 @@ def test_fewer_and_more_voxels_than_claimed_are_refused_in_all_encodings(tmp_pat
     assert refused(write(tmp_path / "scan.nrrd", data, encoding=encoding)).code in ("truncated", "unreadable")
 
 
+@pytest.mark.parametrize("encoding", ["raw", "gzip", "bzip2", "hex", "ascii"])
+@pytest.mark.parametrize("count", [1, 12, 65536])
+def test_zeros_behind_the_voxels_are_refused_as_well(tmp_path, encoding, count):
+    """Air at the end of a scan is zeros, too: they may be voxels that the header does not count."""
+    with_zeros = {
+        "raw": RAW + bytes(count),
+        "gzip": gzip.compress(RAW + bytes(count)),
+        "bzip2": bz2.compress(RAW + bytes(count)),
+        "hex": (RAW + bytes(count)).hex().encode(),
+        "ascii": ENCODED["ascii"] + count * b" 0",
+    }
+    path = write(tmp_path / "scan.nrrd", with_zeros[encoding], encoding=encoding)
+    assert refused(path).code == "extra-bytes"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "bzip2"])
+def test_several_streams_are_read_and_nothing_else_follows_them(tmp_path, encoding):
+    pack = {"gzip": gzip.compress, "bzip2": bz2.compress}[encoding]
+    parts = pack(RAW[:50]) + pack(RAW[50:])
+    assert np.array_equal(read_image(write(tmp_path / "scan.nrrd", parts + bytes(9), encoding=encoding))[0], DATA)
+    assert refused(write(tmp_path / "scan.nrrd", parts + b"more", encoding=encoding)).code == "unreadable"
+    assert refused(write(tmp_path / "scan.nrrd", parts + parts, encoding=encoding)).code == "extra-bytes"
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "bzip2"])
 def test_a_changed_bit_in_a_compressed_file_is_refused(tmp_path, encoding):
     for place in range(len(ENCODED[encoding]) // 4, len(ENCODED[encoding]), 37):
@@ -130,6 +154,25 @@ def test_voxels_in_several_files_are_read_in_order(tmp_path, kind):
     assert (refused(path).code, "part002" in refused(path).message) == ("truncated", True)
     (tmp_path / "part002.raw").unlink()
     assert (refused(path).code, "part002" in refused(path).message) == ("not-found", True)
+
+
+def test_a_data_file_that_is_listed_twice_is_refused(tmp_path):
+    (tmp_path / "half").write_bytes(RAW[: len(RAW) // 2])
+    path = tmp_path / "scan.nhdr"
+    path.write_bytes(header({"data file": "LIST"}) + b"half\n./half\n")
+    assert (refused(path).code, "names half more than once" in refused(path).message) == ("unreadable", True)
+
+
+def test_voxels_in_the_file_and_in_a_data_file_are_refused(tmp_path):
+    (tmp_path / "data").write_bytes(RAW)
+    assert np.array_equal(read_image(write(tmp_path / "scan.nrrd", b"\n", data_file="data"))[0], DATA)
+    error = refused(write(tmp_path / "scan.nrrd", RAW, data_file="data"))
+    assert (error.code, "'data'" in error.message) == ("unreadable", True)
+
+
+def test_the_last_bytes_are_never_those_of_the_header(tmp_path):
+    assert np.array_equal(read_image(write(tmp_path / "scan.nrrd", b"junk" + RAW, byte_skip="-1"))[0], DATA)
+    assert refused(write(tmp_path / "scan.nrrd", RAW[:-2], byte_skip="-1")).code == "truncated"
 
 
 def test_a_header_without_a_data_file_is_refused(tmp_path):

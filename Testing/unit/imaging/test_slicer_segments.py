@@ -107,7 +107,8 @@ def test_fractions_are_no_labels(tmp_path):
     ],
 )
 def test_segments_that_cannot_be_are_refused(tmp_path, segments):
-    assert refused(write_slicer_file(tmp_path / "a.seg.nrrd", [box(0, 4)], GRID, segments)).code == "bad-label-map"
+    error = refused(write_slicer_file(tmp_path / "a.seg.nrrd", [box(0, 4)], GRID, segments))
+    assert (error.code, "a.seg.nrrd" in error.message) == ("bad-label-map", True)
 
 
 @pytest.mark.parametrize("color", ["inf 0 0", "nan 0 0", "1 0", "7 0 0"])

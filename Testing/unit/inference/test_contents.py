@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -83,6 +84,20 @@ def test_names_of_files_are_compared_with_what_they_are_given_as(starter, tmp_pa
         path.touch()
     (finding,) = findings_of_names(starter.bundle, paths)
     assert "p01_T2w.nii.gz is given as T1w" in finding.message
+
+
+def test_one_of_several_volumes_of_a_file_is_segmented(tmp_path):
+    head = sampled(two_balls, grid_around(HEAD_CENTRE, (27, 30, 28), (4.0, 4.0, 4.0)))
+    image = nib.Nifti1Image(np.stack([0 * head.array.T, head.array.T], axis=-1), head.grid.ijk_to_ras)
+    nib.save(image, tmp_path / "two.nii.gz")
+    write_volume(tmp_path / "one.nii.gz", head.array, head.grid)
+    segmenter = Segmenter(intensity_bundle(tmp_path / "model"), "cpu")
+    part, alone = (
+        segment_case(segmenter, {"T1w": tmp_path / name}, tmp_path / f"of {name}", OutputOptions(), silent)
+        for name in ("two.nii.gz#1", "one.nii.gz")
+    )
+    assert part["structures"] == alone["structures"]
+    assert part["structures"][1]["volume_ml"]["T1w"] > 5
 
 
 def test_what_was_found_is_in_the_report_and_can_be_left_out(tmp_path):

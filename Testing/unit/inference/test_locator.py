@@ -99,6 +99,7 @@ def copied(bundle, folder, **changes):
     content = json.loads(file.read_text())
     content["crossmodalseg"]["locator"] |= changes
     file.write_text(json.dumps(content))
+    (folder / "configs" / "metadata.sha256").unlink()
     return folder
 
 

@@ -17,6 +17,7 @@ from CrossModalSegLib.imaging.lattice import placed_on
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_volume, write_volume
 from CrossModalSegLib.pacs.export import SegmentedScan, require_exportable, write_objects
+from CrossModalSegLib.pacs.source_images import source_images
 from Testing.dicom_results import (
     ABSENT,
     GRIDS,
@@ -213,7 +214,7 @@ def test_scans_of_two_patients_are_refused(tmp_path):
 
 def test_nothing_found_is_told(tmp_path):
     written = written_series(tmp_path / "scan", GRIDS["straight"])
-    empty = SegmentedScan(written.volume, np.zeros_like(written.labels), {})
+    empty = SegmentedScan(source_images(written.volume), np.zeros_like(written.labels), {})
     with pytest.raises(OutputError, match="nothing-found"):
         write_objects(tmp_path, {"T1w": empty}, LABEL_MAP, MODEL)
 

@@ -191,6 +191,16 @@ def test_one_damaged_case_is_named_with_the_way_out(store):
         store.cases()
 
 
+@pytest.mark.parametrize("patient", [None, 17, "Miller", ["a"]])
+def test_a_patient_that_is_no_hash_makes_no_other_patient(store, patient):
+    """Else two cases of one patient would come to lie on the two sides of the split."""
+    saved = store.add_unlabelled(small_case(labelled=False, patient="Miller 0815"))
+    content = json.loads((saved.folder / "case.json").read_text())
+    (saved.folder / "case.json").write_text(json.dumps(content | {"patient": patient}))
+    (damage,) = store.readable_cases()[1].values()
+    assert "the patient " in str(damage)
+
+
 def test_no_file_names_a_person_a_date_or_a_place(store):
     saved = store.save_correction(small_case(patient="Miller 0815"), "QXZ")
     store.approve(saved.id, author="QXZ")

@@ -52,7 +52,7 @@ def corrected(study, **changes):
 
 
 def labels_of(study):
-    (case,) = find_cases(study, ("T1w", "T2w"))
+    (case,) = find_cases(study, ("T1w", "T2w")).cases
     return read_case_files(case, SITE).labels["T1w"][0]
 
 
@@ -71,7 +71,7 @@ def test_a_translated_name_is_known_by_its_code(tmp_path, written):
 
 
 def test_what_a_model_made_alone_is_no_correction(tmp_path, written):
-    (case,) = find_cases(tmp_path / "study", ("T1w", "T2w"))
+    (case,) = find_cases(tmp_path / "study", ("T1w", "T2w")).cases
     assert written.labels.any()
     assert (case.labels, case.left_out) == ({}, ("T1w_segmentation.dcm (a model's, not corrected)",))
 

@@ -140,7 +140,9 @@ def test_a_run_that_was_given_up_is_not_gone_on_with(site):
         unfinished_run(site)
 
 
-@pytest.mark.parametrize("name", ["candidate", "Parent", "lock", "plan.json", "report.HTML", "../x", ".x", "", "a/b"])
+@pytest.mark.parametrize(
+    "name", ["candidate", "Parent", "lock", "plan.json", "report.HTML", "../x", ".x", "", "a/b", "x" * 101]
+)
 def test_a_name_that_a_run_cannot_hold_is_refused(name):
     with pytest.raises(InputError, match="bad-name"):
         require_free_name(name)
