@@ -64,8 +64,8 @@ def read_segmentation_object(path: Path) -> tuple[np.ndarray, Grid, LabelMap]:
     """Label values (K, J, I), which are the segments' numbers, on the grid that the file's frames span, and the
     segments by number.
 
-    Raises InputError ``unreadable``, ``uneven-slices`` (frames that are no stack); GeometryError ``gantry-tilt``; LabelError
-    ``bad-label-map``, ``overlapping-segments`` (a voxel has one label), ``not-integers`` (fractions).
+    Raises InputError ``unreadable``, ``uneven-slices`` (frames that are no stack); GeometryError ``gantry-tilt``;
+    LabelError ``bad-label-map``, ``overlapping-segments`` (a voxel has one label), ``not-integers`` (fractions).
     """
     data = _read(path)
     try:

@@ -18,6 +18,7 @@ from CrossModalSegLib.pacs.packages import package
 
 WHAT = "speaking to a PACS"
 SECONDS_TO_CONNECT, SECONDS_FOR_AN_ANSWER = 10, 120
+_HINT = "check that it runs, and that it knows our AE title and address"
 _PENDING = (0xFF00, 0xFF01)
 _RETRIEVED_CLASSES = (  # a C-GET has to name what may come, at most 128
     "CTImageStorage", "EnhancedCTImageStorage", "MRImageStorage", "EnhancedMRImageStorage", "EnhancedPETImageStorage",
@@ -30,7 +31,7 @@ _FOUND = ("StudyInstanceUID", "StudyDate", "StudyDescription", "ModalitiesInStud
 class PeerError(CrossModalSegError):
     """Another system that does not answer, or not as it should."""
 
-    def __init__(self, message: str, hint: str = "check that it runs, and that it knows our AE title and address"):
+    def __init__(self, message: str, hint: str = _HINT):
         super().__init__("peer", message, hint)
 
 
@@ -114,19 +115,19 @@ class DicomPeer:
         folder.mkdir(parents=True, exist_ok=True)
         with self._associated(contexts, roles, [(network.evt.EVT_C_STORE, keep)]) as association:
             for status, _answer in association.send_c_get(query, model):
-                self._require(status, "C-GET", _PENDING)
+                self._require(status, "C-GET", _PENDING, "check the study's UID, and that we may retrieve it")
                 failed = status.get("NumberOfFailedSuboperations") or 0
                 if failed:
                     raise PeerError(f"{self._name} could not send {failed} images of the study")
         return len(set(kept))
 
-    def _require(self, status: Dataset, what: str, further: Sequence[int] = ()) -> None:
+    def _require(self, status: Dataset, what: str, further: Sequence[int] = (), hint: str = _HINT) -> None:
         value = status.get("Status")
         if value is None:
             raise PeerError(f"{self._name} broke the {what} off")
         if value not in (0, *further):
             comment = str(status.get("ErrorComment") or "")
-            raise PeerError(f"{self._name} answered the {what} with status 0x{value:04X} {comment}".rstrip())
+            raise PeerError(f"{self._name} answered the {what} with status 0x{value:04X} {comment}".rstrip(), hint)
 
     @contextmanager
     def _associated(
