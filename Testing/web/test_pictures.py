@@ -57,7 +57,7 @@ def test_the_tutorial_of_the_docs(page, pictures, tmp_path):
     picture("3d")
     page.click("mode-slices")
     page.press("n")
-    page.wait(lambda: page.current_place() == 1, "the first place")  # an eye, of which the model says that it is fluid
+    page.wait(lambda: page.current_place() == 1, "the first place")  # fluid below the back of the head
     page.select("structure", "cerebrospinal fluid")
     page.press("2")
     page.wait(lambda: page.tools_in_use() == ["Erase"], "the eraser")

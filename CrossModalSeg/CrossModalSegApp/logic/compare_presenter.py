@@ -119,8 +119,9 @@ def _columns(found: Compared) -> tuple[str, ...]:
 
 
 def _rows(found: Compared) -> list[tuple[str, ...]]:
+    """What agrees least comes first."""
     rows = []
-    for name, by_modality in found.figures.items():
+    for name, by_modality in sorted(found.figures.items(), key=lambda item: min(one.dice for one in item[1].values())):
         cells = []
         for modality in found.modalities:
             one = by_modality.get(modality)

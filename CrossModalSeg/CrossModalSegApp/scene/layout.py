@@ -22,8 +22,8 @@ from CrossModalSegApp.scene.slice_views import (
 
 _OURS = {ONE_ROW: 1, TWO_ROWS: 2}  # layout number: rows
 _NUMBERS = {rows: number for number, rows in _OURS.items()}
-_OVERLAY_OPACITY = 0.6
-_CERTAIN_PERCENT = 15.0  # less is not shown
+_OVERLAY_OPACITY = 0.5
+_CERTAIN_PERCENT = 20.0  # less is not shown: every border is a little uncertain
 _THICK, _FAINT = 3, 0.6  # pixels; opacity
 _MARGIN = 1.05  # of the field of view around the scans
 

@@ -59,7 +59,8 @@ def test_what_was_corrected_is_listed_with_its_volume_and_place(view, case, corr
     here, there = float(row[2]), float(row[3])
     assert there - here == pytest.approx(216 * ml, abs=0.011)
     assert float(row[1]) == pytest.approx(2 * here / (here + there), abs=2e-3)
-    assert state.rows[0][4] == "1.000", "the T2w was not touched"
+    assert row[4] == "1.000", "the T2w was not touched"
+    assert {state.rows[0][0], state.rows[1][0]} == {before, after}, "what agrees least comes first"
     view.sections.review.go_next()
     np.testing.assert_allclose(view.places[-1], middle(case), atol=5.0)
     assert view.sections.legend.state.name == after
