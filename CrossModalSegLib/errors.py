@@ -5,7 +5,8 @@ import os
 import re
 
 _OUT_OF_MEMORY = re.compile(
-    "allocate memory|not enough memory|bad_?alloc|out of memory|unable to allocate", re.IGNORECASE
+    "allocate memory|not enough memory|bad_?alloc|out of memory|unable to allocate|storage size calculation overflowed",
+    re.IGNORECASE,
 )
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 

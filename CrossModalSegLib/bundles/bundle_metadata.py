@@ -24,6 +24,7 @@ MODEL_CARD_FILE = "docs/README.md"
 SEAL_FILE = "configs/metadata.sha256"  # the hash of the metadata themselves
 INTENDED_USE = "Research and education. Not for clinical use."
 
+_SMALLEST_SPACING_MM = 0.01  # below that a head has more cells than a computer has bytes
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _REQUIRED_BY_MONAI = (
     "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version", "required_packages_version",
@@ -161,6 +162,8 @@ def _section_problems(section: dict[str, Any]) -> Iterator[str]:
     yield from _alias_problems(section.get("modalities"), section.get("modality_aliases", {}))
     if not _is_list_of((int, float), section.get("spacing_mm"), length=3, positive=True):
         yield f"spacing_mm {section.get('spacing_mm')} is not three lengths above 0"
+    elif min(section["spacing_mm"]) < _SMALLEST_SPACING_MM:
+        yield f"spacing_mm {section['spacing_mm']} is finer than {_SMALLEST_SPACING_MM} mm"
     if not _is_list_of(int, section.get("patch_size"), length=3, positive=True):
         yield f"patch_size {section.get('patch_size')} is not three integers above 0"
     for switch in ("single_component", "mirror", "requires_both"):

@@ -148,6 +148,8 @@ def load_network(bundle: Bundle) -> CrossModalNetwork:
         raise _unusable(bundle, f"{classes} classes for {len(bundle.label_map.values)} structures and background")
     if any(size % network.stride for size in bundle.patch_size):
         raise _unusable(bundle, f"patch_size {bundle.patch_size} is not in multiples of {network.stride}")
+    if max(bundle.patch_size) == network.stride:  # its norms need more than one
+        raise _unusable(bundle, f"patch_size {bundle.patch_size} is a single cell at the coarsest level")
     return network
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from CrossModalSegLib.datasets.datalist import LAYOUTS, Entry, read_datalist
 from CrossModalSegLib.datasets.layout import images_in, put_once
-from CrossModalSegLib.errors import DataError
+from CrossModalSegLib.errors import DataError, LabelError
 from CrossModalSegLib.imaging.channels import whole_of
 from CrossModalSegLib.imaging.dicom import series_of
 from CrossModalSegLib.imaging.dicom_segments import (
@@ -19,7 +19,7 @@ from CrossModalSegLib.imaging.dicom_tree import scan_tree
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.lattice import placed_on
 from CrossModalSegLib.imaging.resampling import even_labels
-from CrossModalSegLib.imaging.segmentation_io import read_segmentation
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation, refuse_wrong_labels
 from CrossModalSegLib.imaging.volume import Volume, files_of, read_volume
 from CrossModalSegLib.label_translation import in_values_of, named_by_codes
 from CrossModalSegLib.plurals import counted, some_of
@@ -57,6 +57,10 @@ def read_case_files(case: Entry, site: SiteFacts) -> CaseFiles:
             own = named_by_codes(own, site.label_map)
             array, grid = _on_scan(array, grid, volumes.get(modality))
         array = in_values_of(_whole_numbers(array), own, site.label_map, str(path))
+        try:
+            refuse_wrong_labels(array, grid, site.label_map)
+        except LabelError as error:
+            raise LabelError(error.code, f"{path}: {error.message}", error.hint) from error
         if shared and modality in volumes and not grid.is_close(volumes[modality].grid):
             array, grid = even_labels(array, grid, volumes[modality].grid), volumes[modality].grid
         labels[modality] = (array, grid)

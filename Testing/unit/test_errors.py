@@ -33,6 +33,7 @@ def link_to_itself(path: Path) -> Path:
 def test_memory_that_is_not_there_is_told_alike_by_all_libraries():
     actions = [
         lambda: torch.empty(MORE_THAN_THERE_IS),
+        lambda: torch.zeros((2, 10**11, 10**11)),
         lambda: np.empty(MORE_THAN_THERE_IS, np.uint8),
         lambda: sitk.Image([100_000, 100_000, 100_000], sitk.sitkFloat64),
         lambda: bytearray(MORE_THAN_THERE_IS),

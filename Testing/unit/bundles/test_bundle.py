@@ -248,6 +248,7 @@ def test_all_problems_of_the_metadata_are_reported_at_once(bundle):
         ("network", None, "network None"),
         ("licence", "", "no licence"),
         ("spacing_mm", [1, math.inf, 1], "spacing_mm"),
+        ("spacing_mm", [1, 1e-9, 1], "spacing_mm"),
         ("requires_both", "yes", "requires_both yes"),
         ("created", "yesterday", "created 'yesterday' is not a date"),
         ("sha256", None, 'no "sha256"'),

@@ -100,7 +100,10 @@ def test_label_values_that_are_stored_as_floats_are_taken_where_they_are_whole_n
     given = ["--input", f"T1w={tmp_path}/a.nii.gz", "--labels", f"T1w={tmp_path}/labels.nii.gz"]
     write_volume(tmp_path / "labels.nii.gz", labels.astype(np.float32) / 2, grid)
     assert run("add", site, *given) == 2
-    assert "error[not-integers]" in capsys.readouterr().err
+    assert f"error[not-integers]: {tmp_path}/labels.nii.gz: labels are float32" in capsys.readouterr().err
+    write_volume(tmp_path / "labels.nii.gz", labels + np.uint16(1), grid)
+    assert run("add", site, *given) == 2
+    assert f"error[unknown-label-values]: {tmp_path}/labels.nii.gz: " in capsys.readouterr().err
     write_volume(tmp_path / "labels.nii.gz", labels.astype(np.float32), grid)
     assert run("add", site, *given) == 0
     (saved,) = CaseStore(site).cases()

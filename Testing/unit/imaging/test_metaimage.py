@@ -180,6 +180,26 @@ def test_a_header_that_does_not_say_how_the_axes_run_is_refused_or_assumed(tmp_p
     assert [one.code for one in volume.findings] == ["assumed-orientation"]
 
 
+@pytest.mark.parametrize(
+    ("letters", "codes"), [("RAI", []), ("???", []), *((one, ["orientation-differs"]) for one in ("LAI", "RPI", "ARI"))]
+)
+def test_letters_that_contradict_the_matrix_are_told(tmp_path, letters, codes):
+    image = sitk.GetImageFromArray(DATA)  # its axes run to left, posterior and superior
+    sitk.WriteImage(image, tmp_path / "scan.mha")
+    path = edit(tmp_path / "scan.mha", b"AnatomicalOrientation = RAI", f"AnatomicalOrientation = {letters}".encode())
+    assert [one.code for one in read_volume(path, "T1w").findings] == codes
+
+
+def test_letters_that_itk_writes_fit_every_matrix(tmp_path):
+    for seed in range(40):
+        grid = random_grid(seed, 45.0)
+        image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(0, 9, grid.shape_kji).astype(np.int16))
+        grid.to_sitk_geometry(image)
+        sitk.WriteImage(image, tmp_path / "scan.mha")
+        assert b"AnatomicalOrientation = " in (tmp_path / "scan.mha").read_bytes()
+        assert [one.code for one in read_volume(tmp_path / "scan.mha", "T1w").findings] == []
+
+
 def test_what_else_the_header_leaves_open_is_told_or_refused(tmp_path):
     path = write(tmp_path / "scan.mha")
     edit(path, line(path, b"Offset"), b"")

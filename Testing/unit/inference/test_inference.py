@@ -318,6 +318,12 @@ def test_a_network_with_too_few_classes_for_the_label_map_is_refused(bundle):
         load_network(replace(bundle, label_map=label_map))
 
 
+def test_a_patch_of_a_single_cell_is_refused(bundle):
+    stride = load_network(bundle).stride
+    with pytest.raises(BundleError, match="single cell"):
+        load_network(replace(bundle, patch_size=(stride,) * 3))
+
+
 def test_swapped_weights_are_refused(bundle, noise_segmenter, tmp_path):
     folder = shutil.copytree(bundle.path, tmp_path / "swapped")
     shutil.copy(noise_segmenter.bundle.path / "models" / "model.safetensors", folder / "models")
