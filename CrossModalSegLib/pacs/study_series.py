@@ -16,6 +16,7 @@ from CrossModalSegLib.imaging.modality_guess import ScanDescription, contrast_of
 from CrossModalSegLib.plurals import counted
 
 _FEWEST_SLICES = 5  # of a scan that shows a body; localizers have up to three per plane
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7."  # single images, and multi-frame ones below it (PS3.4 B.5)
 _PLANES = ("sagittal", "coronal", "axial")  # normal along x, y, z
 
 
@@ -93,6 +94,8 @@ def _stack_facts(series: Series) -> tuple[str, float, str]:
 def _no_scan(header: Dataset, image_type: list[str], texts: tuple[str, ...]) -> str:
     if "LOCALIZER" in image_type or any(contrast_of(text) == "localizer" for text in texts):
         return "it is a localizer"
+    if f"{header.get('SOPClassUID')}.".startswith(_SECONDARY_CAPTURE):
+        return "it is a secondary capture"
     if str(header.get("BurnedInAnnotation") or "").upper() == "YES":
         return "text is burnt into its images"
     return ""

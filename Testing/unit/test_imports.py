@@ -148,6 +148,8 @@ import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
         root = name.split(".")[0]
+        if root.startswith("_sysconfigdata"):  # Python's own, with the name of the platform
+            return
         if root not in {"numpy", "SimpleITK", "pydicom", "scipy", "CrossModalSegLib", *sys.stdlib_module_names}:
             raise ModuleNotFoundError(f"not in 3D Slicer's own Python: {name}", name=name)
 sys.meta_path.insert(0, Missing())

@@ -52,12 +52,14 @@ def test_two_modalities_and_what_is_no_scan(folder):
     two = folder.add("t2 tse ax")
     folder.add("t1 mprage mpr", image_type=("DERIVED", "SECONDARY", "MPR"))
     folder.add("t2 with text", BurnedInAnnotation="YES")
+    folder.add("t1 screen", SOPClassUID="1.2.840.10008.5.1.4.1.1.7")
     folder.add("t2 three planes", grid_around((0, 0, 0), (12, 10, 3), (2, 2, 4)))
     folder.add("dwi trace")
     assert folder.uids() == {"T1w": one, "T2w": two}
     assert folder.reasons() == {
         "localizer": "it is a localizer",
         "t1 mprage sag": "the only one left",
+        "t1 screen": "it is a secondary capture",
         "overview": "it is a localizer",
         "t2 tse ax": "the only one left",
         "t1 mprage mpr": "it is derived from another series",
@@ -123,7 +125,7 @@ def test_a_screen_capture_is_listed(folder):
         del image.ImagePositionPatient, image.ImageOrientationPatient
         image.save_as(file)
     assert folder.uids() == {"T1w": uid}
-    assert "position" in folder.reasons()["t1 screenshot"]
+    assert folder.reasons()["t1 screenshot"] == "it is a secondary capture"
 
 
 def test_an_enhanced_series_is_found(folder):
