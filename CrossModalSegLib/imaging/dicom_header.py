@@ -291,6 +291,9 @@ def _slice(header: Dataset, file: Path, frame: int, frames_in_file: int, attribu
     size = (int(_numbers(header, "Rows", 1)[0]), int(_numbers(header, "Columns", 1)[0]))
     if min(between_rows, between_columns) <= 0 or min(size) < 1:
         raise ValueError(f"{size[0]} x {size[1]} pixels at PixelSpacing {between_rows:g}, {between_columns:g}")
+    slope = _number(attributes, "RescaleSlope", 1.0)
+    if slope == 0:
+        raise ValueError("RescaleSlope is 0: all voxels would have one value")
     return Slice(
         file=file,
         frame=frame,
@@ -299,7 +302,7 @@ def _slice(header: Dataset, file: Path, frame: int, frames_in_file: int, attribu
         position=_numbers(attributes, "ImagePositionPatient", 3),
         orientation=orientation,
         spacing=(float(between_rows), float(between_columns)),
-        rescale=(_number(attributes, "RescaleSlope", 1.0), _number(attributes, "RescaleIntercept", 0.0)),
+        rescale=(slope, _number(attributes, "RescaleIntercept", 0.0)),
         step=_step(attributes),
     )
 

@@ -184,6 +184,15 @@ def test_a_header_with_a_damaged_number_is_refused(tmp_path):
     assert code_of(tmp_path) == "unreadable"
 
 
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_slice_that_is_rescaled_to_one_value_is_refused(tmp_path, number):
+    file = write_series(tmp_path, numbers(OBLIQUE), OBLIQUE)[number]
+    edit(file, RescaleSlope=0, RescaleIntercept=0)
+    assert code_of(tmp_path) == "unreadable"
+    edit(file, RescaleSlope=2, RescaleIntercept=0)
+    assert read_volume(tmp_path, "CT").array.shape == OBLIQUE.shape_kji
+
+
 @pytest.mark.parametrize("frame_order", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 2, 4, 1, 3]])
 def test_frames_of_an_enhanced_file_lie_where_their_functional_groups_say(tmp_path, frame_order):
     write_enhanced(tmp_path / "enhanced", numbers(OBLIQUE), OBLIQUE, frame_order, slopes=[1.0] * 5)
