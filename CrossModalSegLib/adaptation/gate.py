@@ -29,17 +29,17 @@ Fall = Annotated[Number, AT_LEAST_0]
 class GateRules:
     """``structure_fall``, ``case_fall``: the most that the mean of a structure, or a case, may lose. On its own
     held-out cases, a model for one site may lose in a structure as much as it gains in the mean,
-    ``most_structure_fall`` at most. ``gross_fall`` and ``gross_mean_fall``: what it may lose elsewhere, of a structure
-    that the site draws and of the mean. ``fewest_patients`` and ``confidence``: how many held-out patients, and how
-    sure the mean gain above 0 must be, to promote. Two patients may do, because Student's interval of two is wide:
-    their gains have to be large and alike. ``new_structure_least``: the least mean Dice of a structure that the parent
-    does not have, to promote."""
+    ``most_structure_fall`` at most. ``lost_below``: a structure that the site draws is lost elsewhere where less than
+    this share of the parent's Dice remains; ``gross_mean_fall``: what the mean may lose there. ``fewest_patients`` and
+    ``confidence``: how many held-out patients, and how sure the mean gain above 0 must be, to promote. Two patients may
+    do, because Student's interval of two is wide: their gains have to be large and alike. ``new_structure_least``: the
+    least mean Dice of a structure that the parent does not have, to promote."""
 
     structure_fall: Fall = 0.01
     case_fall: Fall = 0.10
     most_structure_fall: Fall = 0.05
-    gross_fall: Fall = 0.25
-    gross_mean_fall: Fall = 0.10
+    lost_below: Annotated[Number, FRACTION] = 0.33
+    gross_mean_fall: Fall = 0.20
     fewest_patients: Annotated[Whole, AT_LEAST_2] = 2
     confidence: Annotated[Number, within("between 0 and 1", lambda number: 0 < number < 1)] = 0.90
     new_structure_least: Annotated[Number, FRACTION] = 0.5
@@ -291,8 +291,9 @@ def _gross(frozen: Sequence[PairedCase], rules: GateRules, aim: Aim) -> Iterable
     does."""
     changes = compare([_without(case, aim.protocol) for case in frozen], rules)
     for change in changes.structures:
-        if change.name in aim.own and change.difference < -rules.gross_fall - ROUNDING:
-            words = f"{change.name} is lost on the frozen cases: Dice {_arrow(change)}, {rules.gross_fall:g} is allowed"
+        if change.name in aim.own and change.candidate < rules.lost_below * change.parent - ROUNDING:
+            least = f"{rules.lost_below:.0%} of it must remain"
+            words = f"{change.name} is lost on the frozen cases: Dice {_arrow(change)}, {least}"
             yield words, True
     if changes.mean and changes.mean.difference < -rules.gross_mean_fall - ROUNDING:
         words = f"the frozen cases fall: mean Dice {_arrow(changes.mean)}, {rules.gross_mean_fall:g} is allowed"

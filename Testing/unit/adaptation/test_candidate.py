@@ -83,9 +83,9 @@ def test_without_frozen_cases_the_share_is_the_one_wanted(allowed):
 
 def test_a_model_for_one_site_goes_back_from_a_gross_loss_alone(allowed):
     site = partial(allowed, general=False)
-    assert site(0.2) == 1.0  # the mean falls by 0.1, which is allowed
-    assert site(0.28, other=-0.2) == 0.75  # 0.28, 0.21
-    assert site(0.0, other=0.28) == 0.5  # not a structure that this site draws, but the mean: 0.14, 0.105, 0.07
+    assert site(0.39) == 1.0  # the mean falls by 0.195, which is allowed
+    assert site(0.7, other=-0.7) == 0.75  # 0.2 and 0.375 remain of 0.9
+    assert site(0.0, other=0.56) == 0.5  # not a structure that this site draws, but the mean: 0.28, 0.21, 0.14
     assert site(0.9, other=0.9, wanted=0.5) == 0.5, "nothing is small enough: the gate will say so"
 
 

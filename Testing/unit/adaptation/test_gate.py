@@ -101,27 +101,29 @@ def test_what_a_model_for_one_site_loses_elsewhere_is_told_and_decides_only_wher
         "left elsewhere: Dice 0.900 → 0.700 (-0.200)",
         "fluid elsewhere: Dice 0.900 → 0.800 (-0.100)",
     )
-    gross = judge(BETTER, cases({"left": (0.90, 0.64), "right": (0.9, 0.97)}), aim=SITE)
+    half = judge(BETTER, cases({"left": (0.90, 0.55), "right": (0.9, 0.97)}), aim=SITE)
+    assert half.decision == "promote", "more than a third of it remains, and the site's own patients gain"
+    gross = judge(BETTER, cases({"left": (0.90, 0.29), "right": (0.3, 0.97)}), aim=SITE)
     assert gross.decision == "keep"
-    assert gross.reasons == ("left is lost on the frozen cases: Dice 0.900 → 0.640 (-0.260), 0.25 is allowed",)
-    mean = judge(BETTER, cases({"left": (0.90, 0.79), "right": (0.9, 0.79)}), aim=SITE)
-    assert "the frozen cases fall: mean Dice 0.900 → 0.790 (-0.110), 0.1 is allowed" in mean.reasons
+    assert gross.reasons == ("left is lost on the frozen cases: Dice 0.900 → 0.290 (-0.610), 33% of it must remain",)
+    mean = judge(BETTER, cases({"left": (0.90, 0.69), "right": (0.9, 0.69)}), aim=SITE)
+    assert "the frozen cases fall: mean Dice 0.900 → 0.690 (-0.210), 0.2 is allowed" in mean.reasons
 
 
 def test_a_loss_is_gross_only_on_scans_of_the_site_s_modalities_and_told_for_all():
-    lost = cases({"left": (0.90, 0.50), "right": (0.9, 0.9)})
+    lost = cases({"left": (0.90, 0.20), "right": (0.4, 0.9)})
     alike = cases({"left": (0.90, 0.70), "right": (0.9, 0.9)})
     verdict = judge(BETTER, lost, aim=SITE, alike=alike)
     assert verdict.decision == "promote"
-    assert "left elsewhere: Dice 0.900 → 0.500 (-0.400)" in verdict.costs
+    assert "left elsewhere: Dice 0.900 → 0.200 (-0.700)" in verdict.costs
     assert judge(BETTER, alike, aim=SITE, alike=lost).decision == "keep"
     assert judge(BETTER, lost, aim=SITE, alike=[]).decision == "promote"
 
 
 def test_a_structure_that_the_site_does_not_draw_or_draws_otherwise_is_no_gross_loss():
-    others = cases({"left": (0.90, 0.90), "right": (0.9, 0.9), "fluid": (0.9, 0.61)})
+    others = cases({"left": (0.90, 0.90), "right": (0.9, 0.9), "fluid": (0.9, 0.31)})
     assert judge(BETTER, others, aim=SITE).decision == "promote"
-    cortex = cases({"left": (0.90, 0.60), "right": (0.9, 0.9)})
+    cortex = cases({"left": (0.90, 0.20), "right": (0.4, 0.9)})
     assert judge(BETTER, cortex, aim=SITE).decision == "keep"
     verdict = judge(BETTER, cortex, aim=Aim(own=SITE.own, protocol=frozenset({"left"})))
     assert verdict.decision == "promote"
