@@ -144,7 +144,7 @@ def test_a_line_that_is_no_request_is_answered_by_an_error_without_id(warm, line
 
 def test_an_action_that_is_not_known_is_told_with_those_that_are(warm):
     answer = warm.answer(Request("a", "dance"))
-    assert (answer.code, answer.hint) == ("bad-request", "use one of segment, look, register, ping")
+    assert (answer.code, answer.hint) == ("bad-request", "use one of segment, look, register, export, ping")
     assert "dance" in answer.message
 
 
