@@ -2,6 +2,7 @@
 
 import colorsys
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.imaging.fingerprint import fingerprint
 from CrossModalSegLib.imaging.geometry import world_grid_of
 from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.preflight import same_image_findings
 from CrossModalSegLib.imaging.resampling import resample_labels
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
@@ -122,6 +124,8 @@ def _case(
     if not report.is_new(title, (fingerprint(volume.array) for volume in volumes.values()), learnt):
         return None
     report.findings += [finding for volume in volumes.values() for finding in volume.findings]
+    pairs = combinations(volumes.values(), 2)
+    report.findings += [finding.of(title) for a, b in pairs for finding in same_image_findings(a, b)]
     wanted = {slot: entry.labels[name] for slot, name in slots.items() if name in entry.labels}
     files = {path: read_label_file(path, assumed) for path in wanted.values()}
     values = {path: file.in_values_of(label_map, report) for path, file in files.items()}

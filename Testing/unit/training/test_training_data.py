@@ -1,6 +1,7 @@
 """From files to sources and a label map."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,6 +254,19 @@ def test_a_validation_case_whose_scan_is_learnt_from_is_left_out_and_told(tmp_pa
         (line,) = report.lines()
         assert "warning[same-scan]" in line
         assert "two/A.nii.gz" in line
+
+
+def test_a_case_whose_two_scans_are_the_same_image_is_told(tmp_path):
+    write_case(tmp_path)
+    for second, told in (("B", 0), ("copy", 1)):
+        shutil.copy(tmp_path / "A.nii.gz", tmp_path / "copy.nii.gz")
+        case = {"A": "A.nii.gz", "label_A": "label_A.nii.gz", "B": f"{second}.nii.gz"}
+        (tmp_path / "list.json").write_text(json.dumps({"training": [case]}))
+        datalist, report = read_datalist(tmp_path / "list.json", CONFIG.modalities), DataReport()
+        build_source(datalist.training, CONFIG, choose_label_map(CONFIG, datalist.training), CPU, report)
+        lines = [line for line in report.lines() if "same-image" in line]
+        assert len(lines) == told
+        assert all("copy.nii.gz: A and B are the same image" in line for line in lines)
 
 
 def test_a_label_map_that_is_learnt_from_does_not_validate(tmp_path):
