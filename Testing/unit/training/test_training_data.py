@@ -257,12 +257,13 @@ def test_a_validation_case_whose_scan_is_learnt_from_is_left_out_and_told(tmp_pa
 
 
 def test_a_case_whose_two_scans_are_the_same_image_is_told(tmp_path):
-    write_case(tmp_path)
+    folder = tmp_path / "case"
+    write_case(folder)
     for second, told in (("B", 0), ("copy", 1)):
-        shutil.copy(tmp_path / "A.nii.gz", tmp_path / "copy.nii.gz")
+        shutil.copy(folder / "A.nii.gz", folder / "copy.nii.gz")
         case = {"A": "A.nii.gz", "label_A": "label_A.nii.gz", "B": f"{second}.nii.gz"}
-        (tmp_path / "list.json").write_text(json.dumps({"training": [case]}))
-        datalist, report = read_datalist(tmp_path / "list.json", CONFIG.modalities), DataReport()
+        (folder / "list.json").write_text(json.dumps({"training": [case]}))
+        datalist, report = read_datalist(folder / "list.json", CONFIG.modalities), DataReport()
         build_source(datalist.training, CONFIG, choose_label_map(CONFIG, datalist.training), CPU, report)
         lines = [line for line in report.lines() if "same-image" in line]
         assert len(lines) == told
