@@ -261,7 +261,8 @@ def test_a_case_whose_two_scans_are_the_same_image_is_told(tmp_path):
     write_case(folder)
     for second, told in (("B", 0), ("copy", 1)):
         shutil.copy(folder / "A.nii.gz", folder / "copy.nii.gz")
-        case = {"A": "A.nii.gz", "label_A": "label_A.nii.gz", "B": f"{second}.nii.gz"}
+        case = {"A": "A.nii.gz", "label_A": "label_A.nii.gz"}
+        case |= {"B": f"{second}.nii.gz", "label_B": "label_B.nii.gz" if second == "B" else "label_A.nii.gz"}
         (folder / "list.json").write_text(json.dumps({"training": [case]}))
         datalist, report = read_datalist(folder / "list.json", CONFIG.modalities), DataReport()
         build_source(datalist.training, CONFIG, choose_label_map(CONFIG, datalist.training), CPU, report)
