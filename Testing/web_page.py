@@ -302,6 +302,10 @@ class Page:
 
     def drag(self, name: str, *places: tuple[float, float]) -> None:
         """Drag in a view through places given as shares of its width and height."""
+        self.drag_and_hold(name, *places)()
+
+    def drag_and_hold(self, name: str, *places: tuple[float, float]) -> Callable[[], None]:
+        """The same without letting go of the button; what is returned does that."""
         from selenium.webdriver.common.action_chains import ActionChains
 
         element = self.view(name)
@@ -311,7 +315,8 @@ class Page:
         actions.move_to_element_with_offset(element, *steps[0]).pause(0.3).click_and_hold().pause(0.2)
         for x, y in steps[1:]:
             actions.move_to_element_with_offset(element, x, y).pause(0.1)
-        actions.release().perform()
+        actions.perform()
+        return lambda: ActionChains(self.browser).release().perform()
 
     def slices(self) -> dict[str, float]:
         """Where the slices of each view are, in mm along its axis."""

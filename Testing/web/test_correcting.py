@@ -184,3 +184,20 @@ def test_a_tool_and_contrast_put_each_other_down(hand, result):
     np.testing.assert_array_equal(hand.labels("T1w"), before)
     result.press("1")
     result.wait(lambda: not is_contrast() and result.tools_in_use() == ["Paint"], "contrast to be put down")
+
+
+def test_a_stroke_under_way_when_another_scan_is_chosen_stays_where_it_was_drawn(hand, result):
+    before, other = hand.labels("T1w"), hand.labels("T2w")
+    hand.take("2", "Erase", NAME)
+    strokes = result.strokes()
+    release = result.drag_and_hold(VIEW, *hand.shares(VIEW, [*BORDER, *INSIDE]))
+    result.select("correct-modality", "T2w")
+    hand.said_after(strokes)
+    release()
+    after = hand.labels("T1w")
+    changed = before != after
+    assert changed.sum() > 5
+    assert (set(before[changed]), set(after[changed])) == ({RIGHT}, {0})
+    np.testing.assert_array_equal(hand.labels("T2w"), other)
+    assert not can(result, "Undo")
+    result.select("correct-modality", "T1w")

@@ -85,6 +85,7 @@ class Editor:
     def edit(self, segmentation: Any, volume: Any) -> None:
         """Edit a segmentation node over the volume node that it is of; the structure stays the one that is chosen."""
         chosen = self._editor.active_segment_id
+        self.rest()  # a stroke that is under way ends where it was drawn; trame-slicer would draw it into the next one
         self._leave()
         self._edited = EditedLabels(segmentation, volume, lambda *given: self.on_labels(segmentation, *given))
         self._editor.set_active_segmentation(segmentation, volume)
@@ -120,6 +121,7 @@ class Editor:
 
     def release(self) -> None:
         """Edit nothing."""
+        self.rest()
         self._leave()
         self._editor.clear()
 

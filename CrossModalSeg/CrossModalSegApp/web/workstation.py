@@ -178,8 +178,8 @@ class Workstation:
         """A stroke was drawn, or taken back."""
         self._views.refresh(node, change.gains, labels)
         self._corrected.start()
-        case = self._sections.result.case
-        if case is not None:
+        case = next((one for one in self.logic.cases() if node in one.segmentations.values()), None)
+        if case is not None:  # not always the one that is shown: another may have been chosen during a stroke
             self._unsaved.keep(case, node, labels)
 
     def _on_site_case(self, folder: str, case_id: str, title: str) -> None:
