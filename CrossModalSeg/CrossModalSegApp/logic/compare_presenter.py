@@ -74,9 +74,10 @@ class ComparePresenter(Presenter):
         self.look()
 
     def look(self) -> None:
-        """List anew what there is to compare with; what has gone is not compared with any more."""
+        """List anew what there is to compare with; what has gone, as a whole or in part, is not compared with any
+        more."""
         found = {one.id: one for one in others(self._case, self._cases())} if self._case is not None else {}
-        if self._current and self._current not in found:
+        if self._current and _nodes(found, self._current) != _nodes(self._others, self._current):
             self._end()
         self._others = found
         self.changed()
@@ -105,6 +106,10 @@ class ComparePresenter(Presenter):
             self._current, self._compared = "", None
             self._on_compare({}, None)
             remove(former.table)
+
+
+def _nodes(found: Mapping[str, Other], other_id: str) -> Mapping[str, Any]:
+    return found[other_id].nodes if other_id in found else {}
 
 
 def review_words() -> tuple[str, str]:

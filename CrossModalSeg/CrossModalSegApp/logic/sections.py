@@ -103,10 +103,10 @@ class Sections:
     def _on_case(self, case: CaseNodes | None) -> None:
         self.run.show_case(case)
         self.review.show(case)
-        self.compare.show_case(case)
         self.site.show_case(case)
         self.export.show_case(case)
         self._view.on_case(case)
+        self.compare.show_case(case)  # after the views, which draw again when comparing ends: nodes may have gone
         self.legend.show_case(case)
         if case is None:
             self.show_scans(self._scans.volumes)

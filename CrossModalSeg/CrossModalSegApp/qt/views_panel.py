@@ -34,6 +34,8 @@ class ViewsPanel:
     def show(self, case: CaseNodes | None, modality: str | None) -> None:
         """Show this result and nothing else of this module; in the usual views, and in 3D, only that of
         ``modality``."""
+        if case is not self._case:
+            self._compared = ()  # that was for the other one, and may have gone
         self._case, self._modality = case, modality
         self._ui.layoutButton.enabled = case is not None
         self._ui.uncertaintyButton.enabled = bool(case and case.uncertainties)

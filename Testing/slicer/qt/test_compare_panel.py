@@ -1,9 +1,11 @@
 """Comparing in the panel, on a stand-in for the desktop: the selector, the views and the review list."""
 
 import numpy as np
+from results_in_scene import add_result
 
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.segmentation_nodes import replace_labels
+from CrossModalSegApp.scene.subject_tree import remove
 from Testing.slicer.qt.test_legend_panel import bundles, case, panel  # noqa: F401
 from Testing.tiny_bundle import RIGHT
 
@@ -42,3 +44,31 @@ def test_what_is_corrected_is_measured_and_marked_without_being_asked(panel, cas
     replace_labels(node, volume, labels)
     panel.wait(lambda: ui.legendMeasureLabel.text.startswith("T1w: nothing"))
     assert ui.reviewTable.item(0, 3).text().endswith(", corrected")
+
+
+def test_comparing_ends_where_a_part_of_the_other_result_is_removed(desktop, panel, case):  # noqa: F811
+    ui = panel.ui
+    add_result(desktop.scene, dict(case.volumes), panel.logic.bundle("quick"), "later")
+    panel.wait(lambda: ui.caseSelector.count == 2)
+    ui.compareSelector.setCurrentIndex(2)
+    assert not ui.compareTable.isHidden()
+    remove(case.segmentations["T1w"])
+    panel.wait(ui.compareTable.isHidden)
+    assert ui.compareSelector.currentIndex == 0
+    assert ui.compareSelector.count == 3  # its other scan can be compared with
+    ui.layoutButton.click()
+    ui.layoutButton.click()
+    ui.compareSelector.setCurrentIndex(2)
+    assert not ui.compareTable.isHidden()
+
+
+def test_uncertainty_that_is_removed_while_comparing_ends_both(panel, case):  # noqa: F811
+    ui = panel.ui
+    ui.compareSelector.setCurrentIndex(1)
+    ui.uncertaintyButton.click()
+    for node in case.uncertainties.values():
+        remove(node)
+    panel.wait(lambda: not ui.uncertaintyButton.enabled)
+    assert ui.compareTable.isHidden()
+    assert ui.reviewTable.rowCount == 3
+    assert ui.layoutButton.checked
