@@ -201,3 +201,17 @@ def test_a_stroke_under_way_when_another_scan_is_chosen_stays_where_it_was_drawn
     np.testing.assert_array_equal(hand.labels("T2w"), other)
     assert not can(result, "Undo")
     result.select("correct-modality", "T1w")
+
+
+def test_a_stroke_under_way_when_a_new_run_replaces_its_result_goes_with_it(hand, result):
+    before = hand.labels("T1w")
+    current = result.value("case")
+    hand.take("2", "Erase", NAME)
+    release = result.drag_and_hold(VIEW, *hand.shares(VIEW, [*BORDER, *INSIDE]))
+    result.browser.execute_script("document.getElementById('segment').click()")  # as in another tab
+    result.wait(lambda: result.value("case") != current, "the new result")
+    release()
+    result.select("correct-modality", "T1w")
+    np.testing.assert_array_equal(hand.labels("T1w"), before)
+    hand.take("2", "Erase", NAME)
+    assert f"{NAME} -" in hand.draw(VIEW, *BORDER, *INSIDE)

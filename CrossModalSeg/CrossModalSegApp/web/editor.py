@@ -85,7 +85,6 @@ class Editor:
     def edit(self, segmentation: Any, volume: Any) -> None:
         """Edit a segmentation node over the volume node that it is of; the structure stays the one that is chosen."""
         chosen = self._editor.active_segment_id
-        self.rest()  # a stroke that is under way ends where it was drawn; trame-slicer would draw it into the next one
         self._leave()
         self._edited = EditedLabels(segmentation, volume, lambda *given: self.on_labels(segmentation, *given))
         self._editor.set_active_segmentation(segmentation, volume)
@@ -121,7 +120,6 @@ class Editor:
 
     def release(self) -> None:
         """Edit nothing."""
-        self.rest()
         self._leave()
         self._editor.clear()
 
@@ -155,7 +153,13 @@ class Editor:
         return segments(self._edited.node) if self._edited else []
 
     def _leave(self) -> None:
-        """trame-slicer goes on to listen to every segmentation that it has ever edited, and keeps it."""
+        """A stroke that is under way ends where it was drawn, and nowhere where that has left the scene; trame-slicer
+        would draw it into what is edited next. It also goes on to listen to every segmentation that it has ever edited,
+        and keeps it."""
+        edited, modifier = self._edited, self._editor.active_segment_modifier
+        if edited is not None and None in (edited.node.GetScene(), edited.volume_node.GetScene()):
+            modifier.active_segment_id = ""
+        self.rest()
         self._logic.steps.clear()
         former = self._editor.active_segmentation
         if former is not None:
