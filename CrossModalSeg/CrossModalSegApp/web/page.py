@@ -30,11 +30,12 @@ def build_page(server: Server, views: Views, editor: Editor) -> None:
     with VAppLayout(server, theme="dark") as page, html.Div(classes="workstation"):
         html.Header(_template("header"), classes="bar", raw_attrs=[_BEHIND])
         with html.Aside(classes="panel", raw_attrs=['aria-label="Case"', _BEHIND]):
-            for name in ("files", "scans", "run", "result", "compare", "review"):
+            for name in ("files", "scans", "run", "result", "review"):
                 html.Section(_template(name), classes=f"section {name}")
             with html.Section("<h2>Correct</h2>", classes="section correct", v_show="correct.modality"):
                 editor.place()
                 html.Div(_template("correct"))
+            html.Section(_template("compare"), classes="section compare")
             html.Section(_template("legend"), classes="section legend")
             html.Section(_template("site"), classes="section site")
         with html.Main(classes="views", raw_attrs=['aria-label="Views"', _BEHIND]):
