@@ -22,7 +22,7 @@ from CrossModalSegApp.web.files_section import sample_pair
 from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
 from CrossModalSegLib.imaging.segmentation_io import read_segmentation
 from CrossModalSegLib.imaging.volume import read_volume, write_volume
-from CrossModalSegLib.inference.case_output import OutputOptions, segment_case
+from CrossModalSegLib.inference.case_output import OutputOptions, segment_case, segmentation_name
 from CrossModalSegLib.inference.inference import Segmenter
 from Testing.Benchmarks.speed.monai_pipeline import MonaiPipeline
 from Testing.Benchmarks.starter.tables import dice_between
@@ -72,11 +72,11 @@ def as_nifti(folder: Path) -> dict[str, Path]:
 
 def ours(bundle: Bundle, files: Mapping[str, Path]) -> Run:
     """What the worker does for a click."""
-    segmenter = Segmenter(bundle, "cpu")
+    segmenter, options = Segmenter(bundle, "cpu"), OutputOptions(look=None, overview=False)
 
     def run(output: Path) -> Callable[[], Labels]:
-        segment_case(segmenter, files, output, OutputOptions(look=None, overview=False), lambda *_: None)
-        return lambda: {name: read_segmentation(output / f"{name}.seg.nrrd")[0] for name in files}
+        segment_case(segmenter, files, output, options, lambda *_: None)
+        return lambda: {name: read_segmentation(output / segmentation_name(name, options))[0] for name in files}
 
     return run
 
