@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from Testing.tiny_bundle import BALLS, LABEL_MAP, RIGHT
 from Testing.web_hand import Hand, counts
@@ -55,4 +56,8 @@ def test_what_was_erased_is_outlined_listed_and_walked(result, server, tmp_path)
     result.select("compare", "nothing")
     result.wait(lambda: entries(result) == own, "the places to check again")
     assert compared > whites(result) + 20, "the other result is outlined in white"
+    result.press(Keys.CONTROL, "z")
+    result.wait(
+        lambda: counts(hand.labels("T1w"))[RIGHT] == before, "the result as it was, for the tests after this one"
+    )
     result.press("0")
