@@ -98,7 +98,8 @@ def test_the_eraser_takes_from_the_chosen_structure_alone(hand, result, masking)
 def test_scissors_erase_what_is_inside_of_the_line_in_all_slices(hand):
     before = hand.labels("T1w")
     hand.take("3", "Scissors", NAME)
-    hand.draw(VIEW, *circle(BALL, 18.0, DEPTH))
+    said = hand.draw(VIEW, *circle(BALL, 18.0, DEPTH))
+    assert said == f"Voxels: {NAME} -{(before == RIGHT).sum():,}"
     np.testing.assert_array_equal(hand.labels("T1w"), np.where(before == RIGHT, 0, before))
 
 

@@ -133,6 +133,7 @@ class ModulePanel(VTKObservationMixin):
     def _observe_scene(self) -> None:
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._on_start_close)
+        self.addObserver(scene, scene.StartSaveEvent, self._on_start_save)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self._on_new_scene)
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
@@ -144,6 +145,10 @@ class ModulePanel(VTKObservationMixin):
             self._logic.forget_outcome()
         self._logic.cancel(_("The scene was closed."))
         self._release_scene()
+
+    def _on_start_save(self, _scene: Any, _event: str) -> None:
+        """The thin and thick outlines of a comparison are not for a file."""
+        self._sections.compare.choose("")
 
     def _on_new_scene(self, _scene: Any, _event: str) -> None:
         """Begin anew: a parameter node comes before what it refers to, and its model may be another one."""

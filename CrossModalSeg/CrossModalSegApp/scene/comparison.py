@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.node_geometry import local_grid, to_world
 from CrossModalSegApp.scene.review import DIFFERENCE
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
-from CrossModalSegApp.scene.structure_display import segments
+from CrossModalSegApp.scene.structure_display import StructureSegment, segments
 from CrossModalSegLib.imaging.differences import Difference, Overlap, find_differences, overlaps
+from CrossModalSegLib.label_translation import relabel
 
 MODEL = "model"  # id of the model's own result
 
@@ -54,15 +56,18 @@ def others(case: CaseNodes, cases: Sequence[CaseNodes]) -> list[Other]:
 
 
 def compare(case: CaseNodes, other: Other) -> Compared:
-    """Every scan of ``case`` that both have. Raises LabelError as `marked_labels` does."""
+    """Every scan of ``case`` that both have, structures by name: another model may have other values for them.
+
+    Raises LabelError as `marked_labels` does.
+    """
     figures: dict[str, dict[str, Overlap]] = {}
     places: list[tuple[float, dict[str, Any]]] = []
     rest = {}
     for modality, node in other.nodes.items():
         volume, own = case.volumes[modality], case.segmentations[modality]
         grid = local_grid(volume)
-        here, there = marked_labels(own, volume), marked_labels(node, volume)
-        names = {one.value: one.name for one in (*segments(node), *segments(own))}
+        here = marked_labels(own, volume)
+        there, names = labels_in_values_of(own, node, volume)
         for value, overlap in overlaps(here, there, grid).items():
             figures.setdefault(names.get(value, str(value)), {})[modality] = overlap
         found = find_differences(here, there, grid)
@@ -73,6 +78,22 @@ def compare(case: CaseNodes, other: Other) -> Compared:
     ordered = {name: figures[name] for name in (*order, *figures) if name in figures}
     numbered = tuple(place | {"number": number} for number, (_ml, place) in enumerate(places, 1))
     return Compared(tuple(other.nodes), ordered, numbered, rest)
+
+
+def labels_in_values_of(own: Any, node: Any, volume: Any) -> tuple[np.ndarray, dict[int, str]]:
+    """The labels (K, J, I) of a segmentation ``node`` over ``volume``, in the values that ``own`` has for structures of
+    these names; and the names of all values. Raises LabelError as `marked_labels` does."""
+    names = {one.value: one.name for one in segments(own)}
+    values = _values_of(segments(node), names)
+    names |= {values[one.value]: one.name for one in segments(node)}
+    return relabel(marked_labels(node, volume), values), names
+
+
+def _values_of(structures: Sequence[StructureSegment], names: Mapping[int, str]) -> dict[int, int]:
+    """For each value of ``structures`` the one that has its name in ``names``, else a value that nobody has."""
+    known = {name: value for value, name in names.items()}
+    free = count(max(names, default=0) + 1)
+    return {one.value: known[one.name] if one.name in known else next(free) for one in structures}
 
 
 def _place(one: Difference, modality: str, names: Mapping[int, str], volume: Any) -> dict[str, Any]:

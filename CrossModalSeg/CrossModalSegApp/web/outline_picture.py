@@ -25,9 +25,10 @@ class Look:
         return (self.outline <= 0) & (self.fill <= 0)
 
     def in_white(self) -> "Look":
-        """White outlines alone, of whatever is seen."""
-        white = np.where(self.is_hidden[:, None], self.colors, 255).astype(np.uint8)
-        return Look(white, np.where(self.is_hidden, 0, 1).astype(np.float32), np.zeros_like(self.fill))
+        """White outlines alone, of whatever is seen, and of one value more, for structures that this look does not
+        know."""
+        seen = np.append(~self.is_hidden, True).astype(np.float32)
+        return Look(np.full((len(seen), 3), 255, np.uint8), seen, np.zeros_like(seen))
 
 
 def laid_over(below: np.ndarray, above: np.ndarray) -> np.ndarray:

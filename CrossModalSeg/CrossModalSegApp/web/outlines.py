@@ -12,6 +12,7 @@ import vtk
 from trame_slicer.views import SliceView
 from vtk.util.numpy_support import numpy_to_vtk
 
+from CrossModalSegApp.scene.comparison import labels_in_values_of
 from CrossModalSegApp.scene.node_geometry import local_grid, world_grid
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.structure_display import structures_of
@@ -46,9 +47,15 @@ class Outlines:
         self._shown = {row: _shown(*pair) for row, pair in enumerate(rows) if pair is not None}
         self.draw()
 
-    def compare(self, rows: Sequence[tuple[Any, Any] | None]) -> None:
-        """Outline these segmentation nodes as well, as they are now, in white; what is hidden is hidden in both."""
-        self._others = {row: _shown(*pair) for row, pair in enumerate(rows) if pair is not None}
+    def compare(self, nodes: Sequence[Any], volumes: Sequence[Any]) -> None:
+        """Outline other segmentation nodes, one for each row or None, over their volume nodes, as they are now, in
+        white. What is hidden is hidden in both."""
+        self._others = {}
+        for row, (node, volume) in enumerate(zip(nodes, volumes, strict=True)):
+            own = self._shown.get(row)
+            if node is not None and own is not None:
+                labels, _names = labels_in_values_of(own.node, node, volume)
+                self._others[row] = replace(own, labels=np.minimum(labels, len(own.look.outline)))
         self.draw()
 
     def relabel(self, node: Any, labels: np.ndarray) -> None:

@@ -150,9 +150,8 @@ class Views:
 
     def show_compared(self, nodes: Mapping[str, Any]) -> None:
         """Outline these segmentation nodes by modality beside those of the result; none of them ends it."""
-        case = self._case
-        rows = [(nodes.get(name), node) for name, node in case.volumes.items()] if case else []
-        self._outlines.compare([pair if pair[0] is not None else None for pair in rows])
+        volumes = self._case.volumes if self._case else {}
+        self._outlines.compare([nodes.get(name) for name in volumes], list(volumes.values()))
 
     def clear(self) -> None:
         """Show nothing."""

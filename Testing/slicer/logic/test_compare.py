@@ -1,5 +1,8 @@
 """The section Compare: which results there are to compare with, the figures, and the list of differences."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from results_in_scene import add_result
@@ -7,6 +10,7 @@ from results_in_scene import add_result
 from CrossModalSegApp.scene.node_geometry import local_grid, to_world
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.segmentation_nodes import replace_labels
+from CrossModalSegLib.labels import LabelMap
 from Testing.slicer.logic.test_presenters import bundles, case, pair, view  # noqa: F401
 from Testing.tiny_bundle import LABEL_MAP
 
@@ -44,6 +48,21 @@ def test_a_result_can_be_compared_with_the_models_own_and_with_others_of_its_sca
     other.remove()
     view.sections.result.fill()
     assert [one for one, _ in compare.state.others] == ["model"]
+
+
+@pytest.mark.usefixtures("case")
+def test_another_model_with_other_values_for_the_same_structures_is_compared_by_name(view, pair, mrml_scene):  # noqa: F811
+    first, *rest = LABEL_MAP.structures
+    renumbered = [replace(first, value=rest[0].value), replace(rest[0], value=first.value)]
+    renumbered += [replace(one, value=one.value + 40) for one in rest[1:]]
+    other = SimpleNamespace(name="other", sha256="other", label_map=LabelMap(tuple(renumbered)))
+    add_result(mrml_scene, pair, other, "later")
+    view.sections.result.fill()
+    view.sections.result.choose("run")
+    view.sections.compare.choose("later")
+    assert {row[0] for row in view.sections.compare.state.rows} == set(NAMES.values())
+    assert {cell for row in view.sections.compare.state.rows for cell in (row[1], row[4])} == {"1.000"}
+    assert view.sections.review.state.entries == ()
 
 
 def test_what_was_corrected_is_listed_with_its_volume_and_place(view, case, corrected):  # noqa: F811

@@ -34,6 +34,16 @@ def test_the_other_result_is_outlined_thinly_and_the_review_goes_through_what_di
     assert (own.GetSliceIntersectionThickness(), bool(other.GetVisibility())) == before
 
 
+def test_a_scene_that_is_saved_while_comparing_has_the_outlines_of_before(panel, case, desktop):  # noqa: F811
+    own, other = (nodes["T1w"].GetDisplayNode() for nodes in (case.segmentations, case.models))
+    before = (own.GetSliceIntersectionThickness(), other.GetOpacity2DOutline(), bool(other.GetVisibility()))
+    panel.ui.compareSelector.setCurrentIndex(1)
+    assert own.GetSliceIntersectionThickness() != before[0]
+    desktop.scene.InvokeEvent(desktop.scene.StartSaveEvent)
+    assert (own.GetSliceIntersectionThickness(), other.GetOpacity2DOutline(), bool(other.GetVisibility())) == before
+    assert panel.ui.compareTable.isHidden()
+
+
 def test_what_is_corrected_is_measured_and_marked_without_being_asked(panel, case):  # noqa: F811
     ui, node, volume = panel.ui, case.segmentations["T1w"], case.volumes["T1w"]
     ui.legendTable.cellClicked.emit(0, 1)
