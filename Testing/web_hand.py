@@ -61,6 +61,11 @@ class Hand:
         self.page.press(key)
         self.page.wait(lambda: self.page.tools_in_use() == [tool], tool)
 
+    def put_down(self) -> None:
+        """No tool from here on."""
+        self.page.press("0")
+        self.page.wait(lambda: self.page.tools_in_use() == ["No tool"], "the tool to be put down")
+
     def draw(self, view: str, *places: Place) -> str:
         """Drag through places; returns what the page says that it has changed."""
         before = self.page.strokes()

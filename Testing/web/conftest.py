@@ -9,6 +9,7 @@ import pytest
 from CrossModalSegLib.imaging.volume import write_volume
 from Testing.tiny_bundle import intensity_bundle, two_balls
 from Testing.volumes import sampled
+from Testing.web_hand import Hand
 from Testing.web_head import FIRST_GRID, HERE, SECOND_GRID, THERE, another_ball
 from Testing.web_page import Page, start_chromium
 from Testing.web_server import WebServer
@@ -87,6 +88,21 @@ def result(page: Page) -> Page:
         page.select("case", "head_T1w + head_T2w")
         page.wait(lambda: page.is_enabled("segment"), "the scans of the result")
     return page
+
+
+@pytest.fixture
+def hand(result: Page, server: WebServer, tmp_path: Path) -> Iterator[Hand]:
+    """A hand over the model's own result in the first scan, which it is again at the end; it takes from neighbours."""
+    result.select("correct-modality", "T1w")
+    result.select("masking", "Take from")
+    hand = Hand(result, server, (FIRST_GRID, SECOND_GRID), tmp_path)
+    yield hand
+    hand.put_down()
+    strokes = result.strokes()
+    result.click("restore")
+    result.click("dialog-yes")
+    hand.said_after(strokes)
+    result.select("correct-modality", "T2w")  # and with it other steps back
 
 
 @pytest.fixture

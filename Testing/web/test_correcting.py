@@ -1,12 +1,13 @@
 """Correcting as a hand does it: the mouse on the views, and voxels counted before and after, also of the neighbours."""
 
+import signal
+
 import numpy as np
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from Testing.tiny_bundle import BALLS, LEFT, RIGHT, TISSUE
-from Testing.web_hand import Hand, circle, counts
-from Testing.web_head import FIRST_GRID, SECOND_GRID
+from Testing.web_hand import circle, counts
 
 pytestmark = pytest.mark.timeout(600)  # on a computer that has much else to do
 VIEW = "CrossModalSeg1Axial"
@@ -23,18 +24,9 @@ AIR = [(BALL[0] + 4, 42.0, DEPTH), (BALL[0] + 8, 44.0, DEPTH), (BALL[0] + 12, 46
 
 
 @pytest.fixture
-def hand(result, server, tmp_path):
-    """A hand over the model's own result, which it is again at the end."""
-    hand = Hand(result, server, (FIRST_GRID, SECOND_GRID), tmp_path)
-    result.select("correct-modality", "T1w")
-    result.select("masking", "Take from")
+def hand(hand):
     hand.show(VIEW, DEPTH)
-    yield hand
-    result.press("0")
-    result.click("restore")
-    result.click("dialog-yes")
-    result.wait(lambda: not result.has("dialog-text"), "the dialog to close")
-    result.select("correct-modality", "T2w")  # and with it other steps back
+    return hand
 
 
 def can(page, what):
@@ -88,10 +80,10 @@ def test_the_eraser_takes_from_the_chosen_structure_alone(hand, result, masking)
     before = hand.labels("T1w")
     result.select("masking", masking)
     hand.take("2", "Erase", NAME)
-    hand.draw(VIEW, *BORDER, *INSIDE)
+    said = hand.draw(VIEW, *BORDER, *INSIDE)
     after = hand.labels("T1w")
     changed = before != after
-    assert changed.sum() > 5
+    assert changed.sum() > 5, said
     assert (set(before[changed]), set(after[changed])) == ({RIGHT}, {0})
 
 
@@ -101,6 +93,22 @@ def test_scissors_erase_what_is_inside_of_the_line_in_all_slices(hand):
     said = hand.draw(VIEW, *circle(BALL, 18.0, DEPTH))
     assert said == f"Voxels: {NAME} -{(before == RIGHT).sum():,}"
     np.testing.assert_array_equal(hand.labels("T1w"), np.where(before == RIGHT, 0, before))
+
+
+def test_a_line_that_is_drawn_while_the_program_is_busy_cuts_no_corners(hand, result, server):
+    before = hand.labels("T1w")
+    hand.take("8", "Draw", NAME)
+    strokes = result.strokes()
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        result.drag(VIEW, *hand.shares(VIEW, circle(BALL, 17.0, DEPTH, steps=24)))
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    said = hand.said_after(strokes)
+    after = hand.labels("T1w")
+    (changed,) = np.flatnonzero((before != after).any(axis=(1, 2)))
+    area = (after[changed] == RIGHT).sum() * 2.0 * 2.0  # mm²
+    assert area == pytest.approx(np.pi * 17.0**2, rel=0.06), said
 
 
 def test_islands_keep_the_largest(hand, result):

@@ -96,6 +96,7 @@ class Views:
         self._surfaces = Surfaces(self._scene, self._on_surfaces)
         self._outlines = Outlines()
         self._case: CaseNodes | None = None
+        self._gestures: dict[str, Gestures] = {}  # by view
         self._sizes: dict[str, tuple[int, ...]] = {}
         self._scans: tuple[Any, ...] = ()
         self._place: tuple[float, float, float] | None = None
@@ -114,6 +115,7 @@ class Views:
             "row_in_3d",
             "slice",
             "step",
+            "way",
             "fit",
         ):
             self._state.on(name, getattr(self, f"_set_{name}"))
@@ -178,11 +180,11 @@ class Views:
         pixels."""
         rows_of = {view.name: view.row for view in views(2)}
         is_free_here = lambda: self._layout.is_entered and not self._state["is_contrast"] and is_free()
-        self._gestures = []
+        self._gestures.clear()
         for view in self._slice_views():
             on_drag_here = partial(on_drag, rows_of[view.name])
             events = GestureEvents(is_free_here, self.point_at, on_drag_here, TURNS.note_move)
-            self._gestures.append(Gestures(view, events))
+            self._gestures[view.name] = Gestures(view, events)
 
     def leave_contrast(self) -> None:
         """The mouse does something else from here on than to change brightness and contrast."""
@@ -345,6 +347,10 @@ class Views:
         found = self._state["slices"].get(name)
         if found is not None:
             self._set_slice(name, min(max(found["value"] + steps * found["step"], found["lower"]), found["upper"]))
+
+    def _set_way(self, name: str, is_start: bool, shares: list[tuple[float, float]]) -> None:
+        if name in self._gestures:
+            self._gestures[name].note_way(is_start, shares)
 
     def _shown_displays(self) -> list[Any]:
         displays = nodes_of_class(self._scene, "vtkMRMLSegmentationDisplayNode")

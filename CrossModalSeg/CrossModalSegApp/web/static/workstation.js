@@ -59,6 +59,24 @@
     if (event.target.closest?.(".views") && !event.target.closest("input") && isFree) window.trame.trigger("place_choose");
   }, true);
 
+  // --- the whole way of a drag: trame's remote area leaves out what the mouse passes while the program is busy
+
+  let dragged = ""; // the view, while the left button is held
+  function tellWay(event, isStart) {
+    const box = document.querySelector(`[data-view="${dragged}"]`)?.getBoundingClientRect();
+    const passed = isStart ? [] : event.getCoalescedEvents?.() ?? [];
+    const shares = (passed.length ? passed : [event]).map((at) => [
+      (at.clientX - box?.left) / box?.width, (box?.bottom - at.clientY) / box?.height]);
+    if (box) window.trame.trigger("display_way", [dragged, isStart, shares]);
+  }
+  window.addEventListener("pointerdown", (event) => {
+    const view = event.button === 0 && event.target.closest?.(".views") && !event.target.closest("input") && viewAt(event);
+    dragged = view?.querySelector(".slice") ? view.dataset.view : "";
+    if (dragged) tellWay(event, true);
+  }, true);
+  window.addEventListener("pointermove", (event) => dragged && tellWay(event, false), true);
+  for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => (dragged = ""), true);
+
   // --- a picture of a view, with what stands over it
 
   const sideOf = { left: [0.01, 0.5, "left"], right: [0.99, 0.5, "right"], top: [0.5, 0.08, "center"], bottom: [0.5, 0.95, "center"] };
