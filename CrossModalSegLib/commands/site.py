@@ -218,13 +218,15 @@ def _try_one(args: argparse.Namespace, case: "Entry", number: int, count: int) -
 
 
 def _add_one(args: argparse.Namespace, found: "Entry") -> "SavedCase":
-    from CrossModalSegLib.imaging.preflight import same_image_findings
+    from CrossModalSegLib.imaging.preflight import label_findings, same_image_findings
     from CrossModalSegLib.site.sources import read_case_files
 
     store = store_of(args)
     case = read_case_files(found, store.site())
-    for finding in (one for volume in case.volumes.values() for one in volume.findings if one.severity == "warning"):
-        print(finding, file=sys.stderr)
+    for volume in case.volumes.values():
+        for finding in (*volume.findings, *label_findings(volume)):
+            if finding.severity == "warning":
+                print(finding, file=sys.stderr)
     for finding in (one for a, b in combinations(case.volumes.values(), 2) for one in same_image_findings(a, b)):
         print(finding, file=sys.stderr)
     if found.left_out:

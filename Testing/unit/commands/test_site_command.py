@@ -303,6 +303,14 @@ def test_one_scan_that_is_given_for_both_modalities_is_told(site, tmp_path, caps
     assert "warning[same-image]: T1w and T2w are the same image." in capsys.readouterr().err
 
 
+def test_labels_that_are_given_in_place_of_a_scan_are_told(site, tmp_path, capsys):
+    labels = np.zeros((20, 20, 20), np.float32)
+    labels[5:15, 5:15, 2:10], labels[5:15, 5:15, 10:17] = 3, 17
+    write_volume(tmp_path / "labels.nii.gz", labels, Grid(labels.shape, np.eye(4)))
+    assert run("add", site, "--input", f"T2w={tmp_path}/labels.nii.gz") == 0
+    assert "warning[looks-like-labels]: T2w" in capsys.readouterr().err
+
+
 def test_what_a_killed_adding_has_unpacked_goes_with_the_next_one(site, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     left = tmp_path / "tmp" / f"crossmodalseg-{ended_process()}-abc"
