@@ -152,7 +152,18 @@ class Page:
         """Click as a user does: when it can be clicked, where it can be seen."""
         self.wait(lambda: self.is_enabled(name), f"{name} to be enabled")
         self.unfold(name)
+        places = [self._place(name)]
+
+        def is_still() -> bool:
+            places.append(self._place(name))
+            return places[-1] == places[-2]
+
+        self.wait(is_still, f"{name} to stay where it is")
         self.wait(lambda: self.element(name).click() or True, f"a click on {name}")
+
+    def _place(self, name: str) -> list[float]:
+        script = "const b = document.getElementById(arguments[0]).getBoundingClientRect(); return [b.left, b.top]"
+        return self.browser.execute_script(f"await new Promise((next) => setTimeout(next, 100)); {script}", name)
 
     def unfold(self, name: str) -> None:
         """Open the section that an element is in."""

@@ -43,6 +43,7 @@ def publish_candidate(
         scores=scores,
         requires_both=run.parent.requires_both,
         locator=run.parent.read_locator(),
+        expected_ml=run.parent.expected_ml if is_identity else {},
         more_files=frozen_files(run.parent) if is_identity else translated_files(run.frozen, run.mapping.label_map),
     )
     return publish_trained(target, model)

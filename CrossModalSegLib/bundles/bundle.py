@@ -122,6 +122,11 @@ class Bundle:
         return dict(self._section.get("training", {}))
 
     @property
+    def expected_ml(self) -> dict[str, tuple[float, float]]:
+        """By structure's name, the lowest and the highest volume (mL) that is expected of it; often of none."""
+        return {name: (float(low), float(high)) for name, (low, high) in self._section.get("expected_ml", {}).items()}
+
+    @property
     def _section(self) -> dict[str, Any]:
         section: dict[str, Any] = self.metadata[SECTION]
         return section

@@ -56,6 +56,7 @@ def bundle_metadata(
     mirror: bool = False,
     requires_both: bool = False,
     locator: Mapping[str, Any] | None = None,
+    expected_ml: Mapping[str, Sequence[float]] | None = None,
     created: str | None = None,
     parent: str | None = None,
     changelog: Mapping[str, str] | None = None,
@@ -66,7 +67,8 @@ def bundle_metadata(
     ``modality_aliases`` lists other names under which a modality may be given; ``single_component``: all structures
     form one connected piece, so that islands elsewhere are errors; ``mirror``: predictions are averaged with those for
     the mirrored scans; ``requires_both``: one scan alone is refused; ``locator``: the fields of
-    ``bundle.LocatorSettings``, for a bundle with the weights of one; ``created``: the date of the training, as in ISO
+    ``bundle.LocatorSettings``, for a bundle with the weights of one; ``expected_ml``: by name of a structure, the
+    lowest and the highest volume that is expected of it, in mL; ``created``: the date of the training, as in ISO
     8601 (2026-11-23);
     ``network`` holds the constructor arguments of ``CrossModalNetwork``; ``parent`` is the sha256 of the bundle that
     this one was fine-tuned from. ``training`` and ``scores`` are free: data, time, hardware; figures per structure.
@@ -92,6 +94,7 @@ def bundle_metadata(
             "mirror": mirror,
             "requires_both": requires_both,
             **({"locator": {**locator, "patch_size": list(locator["patch_size"])}} if locator else {}),
+            **({"expected_ml": {name: list(ends) for name, ends in expected_ml.items()}} if expected_ml else {}),
             "created": created,
             "label_map": label_map.to_json(),
             "spacing_mm": [float(length) for length in spacing_mm],
@@ -179,6 +182,7 @@ def _section_problems(section: dict[str, Any]) -> Iterator[str]:
     if not section.get("licence"):
         yield "no licence"
     yield from _label_map_problems(section.get("label_map"))
+    yield from _expected_problems(section.get("expected_ml", {}), section.get("label_map"))
 
 
 def _locator_problems(locator: Any, hashes: Any) -> Iterator[str]:
@@ -227,6 +231,22 @@ def _label_map_problems(entry: Any) -> Iterator[str]:
         LabelMap.from_json(entry)
     except LabelError as error:
         yield f"label_map: {error.message}"
+
+
+def _expected_problems(expected: Any, label_map: Any) -> Iterator[str]:
+    if not isinstance(expected, dict):
+        yield f"expected_ml {expected} is not a table of ranges by structure"
+        return
+    for name, ends in expected.items():
+        is_range = _is_list_of((int, float), ends, length=2) and 0 <= ends[0] <= ends[1] <= _LARGEST_NUMBER
+        if not is_range or ends[1] == 0:
+            yield f"expected_ml.{name} {ends} is not the lowest and the highest volume in mL"
+    try:
+        names = {one.name for one in LabelMap.from_json(label_map).structures}
+    except LabelError:  # told of already
+        return
+    if unknown := [name for name in expected if name not in names]:
+        yield f"expected_ml names {', '.join(unknown)}, which the label map does not have"
 
 
 def _hash_problems(hashes: Any) -> Iterator[str]:

@@ -150,6 +150,7 @@ class Hospital:
             scores={"gate": _without_nan(dataclasses.asdict(judgement))},
             requires_both=self.parent.requires_both,
             locator=self.parent.read_locator(),
+            expected_ml=self.parent.expected_ml,  # the site has the same structures
         )
         return adopt(self.site, publish_trained(self._folder / name, model).path)
 

@@ -152,7 +152,7 @@ def case_report(
         "bundle": {"name": bundle.name, "version": bundle.version, "sha256": bundle.sha256},
         "intended_use": bundle.intended_use,
         "preflight": preflight.to_json(),
-        "structures": _structures(result, bundle.label_map),
+        "structures": _structures(result, bundle),
         "agreement": agreement(result, bundle.label_map),
         "review": [place.to_json() for place in review_places(result, bundle.label_map)],
         "device": result.device,
@@ -183,17 +183,20 @@ def _covered_by_all(result: SegmentationResult) -> torch.Tensor:
     return torch.from_numpy(np.logical_and.reduce(masks))
 
 
-def _structures(result: SegmentationResult, label_map: LabelMap) -> list[dict[str, Any]]:
-    """Per structure and modality: volume in mL and mean confidence of its voxels (None where it was not found)."""
-    measured = {name: _measure(item, label_map) for name, item in result.modalities.items()}
+def _structures(result: SegmentationResult, bundle: Bundle) -> list[dict[str, Any]]:
+    """Per structure and modality: volume in mL and mean confidence of its voxels (None where it was not found); the
+    volumes that are expected of it, where the bundle says them."""
+    measured = {name: _measure(item, bundle.label_map) for name, item in result.modalities.items()}
+    expected = bundle.expected_ml
     return [
         {
             "value": structure.value,
             "name": structure.name,
             "volume_ml": {name: values[structure.value][0] for name, values in measured.items()},
             "confidence": {name: values[structure.value][1] for name, values in measured.items()},
+            **({"expected_ml": list(expected[structure.name])} if structure.name in expected else {}),
         }
-        for structure in label_map.structures
+        for structure in bundle.label_map.structures
     ]
 
 

@@ -25,7 +25,7 @@ class TrainedModel:
     structure in the order of the label map. ``card`` replaces the model card that would be written from them,
     ``created`` (ISO 8601) today's date. ``parent`` is the SHA-256 of the bundle that it was fine-tuned from; ``scores``
     are written beside the validation Dice, ``more_files`` into the bundle. ``requires_both``: it refuses one scan
-    alone; ``locator``: its settings and weights file.
+    alone; ``locator``: its settings and weights file; ``expected_ml``: the range of volumes that is expected, by name.
     """
 
     config: TrainingConfig
@@ -40,6 +40,7 @@ class TrainedModel:
     more_files: Mapping[str, bytes] = field(default_factory=dict)
     requires_both: bool = False
     locator: tuple[LocatorSettings, bytes] | None = None
+    expected_ml: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     @property
     def validation(self) -> dict[str, float]:
@@ -64,6 +65,7 @@ def publish_trained(folder: Path, model: TrainedModel) -> Bundle:
         mirror=config.mirror,
         requires_both=model.requires_both,
         locator=asdict(locator[0]) if locator else None,
+        expected_ml=model.expected_ml,
         created=model.created or date.today().isoformat(),
         label_map=label_map,
         spacing_mm=(config.spacing,) * 3,

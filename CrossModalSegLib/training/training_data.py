@@ -13,7 +13,7 @@ from CrossModalSegLib.errors import ConfigError, DataError
 from CrossModalSegLib.imaging.fingerprint import fingerprint
 from CrossModalSegLib.imaging.geometry import world_grid_of
 from CrossModalSegLib.imaging.grid import Grid
-from CrossModalSegLib.imaging.preflight import same_image_findings
+from CrossModalSegLib.imaging.preflight import label_findings, same_image_findings
 from CrossModalSegLib.imaging.resampling import resample_labels
 from CrossModalSegLib.imaging.volume import read_volume
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
@@ -123,7 +123,7 @@ def _case(
     title = " + ".join(str(entry.volumes[name]) for name in slots.values())
     if not report.is_new(title, (fingerprint(volume.array) for volume in volumes.values()), learnt):
         return None
-    report.findings += [finding for volume in volumes.values() for finding in volume.findings]
+    report.findings += [finding for one in volumes.values() for finding in (*one.findings, *label_findings(one))]
     pairs = combinations(volumes.values(), 2)
     report.findings += [finding.of(title) for a, b in pairs for finding in same_image_findings(a, b)]
     wanted = {slot: entry.labels[name] for slot, name in slots.items() if name in entry.labels}

@@ -16,9 +16,10 @@ _VOLUME, _SHARE = ".2f", ".3f"  # mL, and what runs from 0 to 1
 def add_table(scene: Any, report: Mapping[str, Any], name: str) -> Any:
     """Add a vtkMRMLTableNode called ``name`` with the figures of ``report`` (see `case_output.case_report`).
 
-    One row per structure, in the label map's order: structure, volume in mL per modality, the Dice between the
-    modalities where there are two, confidence (0 to 1) per modality. Cells are texts, empty where there is nothing to
-    say. On an error nothing is left in the scene.
+    One row per structure, in the label map's order: structure, volume in mL per modality, how far that lies from what
+    the model's bundle expects, where it says so (in mL, below it negative, 0 within), the Dice between the modalities
+    where there are two, confidence (0 to 1) per modality. Cells are texts, empty where there is nothing to say. On an
+    error nothing is left in the scene.
     """
     columns = _columns(report)
     node = add_rows(scene, [list(columns), *map(list, zip(*columns.values(), strict=True))], name)
@@ -50,12 +51,23 @@ def _columns(report: Mapping[str, Any]) -> dict[str, list[str]]:
     columns = {"structure": [structure["name"] for structure in structures]}
     for modality in modalities:
         columns[f"{modality} volume (mL)"] = [_text(s["volume_ml"][modality], _VOLUME) for s in structures]
+    for modality in modalities if any("expected_ml" in one for one in structures) else []:
+        columns[f"{modality} from expected (mL)"] = [_distance(s, modality) for s in structures]
     agreement = report.get("agreement")
     if agreement:
         columns[_AGREEMENT] = [_text(agreement[s["name"]], _SHARE) for s in structures]
     for modality in modalities:
         columns[f"{modality} confidence"] = [_text(s["confidence"][modality], _SHARE) for s in structures]
     return columns
+
+
+def _distance(structure: Mapping[str, Any], modality: str) -> str:
+    """How far a volume lies outside of the expected range."""
+    if "expected_ml" not in structure:
+        return ""
+    volume, (lowest, highest) = structure["volume_ml"][modality], structure["expected_ml"]
+    distance = volume - min(max(volume, lowest), highest)
+    return format(distance, f"+{_VOLUME}") if distance else "0"
 
 
 def _text(number: float | None, digits: str) -> str:

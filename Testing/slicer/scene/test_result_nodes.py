@@ -68,6 +68,14 @@ def test_for_one_scan_there_is_no_agreement(mrml_scene):
     assert cells_of(table)[0] == ["structure", "CT volume (mL)", "CT confidence"]
 
 
+def test_the_table_says_how_far_a_volume_lies_from_what_the_model_expects(mrml_scene):
+    ranges = {"liver": [1000.0, 1500.0], "cyst": [1.5, 3.0]}
+    expected = [s | ({"expected_ml": ranges[s["name"]]} if s["name"] in ranges else {}) for s in REPORT["structures"]]
+    cells = cells_of(add_table(mrml_scene, REPORT | {"structures": expected}, "volumes"))
+    assert cells[0][3:5] == ["CT from expected (mL)", "MR from expected (mL)"]
+    assert [row[3:5] for row in cells[1:]] == [["+12.35", "0"], ["", ""], ["-0.50", "0"]]
+
+
 def test_the_table_is_exported_as_csv_also_with_commas_in_names(mrml_scene, tmp_path):
     report = REPORT | {"structures": [REPORT["structures"][0] | {"name": 'liver, "left" Läppchen'}], "agreement": None}
     for content, name in ((REPORT, "a.csv"), (report, "b.csv")):

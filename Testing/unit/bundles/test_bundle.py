@@ -250,6 +250,8 @@ def test_all_problems_of_the_metadata_are_reported_at_once(bundle):
         ("spacing_mm", [1, math.inf, 1], "spacing_mm"),
         ("spacing_mm", [1, 1e-9, 1], "spacing_mm"),
         ("requires_both", "yes", "requires_both yes"),
+        ("expected_ml", {"nothing": [1, 2]}, "names nothing, which the label map does not have"),
+        ("expected_ml", {LABEL_MAP.structures[0].name: [2, 1]}, "is not the lowest and the highest volume in mL"),
         ("created", "yesterday", "created 'yesterday' is not a date"),
         ("sha256", None, 'no "sha256"'),
     ],
@@ -260,6 +262,15 @@ def test_a_single_wrong_entry_is_the_only_problem(bundle, key, value, problem):
     problems = metadata_problems(content)
     assert len(problems) == 1
     assert problem in problems[0]
+
+
+def test_expected_volumes_are_read_again(tmp_path):
+    name = LABEL_MAP.structures[0].name
+    folder = tmp_path / "bundle"
+    bundle = publish_bundle(folder, metadata(expected_ml={name: (2.5, 4)}), WEIGHTS, "A card.")
+    assert load_bundle(folder).expected_ml == {name: (2.5, 4.0)}
+    assert "expected_ml" not in metadata()[SECTION]
+    assert bundle.sha256 != publish_bundle(tmp_path / "other", metadata(), WEIGHTS, "A card.").sha256
 
 
 def test_a_modality_name_that_would_leave_the_output_folder_is_refused():

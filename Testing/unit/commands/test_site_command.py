@@ -142,6 +142,16 @@ def test_nnunet_loose_files_and_a_zip_file_are_added(site, tmp_path):
     assert sorted(bool(case.patient) for case in CaseStore(site).cases()) == [False, False, True], "sub-07"
 
 
+def test_what_is_damaged_in_a_zip_file_is_named_as_in_the_zip_file(site, tmp_path, capsys):
+    write_case(tmp_path / "loose", 1, "a_{}.nrrd", ())
+    (tmp_path / "loose" / "b_T1w.nrrd").write_bytes((tmp_path / "loose" / "a_T1w.nrrd").read_bytes()[:-40])
+    archive = shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "loose")
+    assert run("add", site, "--from", archive) == 1
+    told = capsys.readouterr().err
+    assert f"{archive}/b_T1w.nrrd" in told.splitlines()[-1]
+    assert tempfile.gettempdir() + "/crossmodalseg-" not in told
+
+
 def write_study(folder, number, series=(("T1w", "sag T1 MPRAGE"), ("T2w", "ax T2 TSE"))):
     """A T1w and a T2w series of patient ``number``, or others of a modality and a description."""
     for place, (modality, description) in enumerate(series):
@@ -301,6 +311,14 @@ def test_one_scan_that_is_given_for_both_modalities_is_told(site, tmp_path, caps
     folder = write_case(tmp_path / "files", 1, labels=())
     assert run("add", site, "--input", f"T1w={folder}/T1w.nii.gz", "--input", f"T2w={folder}/T1w.nii.gz") == 0
     assert "warning[same-image]: T1w and T2w are the same image." in capsys.readouterr().err
+
+
+def test_labels_that_are_given_in_place_of_a_scan_are_told(site, tmp_path, capsys):
+    labels = np.zeros((20, 20, 20), np.float32)
+    labels[5:15, 5:15, 2:10], labels[5:15, 5:15, 10:17] = 3, 17
+    write_volume(tmp_path / "labels.nii.gz", labels, Grid(labels.shape, np.eye(4)))
+    assert run("add", site, "--input", f"T2w={tmp_path}/labels.nii.gz") == 0
+    assert "warning[looks-like-labels]: T2w" in capsys.readouterr().err
 
 
 def test_what_a_killed_adding_has_unpacked_goes_with_the_next_one(site, tmp_path, monkeypatch):

@@ -138,6 +138,17 @@ def test_the_same_image_given_twice_is_noticed():
     assert only_finding(scan(), scan("T2w")).code == "same-image"
 
 
+@pytest.mark.parametrize("background", [0, 3])
+def test_a_label_map_that_is_given_as_a_scan_is_noticed_and_a_scan_of_few_grey_values_is_not(background):
+    volume = scan()
+    labels = np.where(volume.array > 0, 2 + np.indices(volume.array.shape)[0] // 10, background).astype(np.float32)
+    finding = only_finding(Volume(labels, volume.grid, "T1w"))
+    assert (finding.code, finding.severity) == ("looks-like-labels", "warning")
+    noise = np.random.default_rng(0).normal(size=labels.shape)
+    grey = np.where(volume.array > 0, np.rint(20 + 2 * noise), background).astype(np.float32)
+    assert codes(Volume(grey, volume.grid, "T1w")) == []
+
+
 def test_the_result_can_be_written_as_json():
     written = json.loads(json.dumps(examine([scan(), scan("T2w")]).to_json()))
     assert written["field_of_view_overlap_percent"] == 100.0

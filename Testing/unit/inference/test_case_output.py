@@ -2,6 +2,8 @@
 
 import errno
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 from matplotlib.image import imread
 
 from CrossModalSegLib import __version__
+from CrossModalSegLib.bundles.bundle_metadata import SECTION
 from CrossModalSegLib.errors import CrossModalSegError, GeometryError, InputError, OutputError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.preflight import examine
@@ -176,6 +179,16 @@ def test_volume_and_mean_confidence_by_hand(segmenter):
     assert rows[0]["confidence"]["T1w"] == pytest.approx(0.6)
     assert rows[1]["confidence"]["T1w"] is None  # not found
     assert rows[2]["confidence"]["T1w"] == pytest.approx(0.8)
+
+
+def test_expected_volumes_stand_beside_those_found(segmenter):
+    name = LABEL_MAP.structures[1].name
+    content = dict(segmenter.bundle.metadata)
+    content[SECTION] = content[SECTION] | {"expected_ml": {name: [0.1, 0.2]}}
+    expecting = SimpleNamespace(bundle=replace(segmenter.bundle, metadata=content))
+    item = tiny_result([0] * 16)
+    rows = case_report(expecting, SegmentationResult({"T1w": item}, TINY, "cpu", ()), examine([item.volume]), {})
+    assert [row.get("expected_ml") for row in rows["structures"]] == [None, [0.1, 0.2], None]
 
 
 def test_agreement_by_hand():
