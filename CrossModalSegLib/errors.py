@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from typing import Self
 
 _OUT_OF_MEMORY = re.compile(
     "allocate memory|not enough memory|bad_?alloc|out of memory|unable to allocate|storage size calculation overflowed",
@@ -23,6 +24,12 @@ class CrossModalSegError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+
+    def with_path(self, path: object, told_as: object) -> Self:
+        """The same error, which names ``path`` as what the user knows it as."""
+        self.message = self.message.replace(str(path), str(told_as))
+        self.args = (f"error[{self.code}]: {self.message} ({self.hint})",)
+        return self
 
 
 class InputError(CrossModalSegError):

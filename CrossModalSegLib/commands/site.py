@@ -184,9 +184,11 @@ def _add(args: argparse.Namespace) -> int:
         is_files = not found.refused and all(isinstance(path, Path) for one in cases for path in one.volumes.values())
         if folder.is_dir() and is_files:
             _say_not_taken(files_not_taken(folder, cases))
-        added = [_try_one(args, case, number, len(cases)) for number, case in enumerate(cases, start=1)]
+        added = [_try_one(args, case, f"{number}/{len(cases)}", folder) for number, case in enumerate(cases, start=1)]
         for one in found.refused:
-            print(f"{one.title}: not added\n{' '.join(str(one.error).split())}", file=sys.stderr)
+            error = one.error.with_path(folder, args.source)
+            title = one.title.replace(str(folder), str(args.source))
+            print(f"{title}: not added\n{' '.join(str(error).split())}", file=sys.stderr)
     count = len(cases) + len(found.refused)
     failed = added.count("") + len(found.refused)
     _say_same_scans(args, added)
@@ -202,9 +204,10 @@ def _say_not_taken(names: Sequence[str]) -> None:
         print(Finding("warning", "not-taken", what, "see docs/site-folder.md for how files are named"), file=sys.stderr)
 
 
-def _try_one(args: argparse.Namespace, case: "Entry", number: int, count: int) -> str:
-    """Add one of many, and return its id; what is wrong with it is said, "" returned, and the rest goes on."""
-    print(f"{number}/{count} {case.title}", file=sys.stderr)
+def _try_one(args: argparse.Namespace, case: "Entry", which: str, folder: Path) -> str:
+    """Add one of many in ``folder``, and return its id; what is wrong with it is said, "" returned, and the rest goes
+    on."""
+    print(f"{which} {case.title.replace(str(folder), str(args.source))}", file=sys.stderr)
     try:
         saved = _add_one(args, case)
         _say_saved(saved)
@@ -212,13 +215,13 @@ def _try_one(args: argparse.Namespace, case: "Entry", number: int, count: int) -
         told = typed_error(error)
         if told is None:
             raise
-        print(" ".join(str(told).split()), file=sys.stderr)
+        print(" ".join(str(told.with_path(folder, args.source)).split()), file=sys.stderr)
         return ""
     return saved.id
 
 
 def _add_one(args: argparse.Namespace, found: "Entry") -> "SavedCase":
-    from CrossModalSegLib.imaging.preflight import label_findings, same_image_findings
+    from CrossModalSegLib.imaging.preflight import label_findings, patient_findings, same_image_findings
     from CrossModalSegLib.site.sources import read_case_files
 
     store = store_of(args)
@@ -227,8 +230,9 @@ def _add_one(args: argparse.Namespace, found: "Entry") -> "SavedCase":
         for finding in (*volume.findings, *label_findings(volume)):
             if finding.severity == "warning":
                 print(finding, file=sys.stderr)
-    for finding in (one for a, b in combinations(case.volumes.values(), 2) for one in same_image_findings(a, b)):
-        print(finding, file=sys.stderr)
+    for a, b in combinations(case.volumes.values(), 2):
+        for finding in (*same_image_findings(a, b), *patient_findings(a, b)):
+            print(finding, file=sys.stderr)
     if found.left_out:
         print(f"of the same examination, not taken: {'; '.join(found.left_out)}", file=sys.stderr)
     if not case.labels:

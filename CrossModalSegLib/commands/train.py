@@ -187,9 +187,11 @@ def _publish(
 
 
 def _refuse_other_content(folder: Path, resume: bool) -> None:
+    from CrossModalSegLib.training.training_log import LOG_FOLDER
+
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"{folder} is a file", "give a folder")
-    if folder.is_dir() and entries_of(folder) and not resume:
+    if folder.is_dir() and not resume and {*entries_of(folder)} - {LOG_FOLDER}:  # without a checkpoint, nothing is lost
         raise OutputExistsError(f"folder {folder} is not empty", "give --resume, or another folder")
 
 

@@ -63,7 +63,7 @@ def _files_of(image: ScanFile) -> tuple[Path, ...]:
 
 def _scan_of(series: Series) -> ScanFile:
     first = series.images[0]
-    return ScanFile(series, series.name, first.modality, first.patient_id)
+    return ScanFile(series, series.name, first.modality, first.patient.id)
 
 
 def _is_wanted(path: Path) -> bool:

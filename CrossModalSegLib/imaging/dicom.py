@@ -143,7 +143,14 @@ def read_series(source: Path | Series) -> SeriesImage:
             f"{which} of {len(images)} files: stored to be shown inverted ({INVERTED}); the intensities were inverted."
         )
         findings.append(Finding("warning", "inverted", message, "check that bright tissue is bright"))
-    return SeriesImage(read_pixels(slices), grid_of(slices), tuple(slices), tuple(findings))
+    left_out: list[str] = []
+    array = read_pixels(slices, left_out.append)
+    if left_out:
+        message = f"{some_of(left_out)}: values have more bits than the header says; those above were left out."
+        findings.append(
+            Finding("warning", "bits-left-out", message, "export the series again, and look at the picture")
+        )
+    return SeriesImage(array, grid_of(slices), tuple(slices), tuple(findings))
 
 
 def _series_of_file(file: Path) -> Series:

@@ -5,7 +5,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,6 +38,7 @@ _TAGS = (
     "ProtocolName",
     "Modality",
     "PatientID",
+    "PatientName",
     "Rows",
     "Columns",
     "NumberOfFrames",
@@ -54,6 +55,22 @@ _TAGS = (
 )
 
 
+@dataclass(frozen=True)
+class Patient:
+    """Whom a file is of, by its header, to compare with others; "" where it does not say. Never shown nor written."""
+
+    id: str = ""
+    name: str = ""
+
+    def differs_from(self, other: "Patient") -> str:
+        """By what two files are of different patients, in words; "" where nothing says so."""
+        if self.id and other.id and self.id != other.id:
+            return "IDs"
+        if self.name and other.name and self.name != other.name:
+            return "names"
+        return ""
+
+
 @dataclass(frozen=True, eq=False)
 class Slice:
     """One slice of a series in LPS millimetres (DICOM PS3.3 C.7.6.2): the first pixel's centre and the in-plane
@@ -68,6 +85,7 @@ class Slice:
     spacing: tuple[float, float]  # mm between rows, mm between columns
     rescale: tuple[float, float]  # slope, intercept
     step: float | None = None  # mm to the next slice by its own header, where that says it
+    patient: Patient = Patient()
 
     @property
     def normal(self) -> np.ndarray:
@@ -93,7 +111,7 @@ class ImageFile:
     instance_uid: str
     series_uid: str
     study_uid: str
-    patient_id: str
+    patient: Patient
     frame_of_reference: str
     number: int | None
     images_in_acquisition: int | None
@@ -235,13 +253,14 @@ def _interpreted(path: Path, header: FileDataset, has_pixels: bool) -> ImageFile
     slices, problem, lacks_position = _slices(path, header)
     if not series_uid:
         raise DamagedHeader("it names no series (SeriesInstanceUID)")
+    patient = Patient(_text(header, "PatientID"), _plain_name(_text(header, "PatientName")))
     return ImageFile(
         path=path,
         sop_class=sop_class,
         instance_uid=_text(header, "SOPInstanceUID"),
         series_uid=series_uid,
         study_uid=_text(header, "StudyInstanceUID"),
-        patient_id=_text(header, "PatientID"),
+        patient=patient,
         frame_of_reference=_text(header, "FrameOfReferenceUID"),
         number=_whole(header, "InstanceNumber"),
         images_in_acquisition=_whole(header, "ImagesInAcquisition"),
@@ -249,10 +268,15 @@ def _interpreted(path: Path, header: FileDataset, has_pixels: bool) -> ImageFile
         protocol=_text(header, "ProtocolName"),
         modality=_text(header, "Modality"),
         photometric=_text(header, "PhotometricInterpretation"),
-        slices=slices,
+        slices=tuple(replace(one, patient=patient) for one in slices),
         problem=problem,
         lacks_position=lacks_position,
     )
+
+
+def _plain_name(name: str) -> str:
+    """Without what differs in the spelling of one name: capitals, empty components and spaces (PS3.5 6.2.1)."""
+    return " ".join(name.casefold().replace("^", " ").split("=")[0].split())
 
 
 def _slices(path: Path, header: Dataset) -> tuple[tuple[Slice, ...], str, bool]:

@@ -6,9 +6,10 @@ ITK's GDCM, after its streams were looked at: a stream that was cut is decoded t
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
@@ -41,21 +42,24 @@ _JPEG = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70,
 _STREAM_BEGINS = (b"\xff\xd8", b"\xff\x4f")  # JPEG and JPEG-LS, JPEG 2000
 _STREAM_ENDS = b"\xff\xd9"  # in all of them
 _PADDING_BYTES = 8
+_OVERLAY_GROUPS = 0x60  # 6000 to 60FF (PS3.3 C.9.2)
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
-def read_pixels(slices: Sequence[Slice]) -> np.ndarray:
+def read_pixels(slices: Sequence[Slice], on_left_out: Callable[[str], None] = lambda _name: None) -> np.ndarray:
     """The slices' values (K, J, I) in their order, rescaled; integers where no rescaling is asked for.
 
-    Raises InputError ``unreadable``, ``compression``, ``not-scalar`` or ``mixed-series``, with the name of the file.
+    ``on_left_out(name)`` is called for each file with bits that were left out: beside those that its header says are
+    stored, and no overlay. Raises InputError ``unreadable``, ``compression``, ``not-scalar`` or ``mixed-series``, with
+    the name of the file.
     """
     files = list(dict.fromkeys(one.file for one in slices))
     if len(files) < len(slices):
         _refuse_several_files(files)
         _refuse_several_scales(slices)
-        stored = _frames_of(slices[0].file, slices[0])
+        stored = _frames_of(slices[0].file, slices[0], on_left_out)
         return stored[[one.frame for one in slices]]
-    return np.stack([_frames_of(one.file, one)[one.frame] for one in slices])
+    return np.stack([_frames_of(one.file, one, on_left_out)[one.frame] for one in slices])
 
 
 def same_pixels(first: Slice, second: Slice) -> bool:
@@ -75,7 +79,7 @@ def _refuse_several_scales(slices: Sequence[Slice]) -> None:
         raise InputError("mixed-series", message, "export the series as single-frame DICOM, NRRD or NIfTI")
 
 
-def _frames_of(file: Path, like: Slice) -> np.ndarray:
+def _frames_of(file: Path, like: Slice, on_left_out: Callable[[str], None] = lambda _name: None) -> np.ndarray:
     """All frames of a file (frame, row, column), rescaled as ``like`` says."""
     try:
         header = read_data_set(file)
@@ -83,7 +87,15 @@ def _frames_of(file: Path, like: Slice) -> np.ndarray:
         if int(header.get("SamplesPerPixel") or 1) != 1 or "PALETTE" in str(header.get("PhotometricInterpretation")):
             raise InputError("not-scalar", f"{file} is a colour image", "give a series with one grey value per voxel")
         if syntax in _NATIVE:
-            frames = _rescaled(_native_frames(header, syntax), like.rescale)
+            frames = _native_frames(header, syntax)
+            if np.issubdtype(frames.dtype, np.integer):
+                bits, high_bit = int(header.BitsStored), int(header.HighBit)
+                frames = _without_unused_bits(frames, bits, high_bit)
+                if syntax != RLELossless and _left_out(header, frames, bits, high_bit):
+                    on_left_out(file.name)
+                if header.get("PhotometricInterpretation") == INVERTED:
+                    frames = _inverted(frames, bits)
+            frames = _rescaled(frames, like.rescale)
         elif syntax in _JPEG:
             _refuse_cut_streams(header, like.frames_in_file)
             frames = _decoded_by_gdcm(file)
@@ -120,10 +132,6 @@ def _native_frames(header: FileDataset, syntax: UID) -> np.ndarray:
         warnings.simplefilter("always")
         frames = header.pixel_array
     _refuse_surplus(header, syntax, frames, complaints)
-    if np.issubdtype(frames.dtype, np.integer):
-        frames = _without_unused_bits(frames, int(header.BitsStored), int(header.HighBit))
-        if header.get("PhotometricInterpretation") == INVERTED:
-            frames = _inverted(frames, int(header.BitsStored))
     return frames
 
 
@@ -150,6 +158,19 @@ def _without_unused_bits(frames: np.ndarray, bits: int, high_bit: int) -> np.nda
     if bits == allocated:
         return frames
     return (frames << (allocated - 1 - high_bit)) >> (allocated - bits)
+
+
+def _left_out(header: FileDataset, kept: np.ndarray, bits: int, high_bit: int) -> bool:
+    """Whether bits beside the ``kept`` ones were set, other than to repeat the sign or for an overlay; pydicom clears
+    them."""
+    has_overlays = _OVERLAY_GROUPS in {tag.group >> 8 for tag in [*header.keys()]}
+    if has_overlays or bits == 8 * kept.itemsize:
+        return False
+    order: Literal["<", ">"] = "<" if header.original_encoding[1] else ">"
+    stored = np.frombuffer(header.PixelData, kept.dtype.newbyteorder(order), count=kept.size).reshape(kept.shape)
+    shift = high_bit + 1 - bits
+    repeats_nothing = stored == (kept & ((1 << bits) - 1)) << shift
+    return not bool((repeats_nothing | (stored == kept << shift)).all())
 
 
 def _inverted(frames: np.ndarray, bits: int) -> np.ndarray:

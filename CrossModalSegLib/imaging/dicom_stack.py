@@ -51,7 +51,7 @@ def refuse_mixed_origin(images: Sequence[ImageFile], path: Path) -> list[Finding
     """
     findings = []
     told: tuple[tuple[str, Callable[[ImageFile], str]], ...] = (
-        ("patients", lambda image: image.patient_id),
+        ("patients", lambda image: image.patient.id),
         ("studies", lambda image: image.study_uid),
         ("frames of reference", lambda image: image.frame_of_reference),
     )
@@ -66,6 +66,12 @@ def refuse_mixed_origin(images: Sequence[ImageFile], path: Path) -> list[Finding
             raise InputError("mixed-series", message, "export the series again, or give its files alone")
         message = f"Each of the {len(values)} files names another one of the {what}, though they are one series."
         findings.append(Finding("warning", "series-identity", message, "check that the slices belong together"))
+    named = [image for image in images if image.patient.name]
+    others = [image for image in named if image.patient.name != named[0].patient.name]
+    if others and not findings:
+        message = f"Files of one series have one patient ID, and different names: {named[0].path.name} and"
+        message += f" {others[0].path.name}."
+        findings.append(Finding("warning", "series-identity", message, "check that all slices are of one patient"))
     return findings
 
 

@@ -81,7 +81,7 @@ def examine(volumes: Sequence[Volume]) -> Preflight:
         findings += _modality_findings(one)
     findings += [finding for volume in volumes for finding in _background_findings(volume)]
     findings += [finding for volume in volumes for finding in label_findings(volume)]
-    findings += [finding for a, b in pairs for finding in same_image_findings(a, b)]
+    findings += [finding for a, b in pairs for finding in (*same_image_findings(a, b), *patient_findings(a, b))]
     return Preflight(facts, field_overlap, body_overlap, _gravest_first(findings))
 
 
@@ -209,6 +209,15 @@ def same_image_findings(a: Volume, b: Volume) -> list[Finding]:
         return []
     message = f"{a.modality} and {b.modality} are the same image."
     return [Finding("warning", "same-image", message, "choose the second scan, or give this one alone")]
+
+
+def patient_findings(a: Volume, b: Volume) -> list[Finding]:
+    """A warning where two scans were read from DICOM, and their headers name different patients."""
+    differs = a.slices[0].patient.differs_from(b.slices[0].patient) if a.slices and b.slices else ""
+    if not differs:
+        return []
+    message = f"{a.modality} and {b.modality} are of different patients, by the {differs} in their headers."
+    return [Finding("warning", "patients-differ", message, "check that both scans are of one patient")]
 
 
 def _lengths(facts: VolumeFacts) -> str:

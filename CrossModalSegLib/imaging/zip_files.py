@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from CrossModalSegLib.errors import ArchiveError, InputError, OutputError, read_error
+from CrossModalSegLib.errors import ArchiveError, CrossModalSegError, InputError, OutputError, read_error
 from CrossModalSegLib.plurals import some_of
 from CrossModalSegLib.staging import LONGEST_NAME
 from CrossModalSegLib.temporary import temporary_folder
@@ -47,7 +47,8 @@ def unpack(path: Path, folder: Path, largest_bytes: int) -> None:
 def unpacked(path: Path, largest_bytes: int) -> Iterator[Path]:
     """A folder itself; what a zip file holds, in a temporary folder of its name, for as long as the block lasts.
 
-    Raises what `unpack` raises, InputError ``zip-too-large`` also where the disk has less space than it needs.
+    Raises what `unpack` raises, InputError ``zip-too-large`` also where the disk has less space than it needs. Errors
+    that leave the block name files as in the zip file.
     """
     if path.is_dir():
         yield path
@@ -55,7 +56,10 @@ def unpacked(path: Path, largest_bytes: int) -> Iterator[Path]:
     with temporary_folder() as temporary:
         folder = temporary.resolve() / path.stem
         unpack(path, folder, min(largest_bytes, shutil.disk_usage(temporary).free))
-        yield folder
+        try:
+            yield folder
+        except CrossModalSegError as error:
+            raise error.with_path(folder, path) from error.__cause__
 
 
 def refuse_unsafe_entries(entries: Sequence[zipfile.ZipInfo], path: Path, largest_bytes: int) -> None:

@@ -174,7 +174,7 @@ def _candidate(one: StudySeries, search: _Search) -> Candidate:
 
 
 def _refuse_several_patients(tree: DicomTree) -> None:
-    patients = {image.patient_id for image in tree.images}
+    patients = {image.patient.id for image in tree.images}
     if len(patients) > 1:
         message = f"{tree.folder.name} holds images of {len(patients)} patients by their DICOM headers (PatientID)"
         raise InputError("several-patients", message, "give the folder of one study")

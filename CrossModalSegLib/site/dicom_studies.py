@@ -29,7 +29,7 @@ def cases_of_studies(tree: DicomTree, modalities: Sequence[str]) -> tuple[list[E
     """
     studies: dict[tuple[str, str], list[ImageFile]] = {}
     for image in tree.images:
-        studies.setdefault((image.patient_id, image.study_uid), []).append(image)
+        studies.setdefault((image.patient.id, image.study_uid), []).append(image)
     segmentations = _segmentations_in(tree)
     cases, refused = [], []
     for (patient, _study), images in studies.items():

@@ -39,7 +39,7 @@ PSEUDO_LABEL_FORMS = ("hard", "soft")
 CSC_FORMS = ("aligned", "affinity")
 CAC_FROM = ("other", "surer")
 SEED = within("at least 0 and below 2^32", lambda seed: 0 <= seed < 2**32)
-LENGTH = within("above 0 mm", lambda mm: 0 < mm < float("inf"))
+LENGTH = within("from 0.01 to 100 mm", lambda mm: 0.01 <= mm <= 100)
 Count = Annotated[Whole, AT_LEAST_1]
 Fraction = Annotated[Number, FRACTION]
 Weight = Annotated[Number, AT_LEAST_0]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 PICTURE = "curves.png"
+LOG_FOLDER = "tensorboard"
 NAMES = {
     "loss": "total, weighted",
     "supervised": "L_sup",
@@ -87,7 +88,7 @@ class TrainingLog:
         from torch.utils.tensorboard import SummaryWriter
 
         with output_errors(self.folder):
-            return SummaryWriter(str(self.folder / "tensorboard"), purge_step=step)
+            return SummaryWriter(str(self.folder / LOG_FOLDER), purge_step=step)
 
     def _write_dice(self, writer: "SummaryWriter", progress: StepReport) -> None:
         writer.add_scalar("validation Dice/mean", progress.mean_dice, progress.step)

@@ -142,6 +142,16 @@ def test_nnunet_loose_files_and_a_zip_file_are_added(site, tmp_path):
     assert sorted(bool(case.patient) for case in CaseStore(site).cases()) == [False, False, True], "sub-07"
 
 
+def test_what_is_damaged_in_a_zip_file_is_named_as_in_the_zip_file(site, tmp_path, capsys):
+    write_case(tmp_path / "loose", 1, "a_{}.nrrd", ())
+    (tmp_path / "loose" / "b_T1w.nrrd").write_bytes((tmp_path / "loose" / "a_T1w.nrrd").read_bytes()[:-40])
+    archive = shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "loose")
+    assert run("add", site, "--from", archive) == 1
+    told = capsys.readouterr().err
+    assert f"{archive}/b_T1w.nrrd" in told.splitlines()[-1]
+    assert tempfile.gettempdir() + "/crossmodalseg-" not in told
+
+
 def write_study(folder, number, series=(("T1w", "sag T1 MPRAGE"), ("T2w", "ax T2 TSE"))):
     """A T1w and a T2w series of patient ``number``, or others of a modality and a description."""
     for place, (modality, description) in enumerate(series):

@@ -260,6 +260,12 @@ def test_a_folder_with_other_content_is_left_alone(site, capsys):
     assert [item.name for item in (site / "run").iterdir()] == ["thesis.txt"]
 
 
+def test_what_a_run_has_left_that_ended_before_its_first_checkpoint_is_in_no_way(site, capsys):
+    (site / "run" / "tensorboard").mkdir(parents=True)
+    (site / "tiny.toml").write_text('label_map = "brian"\n' + CONFIG)
+    assert_refused(site, capsys, "label-map-not-found", "brian")
+
+
 def test_a_file_in_the_place_of_the_output_folder_is_refused(site, capsys):
     (site / "run").write_text("a file")
     assert_refused(site, capsys, "output-exists", str(site / "run"))

@@ -3,6 +3,7 @@ error."""
 
 import os
 import shutil
+from itertools import cycle
 
 import numpy as np
 import pydicom
@@ -22,6 +23,7 @@ from pydicom.uid import (
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.imaging import dicom_tree
 from CrossModalSegLib.imaging.dicom import read_series, series_at, series_in
+from CrossModalSegLib.imaging.preflight import examine
 from CrossModalSegLib.imaging.volume import read_volume
 from Testing.dicom_files import write_enhanced, write_series
 from Testing.volumes import grid_around
@@ -457,7 +459,55 @@ def test_identities_that_an_anonymiser_has_given_to_each_file_are_told(tmp_path)
     assert "8 files" in whole(tmp_path)["series-identity"].message
 
 
+def test_names_that_differ_under_one_patient_id_are_told_and_how_they_are_spelt_is_not(tmp_path):
+    files = series(tmp_path)
+    for file, name in zip(files, cycle(("Doe^Jane", "DOE^JANE^^", "doe jane")), strict=False):
+        edit(file, PatientName=name)
+    assert whole(tmp_path) == {}
+    edit(files[4], PatientName="Roe^Jane")
+    message = whole(tmp_path)["series-identity"].message
+    assert "IM0000 and IM0004" in message
+    assert "oe" not in message.lower().replace("does", "")
+
+
+def test_scans_of_different_patients_are_told(tmp_path):
+    one = read_volume(series(tmp_path / "a")[0].parent, "T1w")
+    for key, value, word in (("PatientID", "other", "IDs"), ("PatientName", "Roe^Richard", "names")):
+        for file in series(tmp_path / key):
+            edit(file, **{key: value})
+        other = read_volume(tmp_path / key, "T2w")
+        (finding,) = [found for found in examine([one, other]).findings if found.code == "patients-differ"]
+        assert f"by the {word} in their headers" in finding.message
+    assert "patients-differ" not in [found.code for found in examine([one, one]).findings]
+
+
 # --- how files are stored
+
+
+def test_values_above_the_bits_that_are_said_to_be_stored_are_told(tmp_path):
+    files = series(tmp_path)
+    edit(files[0], BitsStored=12, HighBit=11, PixelRepresentation=0)
+    pixels = np.full(42, 0x0123, "<u2")
+    edit(files[1], BitsStored=12, HighBit=11, PixelRepresentation=0, PixelData=(pixels | 0x4000).tobytes())
+    image = read_series(tmp_path)
+    (finding,) = image.findings
+    assert (finding.code, finding.severity) == ("bits-left-out", "warning")
+    assert finding.message.startswith(f"{files[1].name}: ")
+    overlay = pydicom.dcmread(files[1])
+    overlay.add_new(0x60000100, "US", 16)
+    overlay.add_new(0x60000102, "US", 14)
+    overlay.save_as(files[1])
+    assert read_series(tmp_path).findings == ()
+
+
+@pytest.mark.parametrize("negative", [0xFFFE, 0x0FFE])  # -2 in 12 bits, with the sign repeated above them or not
+def test_a_sign_that_is_repeated_or_not_is_no_surplus(tmp_path, negative):
+    files = series(tmp_path)
+    pixels = np.full(42, negative, "<u2")
+    edit(files[0], BitsStored=12, HighBit=11, PixelRepresentation=1, PixelData=pixels.tobytes())
+    image = read_series(tmp_path)
+    assert image.findings == ()
+    assert (image.array == -2).sum() == 42
 
 
 def bare(file):

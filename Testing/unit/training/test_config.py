@@ -186,7 +186,7 @@ def test_contradictions_are_reported_at_once_and_beside_unknown_names():
         "surname: unknown name",
         'name: "../elsewhere" cannot be the name of a folder',
         "modalities: name two different ones, not ['T1w', 'T1w']",
-        "spacing: must be above 0 mm, not 0",
+        "spacing: must be from 0.01 to 100 mm, not 0",
         "patch: give three multiples of 16, not [32, 32, 30]",  # stem 2, then three halvings
         'network.fusion: must be one of bottleneck, gated, gated-all, not "late"',
         "training.iterations: must be at least 1, not 0",
@@ -350,7 +350,7 @@ def test_multiples_of_the_stride_are_accepted(patch):
         ({"synthesis": {"groups": [[1], ["left"]]}}, "synthesis.groups[1][0]: expected int, found 'left'"),
         ({"training": {"iterations": 1.5}}, "training.iterations: expected int, found 1.5"),
         ({"spacing": True}, "spacing: expected float, found True"),
-        ({"spacing": float("nan")}, "spacing: must be above 0 mm, not nan"),
+        ({"spacing": float("nan")}, "spacing: must be from 0.01 to 100 mm, not nan"),
         ({"training": {"loss_stride": 50}}, "training.loss_stride: 50"),
     ],
 )
