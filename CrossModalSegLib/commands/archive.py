@@ -96,6 +96,7 @@ def _flags(args: argparse.Namespace) -> list[str]:
         "--quick-check": args.quick_check,
         "--save-probabilities": args.save_probabilities,
         "--uncertainty-map": args.uncertainty_map,
+        "--structure-set": args.structure_set,
     }
     return [name for name, is_given in given.items() if is_given]
 

@@ -89,6 +89,11 @@ def add_case_options(parser: argparse.ArgumentParser) -> None:
         "--uncertainty-map", action="store_true", help="with dicom-seg: write the uncertainty as a parametric map too"
     )
     parser.add_argument(
+        "--structure-set",
+        action="store_true",
+        help="with dicom-seg: write the contours as an RT Structure Set too, for radiotherapy",
+    )
+    parser.add_argument(
         "--quick-check",
         action="store_true",
         help="do not look into the scans beforehand for displacement and swapped or unknown contrasts (up to 3 s)",
@@ -123,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
         args.assume_orientation,
         args.seg_type,
         args.uncertainty_map,
+        structure_set=args.structure_set,
     )
     if args.cases:
         return _run_table(segmenter, cases, args, options)

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import ndimage
 
 from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.label_counts import counts_by_slice
 
 SMALLEST_VOXELS = 4  # of a place
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
@@ -45,7 +46,7 @@ class Differences:
 def overlaps(here: np.ndarray, there: np.ndarray, grid: Grid) -> dict[int, Overlap]:
     """By label value, the structures that either label map (K, J, I; whole numbers) has on ``grid``."""
     size = int(max(here.max(initial=0), there.max(initial=0))) + 1
-    own, other = (np.bincount(labels.ravel(), minlength=size) for labels in (here, there))
+    own, other = (counts_by_slice(labels, size).sum(axis=0) for labels in (here, there))
     common = np.bincount(here[here == there].ravel(), minlength=size)
     ml = grid.voxel_volume_ml
     return {

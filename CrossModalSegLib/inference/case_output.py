@@ -22,6 +22,7 @@ from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.imaging.channels import whole_of
 from CrossModalSegLib.imaging.geometry import coverage
+from CrossModalSegLib.imaging.label_counts import counts_by_slice, sums_by_value
 from CrossModalSegLib.imaging.preflight import Preflight, examine
 from CrossModalSegLib.imaging.segmentation_io import NIFTI_SUFFIX, SLICER_SUFFIX, write_segmentation
 from CrossModalSegLib.imaging.volume import read_volume, write_volume
@@ -47,7 +48,8 @@ _SUFFIXES = {"seg.nrrd": SLICER_SUFFIX, "nii.gz": NIFTI_SUFFIX, DICOM: DICOM_SUF
 class OutputOptions:
     """What is written: ``format`` of the segmentations ("seg.nrrd", "nii.gz" or "dicom-seg"), probabilities or not.
 
-    In DICOM, ``seg_type`` is that of the segmentations, and ``uncertainty_map`` asks for the uncertainty as a map.
+    In DICOM, ``seg_type`` is that of the segmentations; ``uncertainty_map`` asks for the uncertainty as a map,
+    ``structure_set`` for the contours.
     ``look`` finds out beforehand what the scans show; None: only how they are stored is looked at.
     ``assumed_orientation`` (such as "RAS") is that of scans that do not say theirs. ``overview``: a picture as well.
     """
@@ -60,6 +62,7 @@ class OutputOptions:
     seg_type: SegmentationType = "binary"
     uncertainty_map: bool = False
     overview: bool = True
+    structure_set: bool = False
 
     def __post_init__(self) -> None:
         """Raises OutputError ``unknown-format``."""
@@ -133,7 +136,9 @@ def made_of(bundle: Bundle, inputs: Mapping[str, Path], options: OutputOptions) 
 
 
 def _dicom_options(options: OutputOptions) -> list[Any]:
-    return [options.seg_type, options.uncertainty_map] if options.format == DICOM else []
+    if options.format != DICOM:
+        return []
+    return [options.seg_type, options.uncertainty_map, *(["structure-set"] if options.structure_set else [])]
 
 
 def case_report(
@@ -197,9 +202,8 @@ def _structures(result: SegmentationResult, bundle: Bundle) -> list[dict[str, An
 
 def _measure(item: ModalityResult, label_map: LabelMap) -> dict[int, tuple[float, float | None]]:
     size = max(label_map.values) + 1
-    labels = item.labels.ravel()
-    counts = np.bincount(labels, minlength=size)
-    sums = np.bincount(labels, weights=item.confidence.ravel(), minlength=size)
+    counts = counts_by_slice(item.labels, size).sum(axis=0)
+    sums = sums_by_value(item.labels, item.confidence, size)
     voxel_ml = item.volume.grid.voxel_volume_ml
     return {
         value: (float(counts[value] * voxel_ml), float(sums[value] / counts[value]) if counts[value] else None)
@@ -233,7 +237,14 @@ def _write_dicom(
         )
         for name, item in result.modalities.items()
     }
-    write_objects(folder, scans, bundle.label_map, Model.of(bundle), options.seg_type)
+    write_objects(
+        folder,
+        scans,
+        bundle.label_map,
+        Model.of(bundle),
+        options.seg_type,
+        with_structure_set=options.structure_set,
+    )
 
 
 def _write_probabilities(path: Path, item: ModalityResult, result: SegmentationResult, label_map: LabelMap) -> None:

@@ -24,6 +24,7 @@ _RETRIEVED_CLASSES = (  # a C-GET has to name what may come, at most 128
     "CTImageStorage", "EnhancedCTImageStorage", "MRImageStorage", "EnhancedMRImageStorage", "EnhancedPETImageStorage",
     "PositronEmissionTomographyImageStorage", "SecondaryCaptureImageStorage", "SegmentationStorage",
     "Comprehensive3DSRStorage", "ComprehensiveSRStorage", "EnhancedSRStorage", "ParametricMapStorage",
+    "RTStructureSetStorage",
 )  # fmt: skip
 _FOUND = ("StudyInstanceUID", "StudyDate", "StudyDescription", "ModalitiesInStudy", "PatientID", "AccessionNumber")
 

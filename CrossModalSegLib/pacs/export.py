@@ -27,6 +27,7 @@ from CrossModalSegLib.pacs.source_images import (
     refuse_several_patients,
     source_images,
 )
+from CrossModalSegLib.pacs.structure_set import structure_set_object
 from CrossModalSegLib.pacs.uncertainty_object import uncertainty_object
 
 SUFFIX = ".dcm"
@@ -43,6 +44,10 @@ class SegmentedScan:
     measured: Mapping[int, Measured]
     uncertainty: np.ndarray | None = None
     is_corrected: bool = False
+
+    @property
+    def made_by(self) -> Maker:
+        return "SEMIAUTOMATIC" if self.is_corrected else "AUTOMATIC"
 
 
 def require_exportable(volumes: Mapping[str, Volume]) -> None:
@@ -61,8 +66,11 @@ def write_objects(
     model: Model,
     kind: SegmentationType = "binary",
     further: tuple[str, ...] = (),
+    *,
+    with_structure_set: bool = False,
 ) -> None:
-    """Write ``<m>_segmentation.dcm``, ``<m>_report.dcm`` and, where there is one, ``<m>_uncertainty.dcm`` per scan.
+    """Write ``<m>_segmentation.dcm``, ``<m>_report.dcm`` and, where there is one, ``<m>_uncertainty.dcm`` per scan;
+    ``with_structure_set`` also the contours as ``<m>_structures.dcm``.
 
     UIDs follow from the scans' instances, the model, ``kind`` and what else is named in ``further``. Raises InputError
     ``several-patients``; InstallError ``packages-missing``; OutputError ``nothing-found``; OSError.
@@ -74,6 +82,9 @@ def write_objects(
         warnings.simplefilter("ignore")  # of highdicom, about values that are the source's own
         for name, scan in scans.items():
             _write_scan(folder, name, scan, label_map, origin, kind)
+            if with_structure_set:
+                contours = structure_set_object(scan.labels, label_map.structures, scan.source, origin, scan.made_by)
+                write_object(contours, folder / f"{name}_structures{SUFFIX}")
 
 
 def _write_scan(
@@ -85,8 +96,7 @@ def _write_scan(
     kind: SegmentationType,
 ) -> None:
     found, source = found_structures(scan.labels, label_map.structures), scan.source
-    how: Maker = "SEMIAUTOMATIC" if scan.is_corrected else "AUTOMATIC"
-    segmentation = segmentation_object(scan.labels, label_map.structures, source, origin, kind, how)
+    segmentation = segmentation_object(scan.labels, label_map.structures, source, origin, kind, scan.made_by)
     write_object(segmentation, folder / f"{name}_segmentation{SUFFIX}")
     numbers = segment_numbers(found, kind)
     report = report_object(segmentation, found, numbers, scan.measured, source, origin)

@@ -15,6 +15,7 @@ from CrossModalSegLib.errors import GeometryError, InputError, OutputError, read
 from CrossModalSegLib.imaging.dicom_header import DamagedHeader, ImageFile, Slice, read_header
 from CrossModalSegLib.imaging.dicom_stack import grid_of, stacked
 from CrossModalSegLib.imaging.grid import Grid
+from CrossModalSegLib.imaging.label_counts import counts_by_slice
 from CrossModalSegLib.imaging.lattice import placed_on
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.pacs.export import SegmentedScan, write_objects
@@ -87,7 +88,7 @@ def _segmented(name: str, scan: ShownScan, label_map: LabelMap) -> SegmentedScan
     if labels is None:
         message = f"{name}: the scan does not lie on the voxels of its DICOM images any more"
         raise GeometryError("volume-changed", message, "open the DICOM series again, and segment it")
-    counts = np.bincount(labels.ravel(), minlength=max(label_map.values) + 1)
+    counts = counts_by_slice(labels, max(label_map.values) + 1).sum(axis=0)
     measured = {value: Measured(float(counts[value] * grid.voxel_volume_ml)) for value in label_map.values}
     if not scan.is_corrected:
         measured = {

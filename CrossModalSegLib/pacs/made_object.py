@@ -14,7 +14,7 @@ NOT_CLINICAL = "not for clinical use"
 CHARACTER_SET = "ISO_IR 192"  # UTF-8
 _LONGEST = 64  # characters of a value of type LO
 # Series of one scan: 100 times its series number, and one of these.
-SEGMENTATION, REPORT, UNCERTAINTY = 1, 2, 3
+SEGMENTATION, REPORT, UNCERTAINTY, STRUCTURE_SET = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)

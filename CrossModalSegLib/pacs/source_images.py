@@ -28,13 +28,14 @@ _REQUIRED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanc
 
 @dataclass(frozen=True, eq=False)
 class SourceImages:
-    """``headers`` without pixels: one per slice along K, or the one of a multi-frame file.
+    """``headers`` without pixels: one per slice along K, or the one of a multi-frame file, and the ``slices`` along K.
 
     ``frames[n]`` is the slice (index along K) that the n-th frame of the headers shows.
     """
 
     headers: tuple[Dataset, ...]
     frames: np.ndarray
+    slices: tuple[Slice, ...]
 
     @property
     def first(self) -> Dataset:
@@ -47,6 +48,18 @@ class SourceImages:
     @property
     def series_number(self) -> int:
         return int(self.first.get("SeriesNumber") or 0)
+
+    def references(self) -> list[Dataset]:
+        """To each slice along K, as an item of a sequence of images (PS3.3, table 10-3)."""
+        return [self._reference(k) for k in range(len(self.slices))]
+
+    def _reference(self, k: int) -> Dataset:
+        header = self.headers[k if len(self.headers) > 1 else 0]
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = header.SOPClassUID, header.SOPInstanceUID
+        if len(self.headers) == 1:
+            item.ReferencedFrameNumber = self.slices[k].frame + 1
+        return item
 
     def in_order_of_frames(self, array: np.ndarray) -> np.ndarray:
         """``array`` (K, rows, columns) as (frame, rows, columns)."""
@@ -78,8 +91,8 @@ def images_of(modality: str, slices: Sequence[Slice]) -> SourceImages:
     for header in headers:
         _complete(header)
     if len(files) == len(slices):
-        return SourceImages(headers, np.arange(len(files)))
-    return SourceImages(headers, np.argsort([one.frame for one in slices]))
+        return SourceImages(headers, np.arange(len(files)), tuple(slices))
+    return SourceImages(headers, np.argsort([one.frame for one in slices]), tuple(slices))
 
 
 def refuse_several_patients(sources: Iterator[SourceImages]) -> None:

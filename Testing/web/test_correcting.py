@@ -212,6 +212,26 @@ def test_a_stroke_under_way_when_another_scan_is_chosen_stays_where_it_was_drawn
     result.select("correct-modality", "T1w")
 
 
+@pytest.mark.parametrize("how", ["in the list", "by the next place to check"])
+def test_a_stroke_under_way_when_another_structure_is_chosen_stays_with_its_own(hand, result, how):
+    before = hand.labels("T1w")
+    hand.take("2", "Erase", NAME)
+    strokes = result.strokes()
+    release = result.drag_and_hold(VIEW, *hand.shares(VIEW, [*BORDER, *INSIDE]))
+    if how == "in the list":
+        result.select("structure", "tissue")
+    else:
+        result.press("n")
+        result.wait(lambda: result.current_place() > 0, "the next place")
+    hand.said_after(strokes)
+    release()
+    result.wait(lambda: result.tools_in_use() == ["Erase"], "the tool to be in use still")
+    after = hand.labels("T1w")
+    changed = before != after
+    assert changed.sum() > 5
+    assert (set(before[changed]), set(after[changed])) == ({RIGHT}, {0})
+
+
 def test_a_stroke_under_way_when_a_new_run_replaces_its_result_goes_with_it(hand, result):
     before = hand.labels("T1w")
     current = result.value("case")

@@ -69,6 +69,8 @@ class Editor:
         # Slicer's logic spares other segments than the selected one, which trame-slicer does not tell it.
         self._select = self._editor.editor_node.SetSelectedSegmentID
         self._editor.active_segment_id_changed.connect(self._select)
+        self._choose = self._editor.set_active_segment_id
+        self._editor.set_active_segment_id = self._choose_after_stroke
         self._logic = _Logic(server, application)
         for kind in (SegmentationEffectPaint, SegmentationEffectErase, SegmentationEffectSmoothing):
             _keep_in_slices(self._editor._effects[kind.get_effect_name()])
@@ -151,6 +153,14 @@ class Editor:
 
     def _structures(self) -> list[StructureSegment]:
         return segments(self._edited.node) if self._edited else []
+
+    def _choose_after_stroke(self, segment_id: str) -> None:
+        """A stroke that is under way ends in the structure that it was begun with."""
+        effect = self._editor.active_effect
+        if effect is not None and segment_id != self._editor.active_segment_id:
+            effect.deactivate()
+            effect.activate()
+        self._choose(segment_id)
 
     def _leave(self) -> None:
         """A stroke that is under way ends where it was drawn, and nowhere where that has left the scene; trame-slicer

@@ -26,10 +26,11 @@ def test_a_study_becomes_segmentations_reports_and_maps(tmp_path, capsys):
         "--output",
         str(tmp_path / "out"),
     ]
-    assert main([*command, "--format", "dicom-seg", "--uncertainty-map", "--device", "cpu", "--quick-check"]) == 0
+    written = ["--format", "dicom-seg", "--uncertainty-map", "--structure-set"]
+    assert main([*command, *written, "--device", "cpu", "--quick-check"]) == 0
     assert "series 1 't1 mprage' (24 slices, axial): T1w, the only one left" in capsys.readouterr().err
     names = {path.name for path in (tmp_path / "out").glob("*.dcm")}
-    kinds = ("segmentation", "report", "uncertainty")
+    kinds = ("segmentation", "report", "uncertainty", "structures")
     assert names == {f"{modality}_{kind}.dcm" for modality in ("T1w", "T2w") for kind in kinds}
     assert not list((tmp_path / "out").glob("*.seg.nrrd"))
     report = json.loads((tmp_path / "out" / "report.json").read_text())
@@ -40,8 +41,10 @@ def test_a_study_becomes_segmentations_reports_and_maps(tmp_path, capsys):
     uncertainty = objects["T2w_uncertainty.dcm"].pixel_array
     assert (uncertainty.shape, uncertainty.min()) == ((20, 30, 28), 0)
     assert 0 < uncertainty.max() <= 75
+    regions = [one.ROIName for one in objects["T1w_structures.dcm"].StructureSetROISequence]
+    assert regions == [one.SegmentLabel for one in objects["T1w_segmentation.dcm"].SegmentSequence]
     numbers = {name: (one.SeriesNumber, np.shape(one.get("PixelData"))) for name, one in objects.items()}
-    assert {numbers[f"T2w_{kind}.dcm"][0] for kind in kinds} == {201, 202, 203}
+    assert {numbers[f"T2w_{kind}.dcm"][0] for kind in kinds} == {201, 202, 203, 204}
 
 
 def test_scans_that_are_no_dicom_are_refused_before_anything_is_computed(tmp_path, capsys):

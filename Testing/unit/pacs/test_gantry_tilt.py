@@ -72,7 +72,7 @@ def test_a_segmentation_on_tilted_slices_by_somebody_else_is_refused(tmp_path, t
         header.PatientBirthDate, header.PatientSex, header.AccessionNumber, header.StudyID = "", "", "", ""
         header.StudyDate, header.StudyTime, header.ReferringPhysicianName = None, None, ""
         header.Manufacturer, header.PatientName = "", "Phantom^"
-    source = SourceImages(headers, np.arange(len(headers)))
+    source = SourceImages(headers, np.arange(len(headers)), ())
     made = segmentation_object(
         label_at(points_of(tilted_grid())), LABEL_MAP.structures, source, Origin.of(MODEL, [source]), "binary"
     )
