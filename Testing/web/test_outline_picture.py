@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from CrossModalSegApp.web.outline_picture import Look, laid_over, outline_picture
+from CrossModalSegApp.web.outline_picture import Look, dashed_picture, laid_over, outline_picture
 
 LOOK = Look(
     np.array([[0, 0, 0], [200, 10, 10], [10, 200, 10]], np.uint8),
@@ -33,3 +33,12 @@ def test_what_lies_above_hides_what_is_no_stronger_and_leaves_the_rest():
     assert both[2, 4].tolist() == [200, 10, 10, 255]
     assert both[4, 4].tolist() == WHITE, "stronger than a fill"
     assert both[5, 5].tolist() == above[5, 5].tolist()
+
+
+def test_a_dashed_line_runs_around_a_region_white_and_black_by_turns():
+    mask = square(1) > 0
+    line = dashed_picture(mask)
+    around = line[..., 3] > 0
+    assert around.sum() == 20, "four sides of five pixels, without corners"
+    assert not (around & mask).any()
+    assert {tuple(color) for color in line[around][:, :3].tolist()} == {(0, 0, 0), (255, 255, 255)}

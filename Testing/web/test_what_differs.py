@@ -14,8 +14,8 @@ NAME = next(one.name for one in LABEL_MAP.structures if one.value == RIGHT)
 
 
 def whites(page):
-    """How many pixels of the view are white."""
-    return int((page.still_picture(VIEW) > 240).all(axis=2).sum())
+    """Which pixels of the view are white."""
+    return (page.still_picture(VIEW) > 240).all(axis=2)
 
 
 def entries(page):
@@ -45,12 +45,15 @@ def test_what_was_erased_is_outlined_listed_and_walked(hand, result):
     here, there = (float(cell) for cell in row_of(result, NAME)[2:4])
     np.testing.assert_allclose([here, there], [after * ml, before * ml], atol=0.006)
     assert float(row_of(result, NAME)[1]) == pytest.approx(2 * after / (after + before), abs=6e-4)
+    hand.show(VIEW, BALL[2])
+    unasked = whites(result)
     hand.show(VIEW, BALL[2] + 12)
     result.press("n")
     near = lambda: abs(abs(result.slices()[VIEW]) - abs(BALL[2])) < 5
     result.wait(near, "the slice of the difference")
     hand.show(VIEW, BALL[2])
+    result.wait(lambda: (whites(result) & ~unasked).sum() > 10, "a dashed line around the region in question")
     compared = whites(result)
     result.select("compare", "nothing")
     result.wait(lambda: entries(result) == own, "the places to check again")
-    assert compared > whites(result) + 20, "the other result is outlined in white"
+    assert compared.sum() > whites(result).sum() + 20, "the other result is outlined in white"

@@ -1,12 +1,14 @@
 """The section Review: numbered places to check, with a tick for each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from CrossModalSegApp.logic.presenter import Host, Presenter
 from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.review import DIFFERENCE, ReviewEntry, ReviewList
+from CrossModalSegApp.scene.review_region import Region, region_of
 
 _FOUND = _("The places most worth checking, most severe first. Click one to see it in all views; N and P go on.")
 _NEAR_MM = 6.0  # of a place: what is changed there counts as correcting it
@@ -37,17 +39,21 @@ class ReviewSectionState:
 
 
 class ReviewPresenter(Presenter):
-    """Goes through a `ReviewList`; ``on_jump(ras)`` is called with the place (mm, RAS) that the user goes to, and
-    ``on_structure(name)`` with the structure that is in question there."""
+    """Goes through a `ReviewList`; ``on_jump(ras)`` is called with the place (mm, RAS) that the user goes to,
+    ``on_structure(name)`` with the structure that is in question there, and ``on_region(region)`` with where; with None
+    once that is over."""
 
     def __init__(
         self,
         host: Host,
         on_jump: Callable[[tuple[float, float, float]], None],
         on_structure: Callable[[str], None] = lambda _name: None,
+        on_region: Callable[[Region | None], None] = lambda _region: None,
     ):
         super().__init__(host)
-        self._on_jump, self._on_structure = on_jump, on_structure
+        self._on_jump, self._on_structure, self._on_region = on_jump, on_structure, on_region
+        self._case: CaseNodes | None = None
+        self._others: Mapping[str, Any] = {}  # by modality, that the differences are to
         self._list: ReviewList | None = None
         self._hint, self._nothing = _FOUND, _NOTHING
         self._is_corrected: Callable[[ReviewEntry], bool] = lambda _entry: False
@@ -74,17 +80,21 @@ class ReviewPresenter(Presenter):
 
     def show(self, case: CaseNodes | None) -> None:
         """The list of the result that is shown, None without any."""
+        self._case, self._others = case, {}
         is_corrected = lambda entry: case is not None and case.is_corrected_at(entry.modalities, entry.ras_mm, _NEAR_MM)
         self._show(case.review if case else None, _FOUND, _NOTHING, is_corrected)
 
-    def show_differences(self, differences: ReviewList, hint: str, nothing: str) -> None:
-        """Another list instead; ``hint`` says what it holds, ``nothing`` that it is empty."""
+    def show_differences(self, differences: ReviewList, others: Mapping[str, Any], hint: str, nothing: str) -> None:
+        """Another list instead, of where the result differs from ``others`` by modality; ``hint`` says what it holds,
+        ``nothing`` that it is empty."""
+        self._others = others
         self._show(differences, hint, nothing, lambda _entry: False)
 
     def _show(
         self, review: ReviewList | None, hint: str, nothing: str, is_corrected: Callable[[ReviewEntry], bool]
     ) -> None:
         self._list, self._hint, self._nothing, self._is_corrected = review, hint, nothing, is_corrected
+        self._on_region(None)
         self.look()
 
     def look(self) -> None:
@@ -118,6 +128,8 @@ class ReviewPresenter(Presenter):
         if entry is not None:
             self.look()
             self._on_structure(entry.structure)
+            case, others = self._case, self._others
+            self._on_region(self._tried(lambda: region_of(case, entry, others)) if case is not None else None)
             self._on_jump(entry.ras_mm)
 
 

@@ -23,17 +23,20 @@ from CrossModalSegApp.process.run_state import Outcome, RunState, RunStatus
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.opened_case import OpenedCase
 from CrossModalSegApp.scene.review import ReviewList
+from CrossModalSegApp.scene.review_region import Region
 
 
 @dataclass(frozen=True)
 class ViewEvents:
     """What a view does itself: show a result in its views and its editor, go to a place (mm, RAS), edit another
-    structure (by label value), draw what the legend shows or hides, show other segmentations by modality beside it, and
-    take note of results that were saved or removed, and of a case of a site that was opened (folder, id, title)."""
+    structure (by label value), outline the region in question or none, draw what the legend shows or hides, show other
+    segmentations by modality beside it, and take note of results that were saved or removed, and of a case of a site
+    that was opened (folder, id, title)."""
 
     on_case: Callable[[CaseNodes | None], None]
     on_jump: Callable[[tuple[float, float, float]], None]
     on_structure: Callable[[int], None] = lambda _value: None
+    on_region: Callable[[Region | None], None] = lambda _region: None
     on_looks: Callable[[], None] = lambda: None
     on_compare: Callable[[Mapping[str, Any]], None] = lambda _nodes: None
     on_saved: Callable[[CaseNodes], None] = lambda _case: None
@@ -49,7 +52,7 @@ class Sections:
         self.run = RunPresenter(logic, scans, host)
         self.place, self.windows = PlacePresenter(host), WindowsPresenter(host)
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
-        self.review = ReviewPresenter(host, view.on_jump, self.legend.choose_named)
+        self.review = ReviewPresenter(host, view.on_jump, self.legend.choose_named, view.on_region)
         self.compare = ComparePresenter(host, logic.cases, self._on_compare)
         self.export = ExportPresenter(logic, host)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
@@ -118,7 +121,7 @@ class Sections:
         """The views show another result as well, and the review goes through what differs; or neither any more."""
         self._view.on_compare(nodes)
         if differences is not None:
-            self.review.show_differences(differences, *review_words())
+            self.review.show_differences(differences, nodes, *review_words())
         else:
             self.review.show(self.result.case)
 

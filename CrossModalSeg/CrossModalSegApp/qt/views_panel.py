@@ -9,8 +9,10 @@ import slicer
 
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.layout import TwoModalityLayout
+from CrossModalSegApp.scene.region_outline import RegionOutline
 from CrossModalSegApp.scene.rendering import one_render
 from CrossModalSegApp.scene.result_display import ResultDisplay
+from CrossModalSegApp.scene.review_region import Region
 
 
 class ViewsPanel:
@@ -22,6 +24,7 @@ class ViewsPanel:
             TwoModalityLayout(slicer.mrmlScene, has_marks=True),
             ResultDisplay(slicer.mrmlScene),
         )
+        self._region = RegionOutline(slicer.mrmlScene)
         self._case: CaseNodes | None = None
         self._modality: str | None = None
         self._compared: Sequence[Any] = ()  # segmentations that are shown beside the result's
@@ -77,8 +80,14 @@ class ViewsPanel:
             self._place = ras
             self._layout.jump_to(ras)
 
+    def outline_region(self, region: Region | None) -> None:
+        """Outline what is in question, in all slices; None ends it."""
+        with one_render():
+            self._region.show(region)
+
     def release(self) -> None:
         """The former layout, as the module is left or the scene closes."""
+        self._region.show(None)
         self._ui.layoutButton.checked = False
         self._display.forget()
 

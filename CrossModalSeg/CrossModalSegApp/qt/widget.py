@@ -75,7 +75,11 @@ class ModulePanel(VTKObservationMixin):
         self._examining = _timer(_EXAMINE_MS, self._examine)
         self._scans = ScansPresenter(logic, host, self._examining.start)
         events = ViewEvents(
-            self._show_case, self._views.jump_to, self._correct.choose, on_compare=self._views.show_compared
+            self._show_case,
+            self._views.jump_to,
+            self._correct.choose,
+            self._views.outline_region,
+            on_compare=self._views.show_compared,
         )
         self._sections = Sections(logic, self._scans, host, events)
         self._scans.listen(self._draw)

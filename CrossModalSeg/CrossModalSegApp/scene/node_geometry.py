@@ -1,5 +1,6 @@
 """Where the voxels of a volume node lie: on its own grid, and in the world above its parent transforms."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -63,6 +64,21 @@ def to_world(volume_node: Any, points: np.ndarray) -> np.ndarray:
 def from_world(volume_node: Any, points: np.ndarray) -> np.ndarray:
     """The inverse of `to_world`."""
     return transformed(transform_from_world(volume_node), points)
+
+
+def places_in(other: Any, volume_node: Any, box: tuple[slice, ...]) -> np.ndarray:
+    """(K, J, I, 3) float64: where in the volume node ``other``, in voxels (i, j, k), those of a box of ``volume_node``
+    lie."""
+    source, target = local_grid(volume_node), local_grid(other)
+    k, j, i = np.meshgrid(*(np.arange(part.start, part.stop, dtype=float) for part in box), indexing="ij")
+    ras = np.stack([i, j, k], axis=-1) @ source.ijk_to_ras[:3, :3].T + source.ijk_to_ras[:3, 3]
+    ras = from_world(other, to_world(volume_node, ras))
+    return ras @ target.ras_to_ijk[:3, :3].T + target.ras_to_ijk[:3, 3]
+
+
+def voxel_at(volume_node: Any, place: Sequence[float]) -> np.ndarray:
+    """(k, j, i) float64 of ``place`` in the world (RAS, mm)."""
+    return (local_grid(volume_node).ras_to_ijk @ [*from_world(volume_node, np.array(place)), 1.0])[2::-1]
 
 
 def transform_to_world(node: Any) -> Any:

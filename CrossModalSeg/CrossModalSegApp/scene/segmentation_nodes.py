@@ -43,7 +43,7 @@ def add_segmentation(
         node.SetAndObserveTransformNodeID(volume_node.GetTransformNodeID())
         node.SetReferenceImageGeometryParameterFromVolumeNode(volume_node)
         node.SetSourceRepresentationToBinaryLabelmap()
-        image = _oriented_image(labels, volume_node)
+        image = oriented_image(labels, volume_node)
         for structure in label_map.structures:
             if not node.GetSegmentation().AddSegment(_segment(structure, image), f"Segment_{structure.value}"):
                 raise LabelError("bad-label-map", f"Slicer refuses segment {structure.name!r}", "check the label map")
@@ -61,7 +61,7 @@ def replace_labels(node: Any, volume_node: Any, labels: np.ndarray) -> None:
 
     All segments share one labelmap again. A segment that is no structure becomes empty.
     """
-    image = _oriented_image(labels, volume_node)
+    image = oriented_image(labels, volume_node)
     segmentation = node.GetSegmentation()
     for number in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(number)
@@ -121,7 +121,7 @@ def _check(labels: np.ndarray, shape_kji: tuple[int, ...], label_map: LabelMap) 
         raise LabelError("unknown-label-values", f"the label map has no {unknown}", "give values of the label map")
 
 
-def _oriented_image(labels: np.ndarray, volume_node: Any) -> Any:
+def oriented_image(labels: np.ndarray, volume_node: Any) -> Any:
     """vtkOrientedImageData with a copy of ``labels`` on the own grid of ``volume_node``, uint8 where that suffices."""
     import slicer
     from vtk.util.numpy_support import numpy_to_vtk

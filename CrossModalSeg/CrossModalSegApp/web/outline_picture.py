@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _RIM_OPACITY = 0.8
+_DASH = 5  # pixels
 _STEPS = ((0, 1), (0, -1), (1, 1), (1, -1))  # axis and direction of the four neighbours of a pixel
 
 
@@ -59,6 +60,18 @@ def outline_picture(labels: np.ndarray, look: Look) -> np.ndarray:
     picture[..., :3] = look.colors[seen]
     picture[is_rim, :3] = 0
     picture[..., 3] = np.rint(255 * alpha)
+    return picture
+
+
+def dashed_picture(mask: np.ndarray) -> np.ndarray:
+    """A line around ``mask`` (H, W; bool), white and black by turns, as RGBA (H, W, 4) uint8."""
+    line = np.zeros(mask.shape, dtype=bool)
+    for axis, by in _STEPS:
+        line |= _shifted(mask, axis, by) & ~mask
+    picture = np.zeros((*mask.shape, 4), dtype=np.uint8)
+    rows, columns = np.indices(mask.shape, sparse=True)
+    picture[..., :3] = np.where((rows + columns) // _DASH % 2, 255, 0)[..., None]
+    picture[..., 3] = np.where(line, 255, 0)
     return picture
 
 

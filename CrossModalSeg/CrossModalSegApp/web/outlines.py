@@ -4,6 +4,7 @@ view, which takes longer than the scan itself.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from vtk.util.numpy_support import numpy_to_vtk
 
 from CrossModalSegApp.scene.comparison import labels_in_values_of
 from CrossModalSegApp.scene.node_geometry import local_grid, world_grid
+from CrossModalSegApp.scene.review_region import Region
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.structure_display import structures_of
-from CrossModalSegApp.web.outline_picture import Look, laid_over, outline_picture, slice_labels
+from CrossModalSegApp.web.outline_picture import Look, dashed_picture, laid_over, outline_picture, slice_labels
+from CrossModalSegLib.imaging.grid import Grid
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Outlines:
         self._layers: dict[str, _Layer] = {}
         self._shown: dict[int, _Shown] = {}  # by row
         self._others: dict[int, _Shown] = {}  # by row; what they are compared with
+        self._region: tuple[np.ndarray, np.ndarray] | None = None  # labels (K, J, I), and where they lie
 
     def add(self, view: SliceView, row: int) -> None:
         """Draw the segmentation of ``row`` in this view."""
@@ -57,6 +61,14 @@ class Outlines:
                 labels, _names = labels_in_values_of(own.node, node, volume)
                 self._others[row] = replace(own, labels=np.minimum(labels, len(own.look.outline)))
         self.draw()
+
+    def point_out(self, region: Region | None) -> None:
+        """A dashed line around this region, in all rows; None: no more."""
+        had, self._region = self._region, None
+        if region is not None:
+            self._region = region.mask.astype(np.uint8), _grid_of(region.volume).ras_to_ijk
+        if had is not None or region is not None:
+            self.draw()
 
     def relabel(self, node: Any, labels: np.ndarray) -> None:
         """The labels of a segmentation node are others now."""
@@ -88,6 +100,17 @@ class Outlines:
             return []
         return [own] if other is None else [replace(other, look=own.look.in_white()), own]
 
+    def pictures(self, row: int, xy_to_ras: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
+        """What is drawn in a view of a row, as RGBA (height, width, 4) uint8, the last one on top."""
+        lines = [
+            outline_picture(slice_labels(one.labels, one.ras_to_ijk @ xy_to_ras, *size), one.look)
+            for one in self.shown_in(row)
+        ]
+        if lines and self._region is not None:
+            labels, ras_to_ijk = self._region
+            lines.append(dashed_picture(slice_labels(labels, ras_to_ijk @ xy_to_ras, *size) > 0))
+        return lines
+
 
 class _Layer:
     """The picture over the scan in one view, made when the view is drawn and something has moved."""
@@ -109,9 +132,9 @@ class _Layer:
         renderer.AddObserver("StartEvent", self._update)
 
     def _update(self, *_args: object) -> None:
-        shown = self._outlines.shown_in(self._row)
-        self._actor.SetVisibility(bool(shown))
-        if not shown:
+        is_shown = bool(self._outlines.shown_in(self._row))
+        self._actor.SetVisibility(is_shown)
+        if not is_shown:
             return
         xy_to_ras = slicer.util.arrayFromVTKMatrix(self.view.get_view_node().GetXYToRAS())
         width, height = self.view.render_window().GetSize()
@@ -119,19 +142,18 @@ class _Layer:
         if place == self._place and not self.is_stale:
             return
         self._place, self.is_stale = place, False
-        pictures = [
-            outline_picture(slice_labels(one.labels, one.ras_to_ijk @ xy_to_ras, width, height), one.look)
-            for one in shown
-        ]
-        picture = pictures[0] if len(pictures) == 1 else laid_over(*pictures)
+        picture = reduce(laid_over, self._outlines.pictures(self._row, xy_to_ras, (width, height)))
         self._image.SetDimensions(width, height, 1)
         self._image.GetPointData().SetScalars(numpy_to_vtk(picture.reshape(-1, 4), deep=True))
         self._image.Modified()
 
 
 def _shown(node: Any, volume: Any) -> _Shown:
-    grid = world_grid(volume) or local_grid(volume)
-    return _Shown(node, marked_labels(node, volume), grid.ras_to_ijk, _look(node))
+    return _Shown(node, marked_labels(node, volume), _grid_of(volume).ras_to_ijk, _look(node))
+
+
+def _grid_of(volume: Any) -> Grid:
+    return world_grid(volume) or local_grid(volume)
 
 
 def _look(node: Any) -> Look:

@@ -25,6 +25,7 @@ from trame_slicer.views import (
 
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.layout import TwoModalityLayout
+from CrossModalSegApp.scene.review_region import Region
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
 from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
 from CrossModalSegApp.web.gestures import GestureEvents, Gestures
@@ -154,6 +155,10 @@ class Views:
         """Outline these segmentation nodes by modality beside those of the result; none of them ends it."""
         volumes = self._case.volumes if self._case else {}
         self._outlines.compare([nodes.get(name) for name in volumes], list(volumes.values()))
+
+    def outline_region(self, region: Region | None) -> None:
+        """Outline what is in question, in all slices; None ends it."""
+        self._outlines.point_out(region)
 
     def clear(self) -> None:
         """Show nothing."""

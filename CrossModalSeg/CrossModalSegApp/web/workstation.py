@@ -88,6 +88,7 @@ class Workstation:
             self._on_case,
             views.jump_to,
             editor.choose,
+            views.outline_region,
             views.restyle,
             views.show_compared,
             self._on_saved,

@@ -28,7 +28,10 @@ def test_the_other_result_is_outlined_thinly_and_the_review_goes_through_what_di
     assert "in the other result" in ui.reviewTable.item(0, 3).text()
     assert other.GetVisibility()
     assert own.GetSliceIntersectionThickness() > other.GetSliceIntersectionThickness()
+    ui.nextButton.clicked.emit()
+    assert node.GetScene().GetFirstNodeByName("region in question") is not None
     ui.compareSelector.setCurrentIndex(0)
+    assert node.GetScene().GetFirstNodeByName("region in question") is None
     assert ui.reviewTable.rowCount == 3
     assert ui.compareTable.isHidden()
     assert (own.GetSliceIntersectionThickness(), bool(other.GetVisibility())) == before
