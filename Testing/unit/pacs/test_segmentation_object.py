@@ -1,5 +1,6 @@
 """Segmentations in DICOM: the same label at the same point, whoever reads them."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from Testing.volumes import grid_of_sitk, points_of
 highdicom = pytest.importorskip("highdicom")
 
 KINDS = ("binary", "labelmap")
+VIEWER = Path(__file__).parents[2] / "viewer"
 NAMES = {structure.name: structure.value for structure in LABEL_MAP.structures}
 
 
@@ -122,6 +124,23 @@ def test_dcmqi_finds_the_labels_at_their_points(tmp_path, grid):
     numbers = dict(enumerate(sorted(set(NAMES.values()) - {ABSENT}), start=1))
     assert np.array_equal(np.vectorize(lambda number: numbers.get(number, 0))(array), found)
     assert np.count_nonzero(array) == np.count_nonzero(written.labels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", ["oblique", "left-handed", "sagittal"])
+def test_the_adapters_of_ohif_find_the_labels_at_their_voxels(tmp_path, grid):
+    if shutil.which("node") is None or not (VIEWER / "node_modules").is_dir():
+        pytest.skip("cornerstone's adapters are not installed: npm ci --prefix Testing/viewer")
+    written = written_series(tmp_path / "scan", GRIDS[grid])
+    file, raw = exported(written, tmp_path / "out"), tmp_path / "labels.raw"
+    slices = [one.file for one in written.volume.slices]
+    command = ["node", VIEWER / "read_segmentation.mjs", file, raw, *slices]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    values = {int(number): NAMES[name] for number, name in json.loads(done.stdout).items()}
+    assert set(values.values()) == {*NAMES.values()} - {ABSENT}
+    found = np.fromfile(raw, np.uint8).reshape(written.labels.shape)
+    assert np.array_equal(np.vectorize(lambda number: values.get(number, 0))(found), written.labels)
 
 
 @pytest.mark.slow
