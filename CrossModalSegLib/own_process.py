@@ -21,8 +21,10 @@ WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_
 
 
 def prepare_process(environment: MutableMapping[str, str] | None = None) -> None:
-    """Set the environment (default: this process's) for a process that is all ours."""
-    environment = os.environ if environment is None else environment
+    """Set the environment (default: this process's, and its standard streams) for a process that is all ours."""
+    if environment is None:
+        _hold_streams()
+        environment = os.environ
     environment["MPLBACKEND"] = "agg"
     for name, value in WAITING.items():
         environment.setdefault(name, value)
@@ -48,6 +50,20 @@ def processor_count(root: Path = Path("/")) -> int:
     """How many processors this process may use, by its affinity and by what its control groups allow; at least 1."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([count, *map(math.ceil, _allowances(root))]))
+
+
+def _hold_streams() -> None:
+    """Give this process the standard streams that it was started without (``>&-``, some services): they lead nowhere.
+
+    Else the next file that is opened takes the number of one, and what a library prints goes into it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - as long as the process
 
 
 def _allowances(root: Path) -> Iterator[float]:

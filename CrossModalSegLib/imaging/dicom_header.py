@@ -25,6 +25,7 @@ _IMAGE_CLASS = "Image Storage"  # in the names of the SOP classes of images (PS3
 _DIRECTORY_CLASS = "Media Storage Directory"
 _NO_SCANS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.2")  # segmentation, dose: pixels, but no scan
 _PIXELS = frozenset((Tag("FloatPixelData"), Tag("DoubleFloatPixelData"), Tag("PixelData")))
+RESCALE = ("RescaleSlope", "RescaleIntercept")
 _UNIT = 0.02  # how far the length of a direction in a header may be from 1
 _TAGS = (
     "SOPClassUID",
@@ -50,6 +51,7 @@ _TAGS = (
     "SliceThickness",
     "RescaleSlope",
     "RescaleIntercept",
+    "ModalityLUTSequence",
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
@@ -83,9 +85,10 @@ class Slice:
     position: np.ndarray  # (3,)
     orientation: np.ndarray  # (2, 3): direction of growing column index, of growing row index
     spacing: tuple[float, float]  # mm between rows, mm between columns
-    rescale: tuple[float, float]  # slope, intercept
+    rescale: tuple[float, float]  # slope, intercept; 1, 0 where the header says nothing
     step: float | None = None  # mm to the next slice by its own header, where that says it
     patient: Patient = Patient()
+    unsaid: tuple[str, ...] = ()  # of RESCALE, what its header leaves out
 
     @property
     def normal(self) -> np.ndarray:
@@ -318,6 +321,8 @@ def _slice(header: Dataset, file: Path, frame: int, frames_in_file: int, attribu
     slope = _number(attributes, "RescaleSlope", 1.0)
     if slope == 0:
         raise ValueError("RescaleSlope is 0: all voxels would have one value")
+    if attributes.get("ModalityLUTSequence"):  # PS3.3 C.11.1: in place of slope and intercept
+        raise ValueError("a table says what its values mean (ModalityLUTSequence), which is not applied here")
     return Slice(
         file=file,
         frame=frame,
@@ -327,6 +332,7 @@ def _slice(header: Dataset, file: Path, frame: int, frames_in_file: int, attribu
         orientation=orientation,
         spacing=(float(between_rows), float(between_columns)),
         rescale=(slope, _number(attributes, "RescaleIntercept", 0.0)),
+        unsaid=tuple(keyword for keyword in RESCALE if attributes.get(keyword) in (None, "")),
         step=_step(attributes),
     )
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from CrossModalSegLib.errors import GeometryError, InputError
-from CrossModalSegLib.imaging.dicom_header import ImageFile, Slice
+from CrossModalSegLib.imaging.dicom_header import RESCALE, ImageFile, Slice
 from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.grid import LPS_TO_RAS, Grid
+from CrossModalSegLib.plurals import some_of
 
 _POSITION_TOLERANCE_MM = 0.1  # slices further than this from their regular place are an error
 _DIRECTION_TOLERANCE = 1e-3  # difference of direction cosines that rounding in the header explains
@@ -24,6 +25,7 @@ def stacked(slices: Sequence[Slice], path: Path) -> list[Slice]:
     GeometryError ``gantry-tilt``.
     """
     _refuse_mixed(slices, path)
+    _refuse_half_scaled(slices, path)
     normal = slices[0].normal
     ordered = sorted(slices, key=lambda one: float(one.position @ normal))
     _refuse_irregular(ordered, path)
@@ -126,6 +128,17 @@ def _refuse_mixed(slices: Sequence[Slice], path: Path) -> None:
             raise InputError("mixed-series", message, "give a folder with the slices of one stack")
     if len(slices) < 2:
         raise InputError("not-3d", f"{path} holds a single slice, {first.file.name}", "give the whole series")
+
+
+def _refuse_half_scaled(slices: Sequence[Slice], path: Path) -> None:
+    """Raise where some slices are to be rescaled and others do not say by what."""
+    for position, (keyword, usual) in enumerate(zip(RESCALE, (1.0, 0.0), strict=True)):
+        silent = [one for one in slices if keyword in one.unsaid]
+        scaled = next((one for one in slices if one.rescale[position] != usual), None)
+        if silent and scaled is not None:
+            message = f"{path}: {scaled.name} has {keyword} {scaled.rescale[position]:g}, and "
+            message += f"{some_of([one.name for one in silent])} none: their values do not go together"
+            raise InputError("mixed-series", message, "export the series again, with all of its headers")
 
 
 def _refuse_irregular(slices: Sequence[Slice], path: Path) -> None:

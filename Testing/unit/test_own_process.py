@@ -120,6 +120,28 @@ def test_a_notebook_that_calls_the_library_keeps_its_own_settings(monkeypatch, c
     assert "brain-mr-pair" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("closed", [(1,), (0, 1, 2)])
+def test_a_process_without_standard_streams_does_what_it_shall_and_no_file_takes_their_place(tmp_path, closed):
+    """As after ``>&-``, or under some services."""
+    script = (
+        "import os, sys\n"
+        f"for number in {closed}: os.close(number)\n"
+        f"for number in {closed}: setattr(sys, ('stdin', 'stdout', 'stderr')[number], None)\n"
+        "from CrossModalSegLib.cli import main\n"
+        "sys.argv[1:] = ['bundle', 'list']\n"
+        "assert main() == 0\n"
+        f"stream = open({str(tmp_path / 'file')!r}, 'w')\n"
+        "assert stream.fileno() > 2\n"
+        "os.write(1, b'noise')\n"
+        "stream.write('whole')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "file").read_text() == "whole"
+    assert ("brain-mr-pair" in run.stdout) == (1 not in closed)
+
+
 @pytest.mark.parametrize(("started_by", "code"), [({"TORCHELASTIC_RUN_ID": "1"}, 3), ({}, -6)])
 def test_one_of_several_processes_ends_before_python_clears_up_and_loses_nothing_that_it_said(started_by, code):
     script = (

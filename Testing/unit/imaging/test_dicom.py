@@ -193,6 +193,33 @@ def test_a_slice_that_is_rescaled_to_one_value_is_refused(tmp_path, number):
     assert read_volume(tmp_path, "CT").array.shape == OBLIQUE.shape_kji
 
 
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_slices_that_do_not_say_how_they_are_rescaled_are_refused_among_others(tmp_path, keyword):
+    files = write_series(tmp_path, numbers(OBLIQUE), OBLIQUE, slope=2, intercept=-1024)
+    edit(files[3], **{keyword: None})
+    with pytest.raises(InputError) as caught:
+        read_volume(tmp_path, "CT")
+    assert caught.value.code == "mixed-series"
+    assert keyword in caught.value.message
+    assert "IM0003" in caught.value.message
+    for file in files:  # nothing to be rescaled by, and nothing said of it, are the same
+        edit(file, RescaleSlope=1, RescaleIntercept=0)
+    edit(files[3], **{keyword: None})
+    assert np.array_equal(read_volume(tmp_path, "CT").array, numbers(OBLIQUE))
+
+
+def test_values_whose_meaning_a_table_says_are_refused(tmp_path):
+    file = write_series(tmp_path, numbers(OBLIQUE), OBLIQUE)[2]
+    header = pydicom.dcmread(file)
+    table = pydicom.Dataset()
+    table.add_new("LUTDescriptor", "US", [4, 0, 16])
+    table.add_new("LUTData", "US", [3, 2, 1, 0])
+    header.ModalityLUTSequence = [table]
+    header.save_as(file)
+    with pytest.raises(InputError, match=r"IM0002.*ModalityLUTSequence"):
+        read_volume(tmp_path, "CT")
+
+
 @pytest.mark.parametrize("frame_order", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 2, 4, 1, 3]])
 def test_frames_of_an_enhanced_file_lie_where_their_functional_groups_say(tmp_path, frame_order):
     write_enhanced(tmp_path / "enhanced", numbers(OBLIQUE), OBLIQUE, frame_order, slopes=[1.0] * 5)
