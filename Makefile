@@ -21,7 +21,7 @@ LOCK := requirements/lock.txt
 INSTALLED := .venv/.installed
 SAMPLES := CrossModalSeg/Resources/SampleData
 
-.PHONY: demo run pacs-demo test test-slow test-slicer lint clean
+.PHONY: demo run pacs-demo bench test test-slow test-slicer lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/crossmodalseg segment \
@@ -40,6 +40,10 @@ test: lint
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+
+# Quiet computer, please: BENCH="--rounds 3" and other options of the benchmark.
+bench: $(INSTALLED)
+	$(BIN)/python -m Testing.Benchmarks.speed.bench $(BENCH)
 
 # --testing leaves the settings of the user's Slicer alone.
 test-slicer:

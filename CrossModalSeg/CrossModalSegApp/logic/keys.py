@@ -21,6 +21,7 @@ KEYS = (
     Key(_("↑ ↓ → ←"), _("next and previous slice in the view below the mouse"), True),
     Key(_("Page up, Page down"), _("five slices further")),
     Key("1 … 8, 0", _("paint, erase, scissors, threshold, islands, smoothing, logical operators, draw; no tool")),
+    Key("A", _("adapt locally: what was drawn stays, the rest around it follows")),
     Key("Ctrl+Z, Ctrl+Y", _("undo, redo")),
     Key("C", _("drag to change brightness and contrast")),
     Key("F", _("show all of the scans")),

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from CrossModalSegApp.logic.adapt_presenter import AdaptPresenter
 from CrossModalSegApp.logic.compare_presenter import ComparePresenter, review_words
 from CrossModalSegApp.logic.export_presenter import ExportPresenter
 from CrossModalSegApp.logic.fine_tuning_presenter import FineTuningPresenter
@@ -29,13 +32,14 @@ from CrossModalSegApp.scene.review_region import Region
 @dataclass(frozen=True)
 class ViewEvents:
     """What a view does itself: show a result in its views and its editor, go to a place (mm, RAS), edit another
-    structure (by label value), outline the region in question or none, draw what the legend shows or hides, show other
-    segmentations by modality beside it, and take note of results that were saved or removed, and of a case of a site
-    that was opened (folder, id, title)."""
+    structure (by label value), make labels (K, J, I) those that are edited in one step back, outline the region in
+    question or none, draw what the legend shows or hides, show other segmentations by modality beside it, and take note
+    of results that were saved or removed, and of a case of a site that was opened (folder, id, title)."""
 
     on_case: Callable[[CaseNodes | None], None]
     on_jump: Callable[[tuple[float, float, float]], None]
     on_structure: Callable[[int], None] = lambda _value: None
+    on_put: Callable[[np.ndarray], None] = lambda _labels: None
     on_region: Callable[[Region | None], None] = lambda _region: None
     on_looks: Callable[[], None] = lambda: None
     on_compare: Callable[[Mapping[str, Any]], None] = lambda _nodes: None
@@ -53,6 +57,7 @@ class Sections:
         self.place, self.windows = PlacePresenter(host), WindowsPresenter(host)
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
         self.review = ReviewPresenter(host, view.on_jump, self.legend.choose_named, view.on_region)
+        self.adapt = AdaptPresenter(host, view.on_put)
         self.compare = ComparePresenter(host, logic.cases, self._on_compare)
         self.export = ExportPresenter(logic, host)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
@@ -95,6 +100,7 @@ class Sections:
         self._logic.forget(self._on_status)
         self.legend.show_case(None)
         self.compare.show_case(None)
+        self.adapt.show(None, "")
         self.show_scans({})
         for presenter in (self.run, self.ranking, self.fine_tuning):
             presenter.close()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -12,6 +13,8 @@ from CrossModalSegApp.qt.dialogs import Dialogs
 from CrossModalSegApp.qt.selector import Selector
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.correction import DEFAULT_MASKING, Masking, MaskSettings, mask_settings, set_masking
+from CrossModalSegApp.scene.rendering import one_render
+from CrossModalSegApp.scene.segmentation_nodes import replace_labels
 from CrossModalSegApp.scene.structure_display import segments
 
 _EDITOR_TAG = "CrossModalSeg"
@@ -62,6 +65,14 @@ class CorrectPanel:
         found = [one.segment_id for one in segments(segmentation) if one.value == value] if segmentation else []
         if found and editor.currentSegmentID() != found[0]:
             editor.setCurrentSegmentID(found[0])
+
+    def put(self, labels: np.ndarray) -> None:
+        """Make labels (K, J, I) those of the segmentation that is edited; Undo takes it back."""
+        modality = self.modality
+        if modality is not None and self._case is not None:
+            self._ui.segmentEditor.saveStateForUndo()
+            with one_render():
+                replace_labels(self._case.segmentations[modality], self._case.volumes[modality], labels)
 
     def release(self) -> None:
         """Take the editor off the scene's nodes: the panel is left, or the scene closes."""

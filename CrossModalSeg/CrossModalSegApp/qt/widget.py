@@ -17,6 +17,7 @@ from CrossModalSegApp.logic.presenter import Host
 from CrossModalSegApp.logic.scans_presenter import ScansPresenter
 from CrossModalSegApp.logic.sections import Sections, ViewEvents
 from CrossModalSegApp.process.run_state import RunState
+from CrossModalSegApp.qt.adapt_panel import AdaptPanel
 from CrossModalSegApp.qt.compare_panel import ComparePanel
 from CrossModalSegApp.qt.correct_panel import CorrectPanel
 from CrossModalSegApp.qt.dialogs import Dialogs
@@ -78,6 +79,7 @@ class ModulePanel(VTKObservationMixin):
             self._show_case,
             self._views.jump_to,
             self._correct.choose,
+            self._correct.put,
             self._views.outline_region,
             on_compare=self._views.show_compared,
         )
@@ -89,6 +91,7 @@ class ModulePanel(VTKObservationMixin):
         RankingPanel(self.ui, self._sections.ranking)
         FineTuningPanel(self.ui, self._sections.fine_tuning)
         ComparePanel(self.ui, self._sections.compare)
+        AdaptPanel(self.ui, self._sections.adapt, lambda: self._pointer.place if self._pointer else None)
         ReviewPanel(self.ui, self._sections.review)
         LegendPanel(self.ui, self._sections.legend)
         PlacePanel(self.ui, self._sections.place)
@@ -230,6 +233,7 @@ class ModulePanel(VTKObservationMixin):
 
     def _show_chosen(self) -> None:
         self._views.show(self._sections.result.case, self._correct.modality)
+        self._sections.adapt.show(self._sections.result.case, self._correct.modality or "")
 
     def _on_edit(self, _segmentation: Any, _event: str) -> None:
         self._corrected.start()

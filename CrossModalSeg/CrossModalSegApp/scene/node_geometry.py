@@ -81,6 +81,12 @@ def voxel_at(volume_node: Any, place: Sequence[float]) -> np.ndarray:
     return (local_grid(volume_node).ras_to_ijk @ [*from_world(volume_node, np.array(place)), 1.0])[2::-1]
 
 
+def place_of(volume_node: Any, voxel: Sequence[float]) -> np.ndarray:
+    """The inverse of `voxel_at`: RAS mm (3,) in the world of a voxel (k, j, i)."""
+    k, j, i = voxel
+    return to_world(volume_node, (local_grid(volume_node).ijk_to_ras @ [i, j, k, 1.0])[:3])
+
+
 def transform_to_world(node: Any) -> Any:
     """vtkGeneralTransform from the node's own coordinates to the world's; identity where it has no parent."""
     return _transform_between(node.GetParentTransformNode(), None)

@@ -23,10 +23,12 @@ _NAMED = 4  # structures that a stroke has changed
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is called when a tool is taken, and, with its label value, when a structure is."""
+    """What is called when a tool is taken, with its label value when a structure is, and with the modality when another
+    segmentation is, "" for none."""
 
     on_tool: Callable[[], None]
     on_structure: Callable[[int], None]
+    on_segmentation: Callable[[CaseNodes | None, str], None]
 
 
 class CorrectSection:
@@ -69,10 +71,12 @@ class CorrectSection:
         if case is None or modality not in self._state["modalities"]:
             self._state.show(modality="", can_restore=False)
             self._editor.release()
+            self._chosen.on_segmentation(case, "")
             return
         self._state.show(modality=modality, can_restore=modality in case.models)
         self._editor.edit(case.segmentations[modality], case.volumes[modality])
         self._mask(self._masking)
+        self._chosen.on_segmentation(case, modality)
 
     def _mask(self, masking: Masking) -> None:
         self._masking = masking

@@ -7,40 +7,31 @@ from typing import Any
 
 import numpy as np
 from trame_client.ui.core import AbstractLayout
-from trame_client.widgets import html
 from trame_server import Server
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.rca_view import RemoteViewFactory
 from trame_slicer.views import (
     AbstractView,
-    Layout,
-    LayoutDirection,
     NoScheduleRendering,
     SliceView,
     ThreeDView,
-    ViewLayoutDefinition,
     ViewType,
-    slicer_layout_to_vue,
 )
 
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.layout import TwoModalityLayout
 from CrossModalSegApp.scene.review_region import Region
 from CrossModalSegApp.scene.scene_nodes import nodes_of_class
-from CrossModalSegApp.scene.slice_views import ONE_ROW, TWO_ROWS, layout_description, views
+from CrossModalSegApp.scene.slice_views import views
+from CrossModalSegApp.web.arrangements import MODES, ROWS, arrangement, arrangement_name
 from CrossModalSegApp.web.gestures import GestureEvents, Gestures
 from CrossModalSegApp.web.outlines import Outlines
 from CrossModalSegApp.web.page_state import PageState
 from CrossModalSegApp.web.render_turns import TURNS, PatientThreeDView, draw_in_turns
 from CrossModalSegApp.web.surfaces import Surfaces
+from CrossModalSegApp.web.view_overlays import scale_of, slice_overlay, title_3d
 
-_ROWS = {ONE_ROW: 1, TWO_ROWS: 2}  # by Slicer's number of the layout
-_MODES = ("slices", "both", "3d")
-# Radiological display: left, right, top, bottom of the picture.
-_SIDES = {"Axial": "RLAP", "Coronal": "RLSI", "Sagittal": "APSI"}
 _SETTLE_SECONDS = 0.3
-_SCALES_MM = (100, 50, 20, 10, 5, 2, 1)
-_SCALE_SHARE = 0.3  # of a view's width, at most
 _FRAMES_PER_SECOND = 20.0
 # As that of a still picture: the browser is on this computer, and a second, finer picture costs a second drawing.
 _QUALITY = 90
@@ -76,8 +67,8 @@ class Views:
         self._layout_node = self._scene.AddNewNodeByClass("vtkMRMLLayoutNode")
         draw_in_turns()
         for kind, view_type, overlay in (
-            (SliceView, ViewType.SLICE_VIEW, self._slice_overlay),
-            (PatientThreeDView, ViewType.THREE_D_VIEW, _title_3d),
+            (SliceView, ViewType.SLICE_VIEW, slice_overlay),
+            (PatientThreeDView, ViewType.THREE_D_VIEW, title_3d),
         ):
             make = partial(_quiet, kind)
             factory = RemoteViewFactory(
@@ -90,9 +81,9 @@ class Views:
             )
             application.view_manager.register_factory(factory)
         self._manager = LayoutManager(self._scene, application.view_manager, server)
-        for rows in _ROWS.values():
-            for mode in _MODES:
-                self._manager.register_layout(_name(rows, mode), _arrangement(rows, mode))
+        for rows in ROWS.values():
+            for mode in MODES:
+                self._manager.register_layout(arrangement_name(rows, mode), arrangement(rows, mode))
         self._layout = TwoModalityLayout(self._scene)
         self._surfaces = Surfaces(self._scene, self._on_surfaces)
         self._outlines = Outlines()
@@ -217,8 +208,8 @@ class Views:
 
     def _switch(self) -> None:
         """The arrangement that the layout asks for, in the mode that the user has chosen."""
-        rows = _ROWS.get(self._layout_node.GetViewArrangement(), 2)
-        self._manager.set_layout(_name(rows, self._state["mode"]))
+        rows = ROWS.get(self._layout_node.GetViewArrangement(), 2)
+        self._manager.set_layout(arrangement_name(rows, self._state["mode"]))
 
     def _follow(self, view: SliceView) -> None:
         """Draw what has changed in a view, and note where its slice is; one of another size shows all of the scans
@@ -227,7 +218,7 @@ class Views:
         view.schedule_render()
         lower, upper = view.get_slice_range()
         found = {"lower": lower, "upper": upper, "step": view.get_slice_step(), "value": view.get_slice_value()}
-        found |= _scale(view)
+        found |= scale_of(view)
         if self._state["slices"].get(view.name) != found:
             TURNS.note_move()
             self._state.show(slices={**self._state["slices"], view.name: found})
@@ -298,7 +289,7 @@ class Views:
         self._fit_3d()
 
     def _set_mode(self, mode: str) -> None:
-        if mode in _MODES:
+        if mode in MODES:
             self._state.show(mode=mode)
             self._switch()
             self._show_3d(is_seen=mode != "slices")
@@ -361,18 +352,6 @@ class Views:
         displays = nodes_of_class(self._scene, "vtkMRMLSegmentationDisplayNode")
         return [display for display in displays if display.GetVisibility()]
 
-    def _slice_overlay(self, _server: Server, _view_id: str, view: AbstractView) -> None:
-        html.Div(_overlay(view.name), classes="overlay", raw_attrs=[f'data-view="{view.name}"'])
-
-
-def _scale(view: SliceView) -> dict[str, float]:
-    """A bar of a round length in mm, and its length in pixels."""
-    node = view.get_view_node()
-    pixels_per_mm = node.GetDimensions()[0] / max(node.GetFieldOfView()[0], 1e-6)
-    longest = _SCALE_SHARE * node.GetDimensions()[0] / pixels_per_mm
-    length = next((one for one in _SCALES_MM if one <= longest), _SCALES_MM[-1])
-    return {"scale_mm": length, "scale_pixels": round(length * pixels_per_mm, 1)}
-
 
 def _is_other(size: tuple[int, ...], former: tuple[int, ...] | None) -> bool:
     """Whether a view has got another size, not only a window that was looked at again."""
@@ -385,47 +364,3 @@ def _quiet(kind: type[AbstractView], **given: Any) -> AbstractView:
     view = kind(scheduled_render_strategy=NoScheduleRendering(), **given)
     view.render_window().SetMultiSamples(_NO_MULTISAMPLES)
     return view
-
-
-def _title_3d(_server: Server, _view_id: str, view: AbstractView) -> None:
-    html.Div(
-        '<span class="view-title">3D <small v-if="display.is_making_surfaces" id="making-surfaces">'
-        "making surfaces…</small></span>",
-        classes="overlay",
-        raw_attrs=[f'data-view="{view.get_singleton_tag()}"'],
-    )
-
-
-def _overlay(name: str) -> str:
-    """What stands in a slice view: the scan, the sides of the patient, and a slider for the slice."""
-    view = next(view for view in views(2) if view.name == name)
-    words = zip(("left", "right", "top", "bottom"), _SIDES[view.orientation], strict=True)
-    sides = "".join(f'<span class="side {place}">{letter}</span>' for place, letter in words)
-    row, slices = f"display.rows[{view.row}]", f"display.slices['{name}']"
-    return f"""
-<span class="view-title" style="border-color: {view.color}"
-  >{{{{ {row} }}}} <small>{view.orientation.lower()}</small></span><template v-if="{row}">{sides}</template>
-<span v-if="{slices} && {row}" class="scale" :style="{{ width: {slices}.scale_pixels + 'px' }}"
-  :data-pixels="{slices}.scale_pixels">{{{{ {slices}.scale_mm }}}} mm</span>
-<input v-if="{slices} && {row}" class="slice" type="range" :aria-label="'{view.orientation} slice of ' + {row}"
-  :min="{slices}.lower" :max="{slices}.upper" :step="{slices}.step" :value="{slices}.value"
-  @input="trigger('display_slice', ['{name}', Number($event.target.value)])">"""
-
-
-def _name(rows: int, mode: str) -> str:
-    return f"{rows} {mode}"
-
-
-def _arrangement(rows: int, mode: str) -> Layout:
-    """The rows of the module's layout, a 3D view, or both side by side."""
-    slices = slicer_layout_to_vue(layout_description(rows))
-    if rows == 1:  # three columns would be half black
-        first, *others = slices.get_views(is_recursive=True)
-        beside = Layout(LayoutDirection.Vertical, others)
-        slices = Layout(LayoutDirection.Horizontal, [first, beside], flex_sizes=["1.6", "1"])
-    surfaces = ViewLayoutDefinition.threed_view()
-    if mode == "slices":
-        return slices
-    if mode == "3d":
-        return Layout(LayoutDirection.Horizontal, [surfaces])
-    return Layout(LayoutDirection.Horizontal, [slices, surfaces], flex_sizes=["3", "1.3"])

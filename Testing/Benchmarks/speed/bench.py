@@ -1,11 +1,11 @@
 """How fast a pair goes from files to files: this software, and a standard MONAI pipeline with the same weights.
 
-    python -m Testing.Benchmarks.speed.bench --bundle BRAIN_MR_PAIR_0.1.0 [--rounds 2] [--threads 2]
+    python -m Testing.Benchmarks.speed.bench [--bundle BRAIN_MR_PAIR_0.1.0] [--rounds 2] [--threads 2]
 
 All in one process, warm, interleaved round by round; the least wall time of all rounds counts, and the processor time
 of that round. The phantom, as NIfTI for both. MONAI's network is the code of 0.1.0, kept beside this file, so that the
-bundle has to be the starter 0.1.0 (in the repository's history). Dice is against the phantom's own labels, agreement
-between the two results; structures that neither has do not count.
+bundle has to be the starter 0.1.0, which is taken from the repository's history if it is not given. Dice is against the
+phantom's own labels, agreement between the two results; structures that neither has do not count.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from CrossModalSegLib.imaging.volume import read_volume, write_volume
 from CrossModalSegLib.inference.case_output import OutputOptions, segment_case, segmentation_name
 from CrossModalSegLib.inference.inference import Segmenter
 from Testing.Benchmarks.speed.monai_pipeline import MonaiPipeline
+from Testing.Benchmarks.speed.starter_history import starter_of
 from Testing.Benchmarks.starter.tables import dice_between
 
 TRUTH = "phantom_labels.nrrd"
@@ -35,13 +36,13 @@ Run = Callable[[Path], Callable[[], Labels]]  # writes into a folder; what it gi
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True, help="folder of the starter 0.1.0")
+    parser.add_argument("--bundle", type=Path, help="folder of the starter 0.1.0")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    bundle = load_bundle(args.bundle)
     with tempfile.TemporaryDirectory() as folder:
+        bundle = load_bundle(args.bundle or starter_of("0.1.0", Path(folder)))
         files = as_nifti(Path(folder))
         runs = {
             "this software": ours(bundle, files),

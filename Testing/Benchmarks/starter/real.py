@@ -17,7 +17,7 @@ from Testing.Benchmarks.starter.tables import Scores, dice_between, summary
 
 PATIENTS = ("patient07", "patient19")
 BACKGROUND = 1e-6  # a voxel that differs less from the corner is outside of the extracted brain
-WHITE_MATTER, VENTRICLES = (2, 41), (4, 43, 5, 44)
+WHITE_MATTER, VENTRICLES, BRAIN_STEM = (2, 41), (4, 43, 5, 44), 16
 
 
 def score_oasis(segmenter: Segmenter, data: Path) -> Scores:
@@ -121,6 +121,7 @@ def score_lesions(segmenter: Segmenter, data: Path) -> Scores:
         labels = segmenter.segment(pair).modalities["T1"].labels[lesions]
         scores[patient] = {
             "white matter": round(100 * float(np.isin(labels, WHITE_MATTER).mean()), 1),
+            "brain stem": round(100 * float((labels == BRAIN_STEM).mean()), 1),  # where such lesions are, too
             "ventricles": round(100 * float(np.isin(labels, VENTRICLES).mean()), 1),
             "nothing": round(100 * float((labels == 0).mean()), 1),
         }

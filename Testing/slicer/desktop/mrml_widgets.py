@@ -83,6 +83,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None):
         super().__init__(parent)
         self._node, self._observation = None, None
+        self._saved_states = 0
         self._table = QtWidgets.QTableWidget(0, 1, self)
         self._table.setHorizontalHeaderLabels(["Segment"])
         self._table.horizontalHeader().setStretchLastSection(True)
@@ -149,6 +150,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         if name and name not in self.EFFECTS:
             raise ValueError(f"no effect {name!r} in the stand-in, only {self.EFFECTS}")
         self._editor_node().SetActiveEffectName(name)
+
+    def saveStateForUndo(self) -> None:
+        """Nothing is edited here, so that nothing is undone; ``_saved_states`` counts."""
+        self._saved_states += 1
 
     def activeEffect(self) -> SegmentEditorEffect | None:
         name = self._node and self._node.GetActiveEffectName()

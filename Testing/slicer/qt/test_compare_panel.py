@@ -85,3 +85,20 @@ def test_uncertainty_that_is_removed_while_comparing_ends_both(panel, case):  # 
     assert ui.compareTable.isHidden()
     assert ui.reviewTable.rowCount == 3
     assert ui.layoutButton.checked
+
+
+def test_adapting_locally_keeps_what_was_drawn_and_can_be_undone(panel, case):  # noqa: F811
+    ui, node, volume = panel.ui, case.segmentations["T1w"], case.volumes["T1w"]
+    before = marked_labels(node, volume)
+    assert "After some strokes" in ui.adaptLabel.text
+    ui.adaptButton.clicked.emit()
+    assert "Nothing was drawn yet" in ui.adaptLabel.text
+    drawn = before.copy()
+    drawn[2:4, 10:14, 10:20] = RIGHT
+    assert (drawn != before).any()
+    replace_labels(node, volume, drawn)
+    ui.adaptButton.clicked.emit()
+    assert ui.segmentEditor._saved_states == 1
+    changed = int(np.count_nonzero(marked_labels(node, volume) != drawn))
+    assert ui.adaptLabel.text.startswith(f"{changed:,} voxels adapted to {int((drawn != before).sum()):,}")
+    assert (marked_labels(node, volume)[2:4, 10:14, 10:20] == RIGHT).all()
