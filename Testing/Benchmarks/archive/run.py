@@ -13,6 +13,7 @@ import hashlib
 import json
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -100,6 +101,7 @@ def _timed(
     shutil.rmtree(output, ignore_errors=True)
     log = args.folder / f"{output.name}.log"
     started, kills, next_kill = time.monotonic(), 0, time.monotonic() + args.seconds_between_kills
+    cpu_before = _cpu_seconds()
     with log.open("w") as stream:
 
         def start(command: list[str]) -> "subprocess.Popen[bytes]":
@@ -116,8 +118,21 @@ def _timed(
                 if process.returncode == -signal.SIGKILL:
                     running[start(command)] = command
     seconds = time.monotonic() - started
-    measured = {"seconds": round(seconds, 1), "cases per hour": round(3600 * args.count / seconds), "kills": kills}
+    cpu = round(_cpu_seconds() - cpu_before, 1)
+    measured = {
+        "seconds": round(seconds, 1),
+        "CPU seconds": cpu,
+        "cases per hour": round(3600 * args.count / seconds),
+        "kills": kills,
+    }
     return measured | _compare(args, output) | _starts(args, output, log)
+
+
+def _cpu_seconds() -> float:
+    """Of all processes that have ended and were waited for, with their children: all of an arm without kills, but for
+    jobs of Slurm, which are not ours."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _kill_one(output: Path, commands: "list[subprocess.Popen[bytes]]", is_commands_turn: bool) -> int:

@@ -1,9 +1,6 @@
 """Segmentations in DICOM: the same label at the same point, whoever reads them."""
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +26,12 @@ from Testing.dicom_results import (
     written_enhanced,
     written_series,
 )
+from Testing.programs import run_program, run_viewer
 from Testing.volumes import grid_of_sitk, points_of
 
 highdicom = pytest.importorskip("highdicom")
 
 KINDS = ("binary", "labelmap")
-VIEWER = Path(__file__).parents[2] / "viewer"
 NAMES = {structure.name: structure.value for structure in LABEL_MAP.structures}
 
 
@@ -107,17 +104,11 @@ def test_pydicom_alone_finds_each_frame_at_its_place_and_its_source(written, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("grid", ["oblique", "left-handed"])
 def test_dcmqi_finds_the_labels_at_their_points(tmp_path, grid):
-    program = shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent)) or shutil.which(
-        "segimage2itkimage"
-    )
-    if program is None:
-        pytest.skip("dcmqi is not installed: pip install dcmqi")
     written = written_series(tmp_path / "scan", GRIDS[grid])
     file = exported(written, tmp_path / "out")
     (tmp_path / "dcmqi").mkdir()
     options = ["--mergeSegments", "-t", "nrrd", "--outputDirectory", tmp_path / "dcmqi", "--inputDICOM", file]
-    done = subprocess.run([program, *options], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_program("segimage2itkimage", "pip install dcmqi", *options)
     (image,) = [sitk.ReadImage(path) for path in (tmp_path / "dcmqi").glob("*.nrrd")]
     array = sitk.GetArrayFromImage(image)
     found = label_at(points_of(grid_of_sitk(image)))
@@ -129,15 +120,11 @@ def test_dcmqi_finds_the_labels_at_their_points(tmp_path, grid):
 @pytest.mark.slow
 @pytest.mark.parametrize("grid", ["oblique", "left-handed", "sagittal"])
 def test_the_adapters_of_ohif_find_the_labels_at_their_voxels(tmp_path, grid):
-    if shutil.which("node") is None or not (VIEWER / "node_modules").is_dir():
-        pytest.skip("cornerstone's adapters are not installed: npm ci --prefix Testing/viewer")
     written = written_series(tmp_path / "scan", GRIDS[grid])
     file, raw = exported(written, tmp_path / "out"), tmp_path / "labels.raw"
     slices = [one.file for one in written.volume.slices]
-    command = ["node", VIEWER / "read_segmentation.mjs", file, raw, *slices]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    values = {int(number): NAMES[name] for number, name in json.loads(done.stdout).items()}
+    told = json.loads(run_viewer("read_segmentation.mjs", file, raw, *slices))
+    values = {int(number): NAMES[name] for number, name in told.items()}
     assert set(values.values()) == {*NAMES.values()} - {ABSENT}
     found = np.fromfile(raw, np.uint8).reshape(written.labels.shape)
     assert np.array_equal(np.vectorize(lambda number: values.get(number, 0))(found), written.labels)
@@ -147,11 +134,8 @@ def test_the_adapters_of_ohif_find_the_labels_at_their_voxels(tmp_path, grid):
 @pytest.mark.parametrize("grid", ["oblique", "thick"])
 @pytest.mark.parametrize("name", ["T1w_segmentation.dcm", "T1w_report.dcm"])
 def test_dciodvfy_finds_no_error(tmp_path, grid, name):
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("dicom3tools is not installed: apt-get install dicom3tools")
     exported(written_series(tmp_path / "scan", GRIDS[grid]), tmp_path / "out")
-    told = subprocess.run(["dciodvfy", tmp_path / "out" / name], capture_output=True, text=True, check=False)
-    assert "Error" not in told.stdout + told.stderr, told.stderr
+    assert "Error" not in run_program("dciodvfy", "apt-get install dicom3tools", tmp_path / "out" / name)
 
 
 def test_segments_say_what_they_are_and_who_made_them(tmp_path):

@@ -1,8 +1,5 @@
 """Contours for radiotherapy: the voxels of a structure lie within them, and no other ones, whoever reads them."""
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ from matplotlib.path import Path as Polygon
 from CrossModalSegLib.pacs.contours import contours
 from CrossModalSegLib.pacs.export import write_objects
 from Testing.dicom_results import ABSENT, GRIDS, LABEL_MAP, MODEL, label_at, written_enhanced, written_series
+from Testing.programs import run_program
 from Testing.volumes import grid_of_sitk, points_of
 
 pytest.importorskip("highdicom")
@@ -108,24 +106,16 @@ def test_it_says_what_it_is_and_refers_to_every_image(tmp_path):
 
 @pytest.mark.slow
 def test_dciodvfy_finds_no_error(tmp_path):
-    if shutil.which("dciodvfy") is None:
-        pytest.skip("dicom3tools is not installed: apt-get install dicom3tools")
     file = exported(written_series(tmp_path / "scan", GRIDS["oblique"]), tmp_path / "out")
-    told = subprocess.run(["dciodvfy", file], capture_output=True, text=True, check=False)
-    assert "Error" not in told.stdout + told.stderr, told.stderr
+    assert "Error" not in run_program("dciodvfy", "apt-get install dicom3tools", file)
 
 
 @pytest.mark.slow
 def test_plastimatch_finds_the_labels_at_their_points(tmp_path):
-    beside = Path(sys.executable).parent
-    program = shutil.which("plastimatch", path=str(beside)) or shutil.which("plastimatch")
-    if program is None:
-        pytest.skip("plastimatch is not installed: pip install plastimatch")
     written = written_series(tmp_path / "scan", GRIDS["thick"])
     file = exported(written, tmp_path / "out")
     options = ["--input", file, "--referenced-ct", tmp_path / "scan", "--output-prefix", tmp_path / "read"]
-    done = subprocess.run([program, "convert", *options, "--prefix-format", "nrrd"], capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout
+    run_program("plastimatch", "pip install plastimatch", "convert", *options, "--prefix-format", "nrrd")
     for name, value in NAMES.items():
         if value == ABSENT:
             continue

@@ -2,10 +2,7 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -17,6 +14,7 @@ from CrossModalSegLib.pacs.export import write_objects
 from CrossModalSegLib.site.folder import SiteFacts
 from CrossModalSegLib.site.sources import find_cases, read_case_files
 from Testing.dicom_results import GRIDS, LABEL_MAP, LEFT, MODEL, NAMELESS, RIGHT, written_series
+from Testing.programs import run_program, run_viewer
 
 pytest.importorskip("highdicom")
 
@@ -86,9 +84,6 @@ def test_two_corrections_of_a_scan_are_not_chosen_from(tmp_path):
 
 @pytest.mark.slow
 def test_a_segmentation_written_by_dcmqi_as_slicer_does_it_is_taken(tmp_path, written):
-    program = shutil.which("itkimage2segimage", path=str(Path(sys.executable).parent))
-    if program is None:
-        pytest.skip("dcmqi is not installed: pip install dcmqi")
     from CrossModalSegLib.imaging.volume import write_volume
 
     (tmp_path / "study" / "T1w_segmentation.dcm").unlink()
@@ -101,22 +96,48 @@ def test_a_segmentation_written_by_dcmqi_as_slicer_does_it_is_taken(tmp_path, wr
     files = ",".join(str(one) for one in written.folder.iterdir())
     options = ["--inputImageList", tmp_path / "labels.nrrd", "--inputDICOMList", files]
     options += ["--inputMetadata", tmp_path / "meta.json", "--outputDICOM", tmp_path / "study" / "slicer.dcm"]
-    done = subprocess.run([program, *options], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_program("itkimage2segimage", "pip install dcmqi", *options)
     assert np.array_equal(labels_of(tmp_path / "study"), labels)
 
 
-def _dcmqi(label, side):
-    def code(value, meaning):
-        return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}
+@pytest.mark.slow
+def test_a_segmentation_written_by_the_adapters_of_ohif_is_taken(tmp_path, written):
+    (tmp_path / "study" / "T1w_segmentation.dcm").unlink()
+    drawn = {1: (LEFT, "left putamen"), 2: (RIGHT, "right putamen")}
+    numbers = sum(number * (written.labels == value) for number, (value, _name) in drawn.items())
+    np.asarray(numbers).astype(np.uint8).tofile(tmp_path / "labels.raw")
+    segments = [_ohif(number, name) for number, (_value, name) in drawn.items()]
+    (tmp_path / "segments.json").write_text(json.dumps(segments))
+    files = [tmp_path / "study" / "ohif.dcm", tmp_path / "labels.raw", tmp_path / "segments.json"]
+    run_viewer("write_segmentation.mjs", *files, *(one.file for one in written.volume.slices))
+    wanted = np.where(np.isin(written.labels, [LEFT, RIGHT]), in_site_values(written.labels), 0)
+    assert np.array_equal(labels_of(tmp_path / "study"), wanted)
 
+
+def _ohif(number, name):
+    return {
+        "SegmentNumber": number,
+        "SegmentLabel": name,
+        "SegmentAlgorithmType": "MANUAL",
+        "SegmentAlgorithmName": "brush",
+        "SegmentedPropertyCategoryCodeSequence": _code("123037004", "Anatomical Structure"),
+        "SegmentedPropertyTypeCodeSequence": _code("89278009", "Putamen"),
+        "RecommendedDisplayCIELabValue": [40000, 30000, 30000],
+    }
+
+
+def _code(value, meaning):
+    return {"CodeValue": value, "CodingSchemeDesignator": "SCT", "CodeMeaning": meaning}
+
+
+def _dcmqi(label, side):
     return {
         "labelID": label,
         "SegmentDescription": "putamen",
         "SegmentLabel": f"putamen {label}",
         "SegmentAlgorithmType": "MANUAL",
-        "SegmentedPropertyCategoryCodeSequence": code("123037004", "Anatomical Structure"),
-        "SegmentedPropertyTypeCodeSequence": code("89278009", "Putamen"),
-        "SegmentedPropertyTypeModifierCodeSequence": code(side, "side"),
+        "SegmentedPropertyCategoryCodeSequence": _code("123037004", "Anatomical Structure"),
+        "SegmentedPropertyTypeCodeSequence": _code("89278009", "Putamen"),
+        "SegmentedPropertyTypeModifierCodeSequence": _code(side, "side"),
         "recommendedDisplayRGBValue": [255, 0, 0],
     }
