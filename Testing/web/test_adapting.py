@@ -51,8 +51,9 @@ def test_without_a_stroke_it_says_so(hand, result):
     np.testing.assert_array_equal(hand.labels("T1w"), before)
 
 
+@pytest.mark.slow
 def test_slices_between_drawn_ones_are_filled_once_they_were_looked_at(hand, result):
-    """Discs of 8 and 16 mm are drawn into tissue, 12 mm apart; the slices are 2 mm thick or so."""
+    """Discs of 10 and 18 mm are drawn 16 mm apart."""
     centre = (-5.0, BALL[1] + 22.0)
     before, other = hand.labels("T1w"), hand.labels("T2w")
     for radius, depth in ((5.0, DEPTH - 8), (9.0, DEPTH + 8)):
