@@ -10,6 +10,7 @@ from torch import Tensor
 from CrossModalSegLib.tables import Number, one_of, table, wrong
 
 LARGEST_SAMPLE = 40_000  # voxels that percentiles are taken from
+_LEAST_RANGE = torch.finfo(torch.float32).tiny  # in any unit: a diffusion map in m²/s ends at 3e-9
 
 
 @table("intensity-rule", 'use "percentile" or "window", and give lower < upper')
@@ -48,7 +49,7 @@ def normalise(image: Tensor, coverage: Tensor, rule: IntensityRule) -> Tensor:
         scaled = ((image - rule.lower) / (rule.upper - rule.lower)).clamp(0, 1)
     else:
         low, high = _percentile_range(image[coverage], rule)
-        scaled = ((image - low) / (high - low).clamp_min(1e-6)).clamp(0, 1.5)
+        scaled = ((image - low) / (high - low).clamp_min(_LEAST_RANGE)).clamp(0, 1.5)
     return scaled * coverage
 
 

@@ -21,6 +21,7 @@ from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.dice import dice, joint_counts
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.imaging.channels import whole_of
+from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.geometry import coverage
 from CrossModalSegLib.imaging.label_counts import counts_by_slice, sums_by_value
 from CrossModalSegLib.imaging.preflight import Preflight, examine
@@ -98,6 +99,7 @@ def segment_case(
             preflight = preflight.with_findings([*findings_of_names(segmenter.bundle, inputs), *found.findings])
         checking = time.perf_counter() - checking
         result = segmenter.segment(volumes, report)
+        preflight = preflight.with_findings(_nothing_found(result))
         report("writing", 0.0)
         started = time.perf_counter()
         with _writing_to(output):
@@ -119,6 +121,13 @@ def segment_case(
             (folder / "report.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     report("done", 1.0)
     return content
+
+
+def _nothing_found(result: SegmentationResult) -> list[Finding]:
+    """One finding for each scan whose result is empty: in a table of cases nobody else would tell."""
+    empty = [name for name, item in result.modalities.items() if not item.labels.any()]
+    remedy = "look at the scan, and whether the model is meant for it"
+    return [Finding("warning", "nothing-found", f"{name}: no structure was found.", remedy) for name in empty]
 
 
 def segmentation_name(modality: str, options: OutputOptions) -> str:

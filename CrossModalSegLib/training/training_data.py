@@ -9,13 +9,14 @@ import numpy as np
 import torch
 
 from CrossModalSegLib.datasets.datalist import Entry
-from CrossModalSegLib.errors import ConfigError, DataError
+from CrossModalSegLib.errors import ConfigError, DataError, GeometryError
+from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.fingerprint import fingerprint
-from CrossModalSegLib.imaging.geometry import world_grid_of
+from CrossModalSegLib.imaging.geometry import coverage, world_grid_of
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.preflight import label_findings, same_image_findings
 from CrossModalSegLib.imaging.resampling import resample_labels
-from CrossModalSegLib.imaging.volume import read_volume
+from CrossModalSegLib.imaging.volume import Volume, read_volume
 from CrossModalSegLib.labels import LABEL_MAP_FOLDER, LabelMap, Structure, read_label_map
 from CrossModalSegLib.synthesis.synthesis import PairSynthesizer
 from CrossModalSegLib.training.config import TrainingConfig
@@ -24,6 +25,7 @@ from CrossModalSegLib.training.label_files import LabelFacts, common_label_map, 
 from CrossModalSegLib.training.sources import CaseSource, MixedSource, SampleSource, SynthesisSource, UnlabelledSource
 from CrossModalSegLib.training.training_case import TrainingCase, training_case
 
+_LEAST_INSIDE = 0.5  # of the labelled voxels: labels of a pair may be drawn on a scan that shows more
 MOST_LABELS = 255  # labels and channels are uint8 while training
 
 
@@ -123,14 +125,37 @@ def _case(
     title = " + ".join(str(entry.volumes[name]) for name in slots.values())
     if not report.is_new(title, (fingerprint(volume.array) for volume in volumes.values()), learnt):
         return None
-    report.findings += [finding for one in volumes.values() for finding in (*one.findings, *label_findings(one))]
+    told = (finding for one in volumes.values() for finding in (*one.findings, *label_findings(one)))
+    report.findings += [finding.of(title) for finding in told]
     pairs = combinations(volumes.values(), 2)
     report.findings += [finding.of(title) for a, b in pairs for finding in same_image_findings(a, b)]
     wanted = {slot: entry.labels[name] for slot, name in slots.items() if name in entry.labels}
     files = {path: read_label_file(path, assumed) for path in wanted.values()}
     values = {path: file.in_values_of(label_map, report) for path, file in files.items()}
     labels = {slot: (values[path], files[path].grid) for slot, path in wanted.items()}
+    for slot, path in wanted.items():
+        report.findings += _label_place_findings(path, labels[slot], volumes[slot])
     return training_case(volumes, labels, label_map.channels, config.spacing, entry.aligned)
+
+
+def _label_place_findings(path: Path, labels: tuple[np.ndarray, Grid], volume: Volume) -> list[Finding]:
+    """Whether labels show anything, and lie where their scan is. Raises GeometryError ``no-overlap`` where they do
+    not."""
+    array, grid = labels
+    drawn = array > 0
+    if not drawn.any():
+        what = f"{path} shows no structure: all of its scan is learnt as background"
+        return [Finding("warning", "no-labels", what, "give a case that nobody has drawn in without labels")]
+    if grid.is_close(volume.grid):
+        return []
+    inside = float(coverage(volume.grid, grid)[drawn].mean())
+    if inside == 0:
+        what = f"no labelled voxel of {path} lies within the scan of {volume.modality}"
+        raise GeometryError("no-overlap", what, "give the labels of this scan")
+    if inside < _LEAST_INSIDE:
+        what = f"{1 - inside:.0%} of the labelled voxels of {path} lie outside the scan of {volume.modality}"
+        return [Finding("warning", "labels-outside", what, "make sure that they are the labels of this scan")]
+    return []
 
 
 def _synthesis(

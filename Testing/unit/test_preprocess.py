@@ -58,6 +58,8 @@ def test_percentile_results_do_not_depend_on_the_units_of_the_scan(rule):
     image = torch.rand((8, 8, 8), generator=torch.Generator().manual_seed(0))
     scaled = normalise(image, everywhere(image), rule)
     assert torch.allclose(normalise(3000 * image - 500, everywhere(image), rule), scaled, atol=1e-4)
+    assert torch.allclose(normalise(1e-9 * image, everywhere(image), rule), scaled, atol=1e-4)  # in SI units
+    assert torch.allclose(normalise(1e-34 * image, everywhere(image), rule), scaled, atol=1e-3)
 
 
 def test_voxels_that_are_not_covered_are_zero_and_do_not_count():

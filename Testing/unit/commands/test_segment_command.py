@@ -147,6 +147,21 @@ def test_on_a_terminal_the_error_stands_on_a_line_of_its_own(bundle, scans, tmp_
     assert error == "error[late]: something (do something)\n"
 
 
+def test_a_scan_in_which_nothing_is_found_is_told_in_a_table_as_well(bundle, scans, tmp_path, capsys):
+    dark = 0.1 * sampled(two_balls, OTHER).array  # the bundle takes all below 200 for background
+    write_volume(tmp_path / "dark.nii.gz", dark, OTHER)
+    (tmp_path / "cases.csv").write_text(f"case,T1w,T2w\none,{scans / 'a.nii.gz'},dark.nii.gz\n")
+    assert run("--cases", tmp_path / "cases.csv", "--output", tmp_path / "out", "--bundle", bundle) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "nothing-found" in line]
+    assert [line.partition(" (")[0] for line in told] == ["warning[nothing-found]: T2w: no structure was found."]
+    (finding,) = [
+        one
+        for one in json.loads((tmp_path / "out/one/report.json").read_text())["preflight"]["findings"]
+        if one["code"] == "nothing-found"
+    ]
+    assert finding["severity"] == "warning"
+
+
 # --- bad input
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from CrossModalSegLib.datasets.datalist import read_datalist
-from CrossModalSegLib.errors import ConfigError, DataError, InputError, LabelError
+from CrossModalSegLib.errors import ConfigError, DataError, GeometryError, InputError, LabelError
 from CrossModalSegLib.imaging.grid import Grid
-from CrossModalSegLib.imaging.segmentation_io import write_segmentation
+from CrossModalSegLib.imaging.segmentation_io import read_segmentation, write_segmentation
 from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.training.config import TrainingConfig
@@ -269,6 +269,45 @@ def test_a_case_whose_two_scans_are_the_same_image_is_told(tmp_path):
         lines = [line for line in report.lines() if "same-image" in line]
         assert len(lines) == told
         assert all("copy.nii.gz: A and B are the same image" in line for line in lines)
+
+
+@pytest.mark.parametrize(("moved_mm", "told"), [(0, ""), (4, ""), (30, "labels-outside"), (500, "no-overlap")])
+def test_labels_that_lie_beside_their_scan_are_told_or_refused(tmp_path, moved_mm, told):
+    """The label maps of another scan, or of one that lay elsewhere."""
+    write_case(tmp_path / "one")
+    labels, grid = read_segmentation(tmp_path / "one/label_A.nii.gz")[:2]
+    there = grid.ijk_to_ras.copy()
+    there[0, 3] += moved_mm
+    write_volume(tmp_path / "one/label_A.nii.gz", labels, Grid(grid.shape_kji, there))
+    entries, report = read_datalist(tmp_path, CONFIG.modalities).training, DataReport()
+    label_map = choose_label_map(CONFIG, entries)
+    if told == "no-overlap":
+        with pytest.raises(GeometryError, match=r"label_A\.nii\.gz lies within the scan of A") as caught:
+            build_source(entries, CONFIG, label_map, CPU, report)
+        assert caught.value.code == told
+        return
+    build_source(entries, CONFIG, label_map, CPU, report)
+    assert [finding.code for finding in report.findings if "label_A" in finding.message] == [told] * bool(told)
+
+
+def test_labels_without_any_structure_are_told_with_their_file(tmp_path):
+    write_case(tmp_path / "one")
+    write_case(tmp_path / "two")
+    labels, grid = read_segmentation(tmp_path / "two/label_B.nii.gz")[:2]
+    write_volume(tmp_path / "two/label_B.nii.gz", np.zeros_like(labels), grid)
+    entries, report = read_datalist(tmp_path, CONFIG.modalities).training, DataReport()
+    build_source(entries, CONFIG, choose_label_map(CONFIG, entries), CPU, report)
+    (line,) = [line for line in report.lines() if "no-labels" in line]
+    assert "two/label_B.nii.gz shows no structure" in line
+
+
+def test_what_is_found_of_a_scan_names_the_case(tmp_path):
+    write_case(tmp_path / "one")
+    shutil.copy(tmp_path / "one/label_A.nii.gz", tmp_path / "one/A.nii.gz")
+    entries, report = read_datalist(tmp_path, CONFIG.modalities).training, DataReport()
+    build_source(entries, CONFIG, choose_label_map(CONFIG, entries), CPU, report)
+    (line,) = [line for line in report.lines() if "looks-like-labels" in line]
+    assert "one/A.nii.gz" in line
 
 
 def test_a_label_map_that_is_learnt_from_does_not_validate(tmp_path):
