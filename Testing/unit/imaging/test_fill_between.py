@@ -42,6 +42,7 @@ def test_between_a_small_and_a_large_disc_are_discs_whose_radius_grows_evenly(ax
 def test_what_was_drawn_and_neighbours_that_no_stroke_met_stay():
     before = np.ones(SHAPE, np.uint16)
     before[:, 15:, :] = 2  # a neighbour in the half, which the strokes leave alone
+    before[4:6, 10:13, 12:18] = 2  # and in the way
     now, by_hand = drawn_on(before, {2: disc(6) & (before[2] == 1), 7: disc(6) & (before[7] == 1)}, 5)
     after = fill_between(now, before, by_hand, 5, MM)
     digest = lambda labels: hashlib.sha256(np.ascontiguousarray(labels).tobytes()).hexdigest()

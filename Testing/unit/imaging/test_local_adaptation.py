@@ -22,13 +22,19 @@ def scan(levels, seed):
 
 @pytest.fixture
 def strokes():
-    """The model misses the upper half of structure 2, and is sure; one slice of it is painted."""
+    """The model misses the upper half of structure 2, and is sure; one slice of it is painted.
+
+    Far away is a speck that it is not sure of, and a dab of the brush contradicts both scans.
+    """
     before = TRUE.copy()
     before[12:16][before[12:16] == 2] = 1
+    before[4, 12, 12] = 2
     now = before.copy()
-    now[13, 14:26, 14:26] = 2
+    now[13, 14:26, 14:26] = now[13, 9, 9:11] = 2
+    confidence = np.full(SHAPE, 0.9, np.float32)
+    confidence[4, 12, 12] = 0.3
     scans = [scan([0, 100, 160, 130], 1), scan([0, 60, 90, 60], 2)]
-    return Strokes(before, now, now != before, scans, MM, np.full(SHAPE, 0.9, np.float32))
+    return Strokes(before, now, now != before, scans, MM, confidence)
 
 
 def dice(a, b):
