@@ -21,7 +21,8 @@ action    arguments                                                             
 segment   ``bundle`` (folder or name), ``inputs`` ({modality: path}),           what ``report.json`` holds, and
           ``output`` (a folder that does not exist or is empty),                ``output``
           ``device`` ("auto", "cpu" or "cuda"; may be left out: "auto"),
-          ``format`` and ``seg_type`` (may be left out: Slicer's)
+          ``format``, ``seg_type`` and ``structure_set`` (true or
+          false), which may be left out: Slicer's
 export    ``bundle``, ``scans`` ({modality: ``ShownScan.to_json()``}),          ``output``
           ``output`` (a folder that does not exist or is empty): DICOM objects
 look      ``bundle``, ``inputs`` ({modality: path})                             ``Contents.to_json()``: what they show

@@ -132,7 +132,7 @@ class RequestHandler:
         return self._looks.look(self._segmenter, volumes, report).to_json()
 
     def _segment(self, request: Request) -> dict[str, Any]:
-        _only(request.arguments, "bundle", "inputs", "output", "device", "format", "seg_type")
+        _only(request.arguments, "bundle", "inputs", "output", "device", "format", "seg_type", "structure_set")
         bundle, device = _text(request.arguments, "bundle"), _device(request.arguments)
         inputs, output = _inputs(request.arguments), Path(_text(request.arguments, "output"))
         progress = RunProgress(_expected(self._segmenter), clock=self._clock)
@@ -143,7 +143,8 @@ class RequestHandler:
         progress.expect(measured or _SEGMENTING[segmenter.device.type], measured is not None)
         given = {"format", "seg_type"} & set(request.arguments)
         written = {name: _text(request.arguments, name) for name in given}
-        result = self._write_case(segmenter, inputs, output, report, written)
+        structure_set = _switch(request.arguments, "structure_set")
+        result = self._write_case(segmenter, inputs, output, report, written | {"structure_set": structure_set})
         self._measured[key] = {stage: took for stage, took in progress.seconds().items() if stage != _LOADING}
         return result | {"output": str(output)}
 
@@ -247,6 +248,13 @@ def _text(arguments: Mapping[str, Any], name: str) -> str:
     value = arguments.get(name)
     if not isinstance(value, str) or not value:
         raise _bad_request(f"{name} is {value!r}", f"give {name} as text")
+    return value
+
+
+def _switch(arguments: Mapping[str, Any], name: str) -> bool:
+    value = arguments.get(name, False)
+    if not isinstance(value, bool):
+        raise _bad_request(f"{name} is {value!r}", "give true or false")
     return value
 
 

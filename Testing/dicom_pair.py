@@ -55,7 +55,7 @@ class NodeProcess:
     archive_port: int
     port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
-    settings: str = "quiet_seconds = 2\nretry_seconds = 1"
+    settings: str = "quiet_seconds = 2\nretry_seconds = 1\nstructure_set = true"
     further: str = ""
     process: subprocess.Popen[bytes] | None = None
 

@@ -113,6 +113,7 @@ class NodeSettings:
     bundle: str = "brain-mr-pair"
     device: Annotated[str, one_of(("auto", "cpu", "cuda"))] = "auto"
     seg_type: Annotated[str, one_of(TYPES)] = "binary"
+    structure_set: Switch = False  # the contours as well, for radiotherapy
     require_both: Switch = True  # a study with one of the two scans is refused
     send_to: tuple[str, ...] = ()
     quiet_seconds: Annotated[Number, ABOVE_0] = 60.0  # without an image, after which a study is complete

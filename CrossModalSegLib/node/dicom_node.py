@@ -33,7 +33,7 @@ class SegmentingWorker(Protocol):
     """What computes: `warm_worker.WarmWorker`."""
 
     def segment(
-        self, bundle: str, inputs: Mapping[str, Path], output: Path, device: str, seg_type: str
+        self, bundle: str, inputs: Mapping[str, Path], output: Path, device: str, seg_type: str, structure_set: bool
     ) -> dict[str, Any]: ...
 
     def stop(self) -> None: ...
@@ -134,7 +134,8 @@ class DicomNode:
         if not (output / "report.json").is_file():  # else it was finished just before the node ended
             _log.info("study %s: segmenting %s", study.key[:8], " and ".join(pair.scans))
             inputs = {name: images.with_name(f"{images.name}#{one.uid}") for name, one in pair.scans.items()}
-            self._worker.segment(str(bundle.path), inputs, output, self._settings.device, self._settings.seg_type)
+            node = self._settings
+            self._worker.segment(str(bundle.path), inputs, output, node.device, node.seg_type, node.structure_set)
         objects = [_made(file) for file in sorted(output.glob("*.dcm"))]
         self._queue.made(study, objects, self._settings.send_to, "; ".join(map(str, pair.candidates)))
         _log.info("study %s: %d objects made", study.key[:8], len(objects))

@@ -20,7 +20,7 @@ class WarmWorker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def segment(
-        self, bundle: str, inputs: Mapping[str, Path], output: Path, device: str, seg_type: str
+        self, bundle: str, inputs: Mapping[str, Path], output: Path, device: str, seg_type: str, structure_set: bool
     ) -> dict[str, Any]:
         """Segment in DICOM; returns what ``report.json`` holds.
 
@@ -33,6 +33,7 @@ class WarmWorker:
             "device": device,
             "format": "dicom-seg",
             "seg_type": seg_type,
+            "structure_set": structure_set,
         }
         return self._answer(Request(uuid.uuid4().hex[:8], "segment", arguments))
 

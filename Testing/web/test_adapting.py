@@ -49,3 +49,41 @@ def test_without_a_stroke_it_says_so(hand, result):
     result.click("adapt")
     result.wait(lambda: result.text("adapt-words").startswith("Nothing was drawn yet"), "the words")
     np.testing.assert_array_equal(hand.labels("T1w"), before)
+
+
+@pytest.mark.slow
+def test_slices_between_drawn_ones_are_filled_once_they_were_looked_at(hand, result):
+    """Discs of 10 and 18 mm are drawn 16 mm apart."""
+    centre = (-5.0, BALL[1] + 22.0)
+    before, other = hand.labels("T1w"), hand.labels("T2w")
+    for radius, depth in ((5.0, DEPTH - 8), (9.0, DEPTH + 8)):
+        hand.show(VIEW, depth)
+        hand.take("8", "Draw", NAME)
+        hand.draw(VIEW, *circle(centre, radius, depth))
+    drawn = hand.labels("T1w")
+    by_hand = drawn != before
+    slices = np.flatnonzero(by_hand.any(axis=(1, 2)))
+    assert slices.size == 2
+    hand.put_down()
+    result.press("b")
+    result.wait(lambda: result.has("fill-keep"), "the preview")
+    np.testing.assert_array_equal(hand.labels("T1w"), drawn)
+    count = int(result.text("fill-words").split()[0].replace(",", ""))
+    strokes = result.strokes()
+    result.click("fill-keep")
+    hand.said_after(strokes)
+    filled = hand.labels("T1w")
+    changed = filled != drawn
+    assert changed.sum() == count
+    assert set(np.flatnonzero(changed.any(axis=(1, 2)))) == set(range(slices[0] + 1, slices[1]))
+    areas = np.count_nonzero((filled != before)[slices[0] : slices[1] + 1], axis=(1, 2))
+    assert (np.diff(areas) >= 0).all() or (np.diff(areas) <= 0).all(), "from the small disc to the large one"
+    assert set(before[changed]) <= set(before[by_hand]), "only what the strokes took from"
+    np.testing.assert_array_equal(hand.labels("T2w"), other)
+    result.press(Keys.CONTROL, "z")
+    result.wait(lambda: np.array_equal(hand.labels("T1w"), drawn), "the filling to be undone")
+    result.press("b")
+    result.wait(lambda: result.has("fill-keep"), "the preview again")
+    result.click("fill-discard")
+    result.wait(lambda: not result.has("fill-keep"), "the preview to go")
+    np.testing.assert_array_equal(hand.labels("T1w"), drawn)

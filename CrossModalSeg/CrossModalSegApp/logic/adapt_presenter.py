@@ -9,7 +9,8 @@ import numpy as np
 from CrossModalSegApp.logic.presenter import Host, Presenter
 from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.scene.case_nodes import CaseNodes
-from CrossModalSegApp.scene.local_rerun import Adapted, LocalRerun
+from CrossModalSegApp.scene.drawn_by_hand import DrawnByHand
+from CrossModalSegApp.scene.local_rerun import Adapted, rerun
 from CrossModalSegApp.scene.node_geometry import place_of
 
 _READY = _("After some strokes: the model's result and both scans decide the rest around them.")
@@ -28,13 +29,12 @@ class AdaptState:
 class AdaptPresenter(Presenter):
     """Adapts the segmentation that is edited; ``on_put(labels)`` makes labels (K, J, I) its content, in one step back.
 
-    The view says by `show` what is edited.
+    The view says by `show` what is edited. ``drawn`` tells what was drawn from what was computed.
     """
 
-    def __init__(self, host: Host, on_put: Callable[[np.ndarray], None]):
+    def __init__(self, host: Host, drawn: DrawnByHand, on_put: Callable[[np.ndarray], None]):
         super().__init__(host)
-        self._on_put = on_put
-        self._rerun = LocalRerun()
+        self._drawn, self._on_put = drawn, on_put
         self._case: CaseNodes | None = None
         self._modality = ""
         self._place: Sequence[float] | None = None
@@ -52,8 +52,6 @@ class AdaptPresenter(Presenter):
 
     def show(self, case: CaseNodes | None, modality: str) -> None:
         """The segmentation of ``modality`` is edited."""
-        if case is None:
-            self._rerun.forget()
         self._case, self._modality, self._place, self._words = case, modality, None, _READY
         self.changed()
 
@@ -79,7 +77,7 @@ class AdaptPresenter(Presenter):
         self._is_working, self._words = False, _READY
         case = self._case
         if case is not None and self._can_start:
-            adapted = self._tried(lambda: self._rerun.adapt(case, self._modality, self._place))
+            adapted = self._tried(lambda: rerun(case, self._modality, self._drawn, self._place))
             if adapted is None:
                 self._words = _NO_STROKE
             else:

@@ -22,6 +22,7 @@ KEYS = (
     Key(_("Page up, Page down"), _("five slices further")),
     Key("1 … 8, 0", _("paint, erase, scissors, threshold, islands, smoothing, logical operators, draw; no tool")),
     Key("A", _("adapt locally: what was drawn stays, the rest around it follows")),
+    Key("B", _("fill the structure between slices that were drawn on")),
     Key("Ctrl+Z, Ctrl+Y", _("undo, redo")),
     Key("C", _("drag to change brightness and contrast")),
     Key("F", _("show all of the scans")),

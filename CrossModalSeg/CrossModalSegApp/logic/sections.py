@@ -10,6 +10,7 @@ import numpy as np
 from CrossModalSegApp.logic.adapt_presenter import AdaptPresenter
 from CrossModalSegApp.logic.compare_presenter import ComparePresenter, review_words
 from CrossModalSegApp.logic.export_presenter import ExportPresenter
+from CrossModalSegApp.logic.fill_presenter import FillPresenter
 from CrossModalSegApp.logic.fine_tuning_presenter import FineTuningPresenter
 from CrossModalSegApp.logic.legend_presenter import LegendPresenter
 from CrossModalSegApp.logic.logic import SegmentationLogic
@@ -24,6 +25,7 @@ from CrossModalSegApp.logic.site_presenter import SiteEvents, SitePresenter
 from CrossModalSegApp.logic.windows_presenter import WindowsPresenter
 from CrossModalSegApp.process.run_state import Outcome, RunState, RunStatus
 from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.drawn_by_hand import DrawnByHand
 from CrossModalSegApp.scene.opened_case import OpenedCase
 from CrossModalSegApp.scene.review import ReviewList
 from CrossModalSegApp.scene.review_region import Region
@@ -57,7 +59,9 @@ class Sections:
         self.place, self.windows = PlacePresenter(host), WindowsPresenter(host)
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
         self.review = ReviewPresenter(host, view.on_jump, self.legend.choose_named, view.on_region)
-        self.adapt = AdaptPresenter(host, view.on_put)
+        self._drawn = DrawnByHand()
+        self.adapt = AdaptPresenter(host, self._drawn, view.on_put)
+        self.fill = FillPresenter(host, self._drawn, view.on_put, view.on_region)
         self.compare = ComparePresenter(host, logic.cases, self._on_compare)
         self.export = ExportPresenter(logic, host)
         self.result = ResultPresenter(logic, host, self._on_case, view.on_gone)
@@ -84,6 +88,23 @@ class Sections:
         self.place.show_scans(volumes)
         self.windows.show(volumes)
 
+    def show_edited(self, case: CaseNodes | None, modality: str) -> None:
+        """The segmentation of ``modality`` is edited."""
+        if case is None:
+            self._drawn.forget()
+        self.adapt.show(case, modality)
+        self.fill.show(case, modality)
+
+    def note_structure(self, value: int) -> None:
+        """The structure with this label value is edited."""
+        self.legend.note_current(value)
+        self.fill.note_structure(value)
+
+    def note_stroke(self, node: Any, box: tuple[slice, ...]) -> None:
+        """Labels of a segmentation node have changed, in this box (K, J, I) of its scan."""
+        self.adapt.note_stroke(node, box)
+        self.fill.note_change()
+
     def look_at_corrections(self) -> None:
         """Voxels of the result that is shown have changed."""
         self.review.look()
@@ -100,7 +121,7 @@ class Sections:
         self._logic.forget(self._on_status)
         self.legend.show_case(None)
         self.compare.show_case(None)
-        self.adapt.show(None, "")
+        self.show_edited(None, "")
         self.show_scans({})
         for presenter in (self.run, self.ranking, self.fine_tuning):
             presenter.close()

@@ -233,7 +233,7 @@ class ModulePanel(VTKObservationMixin):
 
     def _show_chosen(self) -> None:
         self._views.show(self._sections.result.case, self._correct.modality)
-        self._sections.adapt.show(self._sections.result.case, self._correct.modality or "")
+        self._sections.show_edited(self._sections.result.case, self._correct.modality or "")
 
     def _on_edit(self, _segmentation: Any, _event: str) -> None:
         self._corrected.start()

@@ -1,7 +1,6 @@
 """Adapting a segmentation around what was drawn by hand: `adapt_locally` on the nodes of a result."""
 
 import time
-from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +8,12 @@ from typing import Any
 import numpy as np
 
 from CrossModalSegApp.scene.case_nodes import CaseNodes
+from CrossModalSegApp.scene.drawn_by_hand import Box, DrawnByHand
 from CrossModalSegApp.scene.node_geometry import local_grid, places_in, voxel_at
 from CrossModalSegApp.scene.scene_io import voxels_of
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegLib.imaging.local_adaptation import Strokes, adapt_locally, box_around
 from CrossModalSegLib.imaging.resampling import samples_at
-
-_NOBODY = np.iinfo(np.uint16).max  # no label: not adapted
-_REMEMBERED = 30  # adaptations of one segmentation
-
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -31,47 +26,27 @@ class Adapted:
     seconds: float
 
 
-class LocalRerun:
-    """Tells what was drawn by hand from what was adapted before, in each segmentation, also after steps back."""
+def rerun(case: CaseNodes, modality: str, drawn: DrawnByHand, place: Sequence[float] | None) -> Adapted | None:
+    """What the strokes on the segmentation of ``modality``, which has the model's own beside it, mean around them:
+    those nearest to ``place`` (RAS, mm) where they lie too far apart for one box. None without a stroke.
 
-    def __init__(self) -> None:
-        self._adapted: dict[str, deque[tuple[Box, np.ndarray]]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
-
-    def forget(self) -> None:
-        """The nodes have gone."""
-        self._adapted.clear()
-
-    def adapt(self, case: CaseNodes, modality: str, place: Sequence[float] | None) -> Adapted | None:
-        """What the strokes on the segmentation of ``modality``, which has the model's own beside it, mean around them:
-        those nearest to ``place`` (RAS, mm) where they lie too far apart for one box. None without a stroke.
-
-        Raises LabelError as `marked_labels` does.
-        """
-        started = time.monotonic()
-        volume, node = case.volumes[modality], case.segmentations[modality]
-        now, before = marked_labels(node, volume), marked_labels(case.models[modality], volume)
-        by_hand = self._by_hand(node, now, before)
-        spacing = np.array(local_grid(volume).spacing_ijk[::-1])
-        box = box_around(by_hand, spacing, voxel_at(volume, place) if place is not None else None)
-        if box is None:
-            return None
-        scans = [_intensities(one, volume, box) for one in case.volumes.values()]
-        confidence = _confidence(case.uncertainties.get(modality), now.shape, box)
-        strokes = Strokes(before[box], now[box], by_hand[box], scans, spacing, confidence)
-        labels = now.copy()
-        labels[box] = adapt_locally(strokes)
-        differs = labels[box] != now[box]
-        self._adapted[node.GetID()].append((box, np.where(differs, labels[box], _NOBODY)))
-        drawn, changed = int(by_hand[box].sum()), int(differs.sum())
-        return Adapted(labels, drawn, changed, time.monotonic() - started)
-
-    def _by_hand(self, node: Any, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-        """Where ``now`` is neither the model's nor what an adaptation has left there."""
-        by_hand = now != before
-        for box, values in self._adapted[node.GetID()]:
-            values[values != now[box]] = _NOBODY  # taken back, or painted over
-            by_hand[box] &= values == _NOBODY
-        return by_hand
+    Raises LabelError as `marked_labels` does.
+    """
+    started = time.monotonic()
+    volume, node = case.volumes[modality], case.segmentations[modality]
+    now, before = marked_labels(node, volume), marked_labels(case.models[modality], volume)
+    by_hand = drawn.mask(node, now, before)
+    spacing = np.array(local_grid(volume).spacing_ijk[::-1])
+    box = box_around(by_hand, spacing, voxel_at(volume, place) if place is not None else None)
+    if box is None:
+        return None
+    scans = [_intensities(one, volume, box) for one in case.volumes.values()]
+    confidence = _confidence(case.uncertainties.get(modality), now.shape, box)
+    labels = now.copy()
+    labels[box] = adapt_locally(Strokes(before[box], now[box], by_hand[box], scans, spacing, confidence))
+    drawn.note_computed(node, now, labels)
+    changed = int((labels[box] != now[box]).sum())
+    return Adapted(labels, int(by_hand[box].sum()), changed, time.monotonic() - started)
 
 
 def _intensities(scan: Any, volume: Any, box: Box) -> np.ndarray:

@@ -98,7 +98,7 @@ class Workstation:
         )
         self._sections = sections = Sections(self.logic, self._scans, host, events)
         self.files_of_result = ResultFiles(self.logic, sections.result, sections.export)
-        chosen = Chosen(views.leave_contrast, sections.legend.note_current, sections.adapt.show)
+        chosen = Chosen(views.leave_contrast, sections.note_structure, sections.show_edited)
         self._correct = CorrectSection(server, editor, self._dialogs, chosen)
         self._files = FilesSection(server, self.logic, uploads, self._opened, self._dialogs, sections.result.fill)
         openers = Openers(self._files.open_files, sections.site.open_case_of)
@@ -109,6 +109,7 @@ class Workstation:
         PageState(server, "result").draw(sections.result, "choose")
         PageState(server, "compare").draw(sections.compare, "choose")
         PageState(server, "adapt").draw(sections.adapt, "start")
+        PageState(server, "fill").draw(sections.fill, "start", "keep", "discard")
         PageState(server, "dicom").draw(sections.export)
         PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick", "finish")
         PageState(server, "legend").draw(sections.legend, *_LEGEND_INTENTS)
@@ -180,7 +181,7 @@ class Workstation:
     def _on_labels(self, node: Any, change: LabelChange, labels: np.ndarray) -> None:
         """A stroke was drawn, or taken back."""
         self._views.refresh(node, change.gains, labels)
-        self._sections.adapt.note_stroke(node, change.box)
+        self._sections.note_stroke(node, change.box)
         self._corrected.start()
         case = next((one for one in self.logic.cases() if node in one.segmentations.values()), None)
         if case is not None:  # not always the one that is shown: another may have been chosen during a stroke

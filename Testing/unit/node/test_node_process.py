@@ -44,7 +44,7 @@ def node(tmp_path, bundle, archive):
 
 
 def results(archive):
-    return {modality: len(archive.instances(modality)) for modality in ("SEG", "SR")}
+    return {modality: len(archive.instances(modality)) for modality in ("SEG", "SR", "RTSTRUCT")}
 
 
 def test_a_study_comes_back_as_segmentation_and_report(tmp_path, archive, node):
@@ -53,7 +53,7 @@ def test_a_study_comes_back_as_segmentation_and_report(tmp_path, archive, node):
     node.start()
     archive.send_studies("node")
     node.wait_for("done")
-    assert results(archive) == {"SEG": 2, "SR": 2}
+    assert results(archive) == {"SEG": 2, "SR": 2, "RTSTRUCT": 2}
     files = [pydicom.dcmread(io.BytesIO(archive.file(one))) for one in archive.instances("SEG")]
     assert {file.StudyInstanceUID for file in files} == {study.uid}
     reports = [pydicom.dcmread(io.BytesIO(archive.file(one))) for one in archive.instances("SR")]
@@ -86,7 +86,7 @@ def test_killed_at_ten_moments_nothing_is_lost_and_nothing_is_twice(tmp_path, ar
         node.kill()
         node.start()
     node.wait_for("done")
-    assert results(archive) == {"SEG": 2, "SR": 2}
+    assert results(archive) == {"SEG": 2, "SR": 2, "RTSTRUCT": 2}
     (study,) = node.status()["studies"]
     assert (study["sent"], study["to send"]) == (4, 4)
 
@@ -109,13 +109,13 @@ def test_killed_while_images_come_what_was_answered_is_there(tmp_path, archive, 
     assert len(images) >= 17
     assert sum(why_not == "" for _file, why_not in peer.send(files_of(tmp_path / "study"))) == 44
     node.wait_for("done")
-    assert results(archive) == {"SEG": 2, "SR": 2}
+    assert results(archive) == {"SEG": 2, "SR": 2, "RTSTRUCT": 2}
 
 
 def test_results_wait_for_a_pacs_that_is_down(tmp_path, archive, node):
     write_pair(tmp_path / "study")
     archive.add(tmp_path / "study")
-    node.settings = "quiet_seconds = 3\nretry_seconds = 1\nretries = 100"
+    node.settings = "quiet_seconds = 3\nretry_seconds = 1\nretries = 100\nstructure_set = true"
     node.start()
     archive.send_studies("node")
     archive.stop()
@@ -123,7 +123,7 @@ def test_results_wait_for_a_pacs_that_is_down(tmp_path, archive, node):
     eventually(lambda: "does not answer" in node.log, 60, node)
     archive.start()
     node.wait_for("done")
-    assert results(archive) == {"SEG": 2, "SR": 2}
+    assert results(archive) == {"SEG": 2, "SR": 2, "RTSTRUCT": 2}
 
 
 def test_a_study_without_a_pair_is_listed_with_its_reason(tmp_path, archive, node):
@@ -137,7 +137,7 @@ def test_a_study_without_a_pair_is_listed_with_its_reason(tmp_path, archive, nod
     assert study["reason"].startswith(
         "unpaired: no T2w: series 1 't1 mprage' (24 slices, axial): T1w, the only one left"
     )
-    assert results(archive) == {"SEG": 0, "SR": 0}
+    assert results(archive) == {"SEG": 0, "SR": 0, "RTSTRUCT": 0}
 
 
 def _sent_until(count, peer, files, then):

@@ -190,13 +190,14 @@ class PreparedWorker:
         self.written = written_series(tmp_path / "prepared", GRIDS["straight"])
         self.asked, self.error, self.meanwhile = 0, None, lambda: None
 
-    def segment(self, _bundle, inputs, output, _device, seg_type):
+    def segment(self, _bundle, inputs, output, _device, seg_type, structure_set):
         self.asked += 1
         self.meanwhile()
         if self.error:
             raise self.error
         output.mkdir(parents=True)
-        write_objects(output, dict.fromkeys(inputs, self.written.scan), LABEL_MAP, MODEL, seg_type)
+        scans = dict.fromkeys(inputs, self.written.scan)
+        write_objects(output, scans, LABEL_MAP, MODEL, seg_type, with_structure_set=structure_set)
         (output / "report.json").write_text("{}")
         return {}
 
@@ -216,7 +217,7 @@ def working(place, tmp_path, archive=None, send_to=(), **rules):
     """A node on a place, which sends to the archive by DICOM and by DICOMweb."""
     port, url = (archive.dicom_port, archive.web_url) if archive else (1, "http://127.0.0.1:1/")
     peers = {**place.config.peers, "archive": PeerConfig("ORTHANC", "127.0.0.1", port), "web": PeerConfig(url=url)}
-    settings = replace(place.config.node, send_to=send_to)
+    settings = replace(place.config.node, send_to=send_to, structure_set=True)
     config = NodeConfig(settings, peers, {name: RuleConfig(**rule) for name, rule in rules.items()})
     return DicomNode(config, place.store, PreparedWorker(tmp_path), lambda: place.now)
 
@@ -234,8 +235,8 @@ def test_results_go_to_all_peers_once_and_nothing_is_twice_after_a_kill(places, 
     while node.send_next():
         pass
     assert place.queue.counts() == {"done": 1}
-    # Both scans of this worker are of one series: a segmentation and a report by both peers.
-    assert (len(archive.instances("SEG")), len(archive.instances("SR"))) == (1, 1)
+    # Both scans of this worker are of one series: one object of each kind by both peers.
+    assert [len(archive.instances(kind)) for kind in ("SEG", "SR", "RTSTRUCT")] == [1, 1, 1]
 
 
 def test_a_finished_result_is_not_made_again_after_a_kill(places, study, tmp_path):
@@ -288,7 +289,7 @@ def test_files_go_after_some_days(places, study, tmp_path):
     list(place.caller().send(files_of(study)))
     place.now += 61
     assert node.segment_next()
-    assert len(place.images()) == 44 + 4
+    assert len(place.images()) == 44 + 6
     place.now += 86400
     node.segment_next()
     assert place.images() == []
