@@ -13,11 +13,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 from CrossModalSegLib import __version__
-from CrossModalSegLib.errors import typed_error
+from CrossModalSegLib.errors import InputError, typed_error
 from CrossModalSegLib.own_process import end_process, prepare_process
 
 COMMANDS = (
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser, modules = build_parser(argv)
     args = parser.parse_args(argv)
     try:
+        _require_current_folder()
         return modules[args.command].run(args)
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - what is left to flush at exit goes nowhere
@@ -71,6 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(in_one_line(str(told)), file=sys.stderr)
         return BAD_INPUT
+
+
+def _require_current_folder() -> None:
+    """Raise InputError ``not-found`` where it was removed: numerical libraries end a process in it without a word."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise InputError("not-found", "the current folder was removed", "change to another folder") from error
 
 
 def build_parser(argv: Sequence[str]) -> tuple[argparse.ArgumentParser, dict[str, ModuleType]]:

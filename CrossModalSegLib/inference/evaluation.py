@@ -50,6 +50,7 @@ Box = tuple[slice, ...]
 
 # A header's spacing of 1.00000012 mm means 1 mm: surfaces one such voxel apart are within a tolerance of 1 mm.
 HEADER_ROUNDING_MM = 1e-4
+_NOTHING_SCORED = "nothing was scored: where the two are compared, neither has any of the structures"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class MeanScores:
 @dataclass(frozen=True)
 class Evaluation:
     """The scores of one file against another, and what they were measured with. ``notes`` say which structures of one
-    side have no counterpart on the other."""
+    side have no counterpart on the other, and whether there was nothing to score."""
 
     prediction: Path
     reference: Path
@@ -168,9 +169,8 @@ def score_files(
         pair = matched(LabelledSide(prediction, prediction_map), LabelledSide(reference, reference_map), labels)
     scores = evaluate(pair.prediction, pair.reference, grid, pair.label_map, tolerance_mm, ignored)
     ignored_voxels = int(ignored.sum())
-    return Evaluation(
-        Path(prediction_path), Path(reference_path), tolerance_mm, ignored_voxels, tuple(scores), pair.notes
-    )
+    notes = (*pair.notes, *([_NOTHING_SCORED] if all(score.rule == "in-neither" for score in scores) else []))
+    return Evaluation(Path(prediction_path), Path(reference_path), tolerance_mm, ignored_voxels, tuple(scores), notes)
 
 
 def to_json(evaluation: Evaluation) -> str:

@@ -165,3 +165,12 @@ def test_a_path_that_is_empty_is_not_the_current_folder(arguments, tmp_path, mon
     assert exit_code(*arguments) == 2
     assert "the path is empty" in assert_one_error_line(capsys, "usage")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_current_folder_that_was_removed_is_one_line(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["bundle", "list"]) == 2
+    assert capsys.readouterr().err.startswith("error[not-found]: the current folder was removed (")

@@ -243,6 +243,16 @@ def test_two_empty_files_have_nothing_to_score(tmp_path):
         score_files(tmp_path / "empty.nrrd", tmp_path / "empty.nrrd")
 
 
+@pytest.mark.parametrize("options", [{"ignored_values": (7,)}, {"labels": LabelTranslation({48: 7})}, {"labels": TWO}])
+def test_where_nothing_is_scored_it_is_told(tmp_path, options):
+    """A translation whose values the reference does not have, or all left out: no figure would show it."""
+    write_volume(tmp_path / "cube.nrrd", cube(), GRID)
+    write_volume(tmp_path / "empty.nrrd", np.zeros(SHAPE, dtype=np.uint8), GRID)
+    file = tmp_path / ("empty.nrrd" if options.get("labels") is TWO else "cube.nrrd")
+    assert any("nothing was scored" in note for note in score_files(file, file, **options).notes)
+    assert not score_files(tmp_path / "cube.nrrd", tmp_path / "cube.nrrd").notes
+
+
 def test_labels_may_be_a_label_map_or_a_translation(tmp_path):
     (tmp_path / "map.json").write_text(json.dumps(TWO.to_json()))
     (tmp_path / "translation.json").write_text('{"comment": "manual to ours", "map": {"48": 7}}')
