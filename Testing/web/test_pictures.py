@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from CrossModalSegLib.site.case_store import CaseStore
@@ -57,16 +58,19 @@ def test_the_tutorial_of_the_docs(page, pictures, tmp_path):
     picture("3d")
     page.click("mode-slices")
     page.press("n")
-    page.wait(lambda: page.current_place() == 1, "the first place")  # fluid below the back of the head
-    page.select("structure", "cerebrospinal fluid")
+    page.wait(lambda: page.current_place() == 1, "the first place")
+    page.settle_pictures(VIEWS)
+    ActionChains(page.browser).move_to_element(page.view("CrossModalSeg1Axial")).double_click().perform()
+    structure = page.wait(lambda: there(page), "the structure that is there")
+    page.wait(lambda: chosen(page) == structure, "the structure that is there to be chosen")
     page.press("2")
     page.wait(lambda: page.tools_in_use() == ["Erase"], "the eraser")
     page.settle_pictures(VIEWS)
     strokes = page.strokes()
     page.drag("CrossModalSeg1Axial", (0.48, 0.47), (0.5, 0.5), (0.52, 0.53))
     page.wait(lambda: page.strokes() > strokes, "the stroke")
-    assert "cerebrospinal fluid -" in page.text("stroke"), "of the fluid, and of nothing else"
-    assert page.text("stroke").count("fluid") == page.text("stroke").count(" -") == 1
+    assert f"{structure} -" in page.text("stroke"), "of what was there, and of nothing else"
+    assert page.text("stroke").count(structure) == page.text("stroke").count(" -") == 1
     page.unfold("structure")
     page.settle_pictures(VIEWS)
     save(page, pictures / "web-correct.png")
@@ -84,7 +88,7 @@ def test_the_tutorial_of_the_docs(page, pictures, tmp_path):
     page.wait(lambda: page.tools_in_use() == ["Paint"], "the brush")
     page.drag("CrossModalSeg1Axial", (0.48, 0.47), (0.5, 0.5), (0.52, 0.53))
     page.wait(lambda: page.strokes() > strokes + 1, "the stroke")
-    assert "cerebrospinal fluid +" in page.text("stroke")
+    assert f"{structure} +" in page.text("stroke")
     page.press(Keys.CONTROL, "z")
     page.press("0")
 
@@ -103,6 +107,16 @@ def test_the_tutorial_of_the_docs(page, pictures, tmp_path):
         page.wait(file.is_file, name)
     page.press("n")
     page.wait(lambda: page.current_place() == 2, "the second place: the page goes on after downloads")
+
+
+def there(page):
+    """The name of the structure of the T1w below the mouse."""
+    script = "return document.querySelector('.reading[data-modality=T1w]')?.lastChild.textContent.trim()"
+    return page.browser.execute_script(script)
+
+
+def chosen(page):
+    return page.browser.execute_script("return document.getElementById('structure').selectedOptions[0].text")
 
 
 def save(page, path):

@@ -23,6 +23,7 @@ from Testing.slicer.process.test_fine_tuning import library_with
 from Testing.slicer.qt.test_panel import MODULE, Panel
 from Testing.slicer.results_in_scene import add_result, found_displaced
 from Testing.tiny_bundle import intensity_bundle
+from Testing.web_page import RUN_SECONDS
 
 SAMPLES = MODULE.parent / "Resources" / "SampleData"
 WIDTH = 560
@@ -36,6 +37,7 @@ def pictures(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(desktop, pictures):
     panel = Panel(desktop, "brain-mr-pair")
 
@@ -49,7 +51,7 @@ def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(deskto
     assert panel.ui.secondSelector.currentNode().GetName() == "phantom T2w"
     picture("ready")
     panel.segment()
-    panel.wait(lambda: "left" in panel.ui.statusLabel.text, 120)
+    panel.wait(lambda: "left" in panel.ui.statusLabel.text, RUN_SECONDS)
     picture("running")
     panel.ui.segmentButton.click()
     panel.wait_for_end()
@@ -59,7 +61,7 @@ def test_the_phantom_goes_through_the_panel_from_the_choice_to_the_review(deskto
     panel.wait_for_end()
     picture("failed")
     panel.ui.segmentButton.click()
-    panel.wait_for_end(280)
+    panel.wait_for_end(RUN_SECONDS)
     assert "Done" in panel.ui.statusLabel.text
     assert panel.ui.resultTable.rowCount == 32
     panel.ui.nextButton.click()
