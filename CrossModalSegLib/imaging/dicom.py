@@ -14,7 +14,13 @@ from CrossModalSegLib.errors import InputError
 from CrossModalSegLib.imaging.channels import split_channel, split_series
 from CrossModalSegLib.imaging.dicom_header import DamagedHeader, ImageFile, OtherObject, Slice, is_dicom, read_header
 from CrossModalSegLib.imaging.dicom_pixels import INVERTED, read_pixels, same_pixels
-from CrossModalSegLib.imaging.dicom_stack import grid_of, numbering_findings, refuse_mixed_origin, stacked
+from CrossModalSegLib.imaging.dicom_stack import (
+    grid_of,
+    kind_findings,
+    numbering_findings,
+    refuse_mixed_origin,
+    stacked,
+)
 from CrossModalSegLib.imaging.dicom_tree import DamagedFile, DicomTree, scan_tree
 from CrossModalSegLib.imaging.finding import Finding
 from CrossModalSegLib.imaging.grid import Grid
@@ -135,6 +141,7 @@ def read_series(source: Path | Series) -> SeriesImage:
     findings = [] if isinstance(source, Series) else list(_parts_elsewhere(series))
     images, copies = _each_once(series)
     findings += [*refuse_mixed_origin(images, path), *_file_findings(series, copies), *numbering_findings(images)]
+    findings += kind_findings(images)
     slices = stacked([one for image in images for one in image.slices], path)
     inverted = [image.path.name for image in images if image.photometric == INVERTED]
     if inverted:

@@ -27,6 +27,7 @@ _NO_SCANS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.481.2")  #
 _PIXELS = frozenset((Tag("FloatPixelData"), Tag("DoubleFloatPixelData"), Tag("PixelData")))
 RESCALE = ("RescaleSlope", "RescaleIntercept")
 _UNIT = 0.02  # how far the length of a direction in a header may be from 1
+_KINDS = ("ImageType", "EchoTime", "TemporalPositionIdentifier", "PixelRepresentation")  # one in all slices of a scan
 _TAGS = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -44,6 +45,7 @@ _TAGS = (
     "Columns",
     "NumberOfFrames",
     "PhotometricInterpretation",
+    *_KINDS,
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -122,6 +124,7 @@ class ImageFile:
     protocol: str
     modality: str
     photometric: str
+    kinds: tuple[tuple[str, str], ...]  # attribute of DICOM, value: what should be the same in all slices of a scan
     slices: tuple[Slice, ...]
     problem: str = ""
     lacks_position: bool = False
@@ -271,6 +274,7 @@ def _interpreted(path: Path, header: FileDataset, has_pixels: bool) -> ImageFile
         protocol=_text(header, "ProtocolName"),
         modality=_text(header, "Modality"),
         photometric=_text(header, "PhotometricInterpretation"),
+        kinds=tuple((name, str(header.get(name, ""))) for name in _KINDS),
         slices=tuple(replace(one, patient=patient) for one in slices),
         problem=problem,
         lacks_position=lacks_position,

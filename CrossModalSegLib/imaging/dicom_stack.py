@@ -77,6 +77,21 @@ def refuse_mixed_origin(images: Sequence[ImageFile], path: Path) -> list[Finding
     return findings
 
 
+def kind_findings(images: Sequence[ImageFile]) -> list[Finding]:
+    """A warning where slices of one series are of different kinds by their headers: magnitude and phase, two echoes or
+    time points that take turns, signed and unsigned values."""
+    first = images[0]
+    findings = []
+    for place, (name, value) in enumerate(first.kinds):
+        other = next((image for image in images if image.kinds[place][1] != value), None)
+        if other is not None:
+            message = f"Slices of one series differ in {name}: {first.path.name} has {value or 'none'},"
+            message += f" {other.path.name} {other.kinds[place][1] or 'none'}."
+            remedy = "check that all slices are of one volume, and export each volume by itself"
+            findings.append(Finding("warning", "slice-kinds", message, remedy))
+    return findings
+
+
 def numbering_findings(images: Sequence[ImageFile]) -> list[Finding]:
     """Instance numbers with gaps, or fewer images than the header says there were: slices may be missing at an end,
     where positions do not tell."""

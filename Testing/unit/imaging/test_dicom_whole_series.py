@@ -470,6 +470,27 @@ def test_names_that_differ_under_one_patient_id_are_told_and_how_they_are_spelt_
     assert "oe" not in message.lower().replace("does", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("ImageType", (["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"])),
+        ("EchoTime", ("4.2", "9.1")),
+        ("TemporalPositionIdentifier", ("1", "2")),
+        ("PixelRepresentation", (1, 0)),
+    ],
+)
+def test_slices_of_different_kinds_that_take_turns_are_told(tmp_path, name, values):
+    files = series(tmp_path)
+    for file in files:
+        edit(file, **{name: values[0]})
+    assert "slice-kinds" not in whole(tmp_path)
+    for file in files[1::2]:
+        edit(file, **{name: values[1]})
+    message = whole(tmp_path)["slice-kinds"].message
+    assert f"differ in {name}: IM0000 has " in message
+    assert "IM0001" in message
+
+
 def test_scans_of_different_patients_are_told(tmp_path):
     one = read_volume(series(tmp_path / "a")[0].parent, "T1w")
     for key, value, word in (("PatientID", "other", "IDs"), ("PatientName", "Roe^Richard", "names")):
@@ -486,9 +507,10 @@ def test_scans_of_different_patients_are_told(tmp_path):
 
 def test_values_above_the_bits_that_are_said_to_be_stored_are_told(tmp_path):
     files = series(tmp_path)
-    edit(files[0], BitsStored=12, HighBit=11, PixelRepresentation=0)
+    for file in files:
+        edit(file, BitsStored=12, HighBit=11, PixelRepresentation=0)
     pixels = np.full(42, 0x0123, "<u2")
-    edit(files[1], BitsStored=12, HighBit=11, PixelRepresentation=0, PixelData=(pixels | 0x4000).tobytes())
+    edit(files[1], PixelData=(pixels | 0x4000).tobytes())
     image = read_series(tmp_path)
     (finding,) = image.findings
     assert (finding.code, finding.severity) == ("bits-left-out", "warning")
@@ -664,8 +686,8 @@ def test_pixels_are_those_that_gdcm_finds(tmp_path):
         edit(file, **changed, PixelData=generator.integers(0, 4096, 42).astype("<u2").tobytes())
     image = read_series(tmp_path)
     array, findings = image.array, image.findings
-    assert [finding.code for finding in findings] == ["inverted"]
-    assert f"{files[2].name} and 1 more of {len(files)} files" in findings[0].message  # those that are, not the first
+    assert [finding.code for finding in findings] == ["slice-kinds", "inverted"]
+    assert f"{files[2].name} and 1 more of {len(files)} files" in findings[1].message  # those that are, not the first
     expected = [sitk.GetArrayFromImage(sitk.ReadImage(str(file), sitk.sitkFloat64))[0] for file in files]
     assert np.allclose(array, expected) or np.allclose(array, expected[::-1])
 
