@@ -9,11 +9,11 @@ import numpy as np
 
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.drawn_by_hand import Box, DrawnByHand
-from CrossModalSegApp.scene.node_geometry import local_grid, places_in, voxel_at
+from CrossModalSegApp.scene.node_geometry import local_grid, voxel_at
+from CrossModalSegApp.scene.scan_intensities import intensities_in
 from CrossModalSegApp.scene.scene_io import voxels_of
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegLib.imaging.local_adaptation import Strokes, adapt_locally, box_around
-from CrossModalSegLib.imaging.resampling import samples_at
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,13 @@ def rerun(case: CaseNodes, modality: str, drawn: DrawnByHand, place: Sequence[fl
     box = box_around(by_hand, spacing, voxel_at(volume, place) if place is not None else None)
     if box is None:
         return None
-    scans = [_intensities(one, volume, box) for one in case.volumes.values()]
+    scans = [intensities_in(box, one, volume) for one in case.volumes.values()]
     confidence = _confidence(case.uncertainties.get(modality), now.shape, box)
     labels = now.copy()
     labels[box] = adapt_locally(Strokes(before[box], now[box], by_hand[box], scans, spacing, confidence))
     drawn.note_computed(node, now, labels)
     changed = int((labels[box] != now[box]).sum())
     return Adapted(labels, int(by_hand[box].sum()), changed, time.monotonic() - started)
-
-
-def _intensities(scan: Any, volume: Any, box: Box) -> np.ndarray:
-    """Of ``scan`` at the voxels of ``volume`` in ``box``: float32 (K, J, I), not a number where it does not reach."""
-    voxels = voxels_of(scan)
-    if scan is volume:
-        return np.asarray(voxels[box]).astype(np.float32)
-    places = places_in(scan, volume, box)
-    found = samples_at(np.asarray(voxels).astype(np.float32), places)
-    inside = ((places >= -0.5) & (places <= np.array(voxels.shape[::-1]) - 0.5)).all(axis=-1)
-    return np.where(inside, found, np.float32(np.nan))
 
 
 def _confidence(uncertainty: Any, shape: tuple[int, ...], box: Box) -> np.ndarray | None:

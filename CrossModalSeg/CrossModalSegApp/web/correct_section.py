@@ -4,13 +4,16 @@ result."""
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 from trame_server import Server
 
 from CrossModalSegApp.logic.translation import tr as _
 from CrossModalSegApp.logic.wording import masking_hint, masking_words
 from CrossModalSegApp.scene.case_nodes import CaseNodes
 from CrossModalSegApp.scene.correction import DEFAULT_MASKING, Masking
+from CrossModalSegApp.scene.scene_io import voxels_of
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
+from CrossModalSegApp.scene.smart_brush import limited_to_alike
 from CrossModalSegApp.web.dialogs import Dialogs
 from CrossModalSegApp.web.editor import Editor
 from CrossModalSegApp.web.page_state import PageState
@@ -47,6 +50,7 @@ class CorrectSection:
             can_restore=False,
             maskings=maskings,
             masking="",
+            is_smart=False,
             hint="",
             cursor="",
             outcome="",
@@ -54,6 +58,7 @@ class CorrectSection:
         )
         self._state.on("choose", self._choose)
         self._state.on("restore", self._restore)
+        self._state.on("smart", self._set_smart)
         self._state.on("mask", lambda name: self._mask(Masking(name)))
         editor.on_stroke = self._tell
         editor.on_error = dialogs.show_error
@@ -83,6 +88,18 @@ class CorrectSection:
         self._state.show(masking=masking.value, hint=masking_hint(masking))
         self._editor.mask(masking)
         self._show_choice()
+
+    def _set_smart(self, is_smart: bool) -> None:
+        self._state.show(is_smart=is_smart)
+        self._editor.limit = self._limit if is_smart else None
+        self._show_choice()
+
+    def _limit(self, brush: np.ndarray) -> np.ndarray:
+        """What is painted of what the brush has passed."""
+        case, modality = self._case, self._state["modality"]
+        if case is None or brush.shape != voxels_of(case.volumes[modality]).shape:
+            return brush
+        return limited_to_alike(brush, case, modality)
 
     def _show_choice(self) -> None:
         """At the mouse: what it does, and to what."""

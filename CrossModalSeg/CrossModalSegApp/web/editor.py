@@ -19,6 +19,7 @@ from trame_slicer.segmentation import (
 )
 from trame_slicer.segmentation.abstract_segmentation_effect_brush import AbstractSegmentationEffectBrush
 from undo_stack import UndoStack
+from vtk.util.numpy_support import vtk_to_numpy
 
 from CrossModalSegApp.scene.correction import Masking, set_masking
 from CrossModalSegApp.scene.segmentation_nodes import replace_labels
@@ -55,7 +56,8 @@ class Editor:
 
     ``on_stroke(change)`` is called when a tool has been used, with None where it has changed nothing; ``on_labels(node,
     change, labels)`` whenever labels have changed, also by undoing; ``on_error`` with what went wrong; ``on_choice``
-    when another tool or structure is taken.
+    when another tool or structure is taken. ``limit``, where there is one, says which voxels of a brush (K, J, I;
+    bool) are painted.
     """
 
     def __init__(self, server: Server, application: SlicerApp):
@@ -63,6 +65,7 @@ class Editor:
         self.on_labels: Callable[[Any, LabelChange, np.ndarray], None] = lambda _node, _change, _labels: None
         self.on_error: Callable[[LabelError], None] = lambda _error: None
         self.on_choice: Callable[[], None] = lambda: None
+        self.limit: Callable[[np.ndarray], np.ndarray] | None = None
         self._editor = application.segmentation_editor
         self._edited: EditedLabels | None = None
         self._depth = 0  # of what counts as one stroke
@@ -95,9 +98,11 @@ class Editor:
         modifier = self._editor.active_segment_modifier
         apply = modifier.apply_labelmap
 
-        def apply_as_stroke(*arguments: Any, **named: Any) -> None:
+        def apply_as_stroke(passed: Any, **named: Any) -> None:
+            if self.limit is not None and self._editor.active_effect_name == SegmentationEffectPaint.get_effect_name():
+                _limit(passed, self.limit)
             with self._stroke():
-                apply(*arguments, **named)
+                apply(passed, **named)
 
         modifier.apply_labelmap = apply_as_stroke  # all tools end there
         modifier.group_undo_commands = lambda _text="": self._stroke()
@@ -203,6 +208,13 @@ class Editor:
                 if node is not None:  # else 3D is drawn anew with each move of the mouse in a slice
                     node.GetDisplayNode().SetVisibility3D(False)
         self.on_choice()
+
+
+def _limit(passed: Any, limit: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Leave in the labels of a brush (vtkOrientedImageData) what ``limit`` leaves of them."""
+    values = vtk_to_numpy(passed.GetPointData().GetScalars()).reshape(passed.GetDimensions()[::-1])
+    values[~limit(values > 0)] = 0
+    passed.Modified()
 
 
 def _keep_in_slices(brush: AbstractSegmentationEffectBrush) -> None:
