@@ -66,6 +66,14 @@ class Hand:
         self.page.press("0")
         self.page.wait(lambda: self.page.tools_in_use() == ["No tool"], "the tool to be put down")
 
+    def restore(self) -> None:
+        """Back to the model's own result of the scan that is edited."""
+        self.put_down()
+        strokes = self.page.strokes()
+        self.page.click("restore")
+        self.page.click("dialog-yes")
+        self.said_after(strokes)
+
     def draw(self, view: str, *places: Place) -> str:
         """Drag through places; returns what the page says that it has changed."""
         before = self.page.strokes()

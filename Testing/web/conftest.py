@@ -90,18 +90,23 @@ def result(page: Page) -> Page:
     return page
 
 
+@pytest.fixture(scope="module")
+def fresh() -> dict[str, bool]:
+    """Whether the tests of this file have begun with the model's own result: those of others may have drawn on it."""
+    return {"result": False}
+
+
 @pytest.fixture
-def hand(result: Page, server: WebServer, tmp_path: Path) -> Iterator[Hand]:
+def hand(result: Page, server: WebServer, tmp_path: Path, fresh: dict[str, bool]) -> Iterator[Hand]:
     """A hand over the model's own result in the first scan, which it is again at the end; it takes from neighbours."""
+    hand = Hand(result, server, (FIRST_GRID, SECOND_GRID), tmp_path)
     result.select("correct-modality", "T1w")
     result.select("masking", "Take from")
-    hand = Hand(result, server, (FIRST_GRID, SECOND_GRID), tmp_path)
+    if not fresh["result"]:
+        hand.restore()
+        fresh["result"] = True
     yield hand
-    hand.put_down()
-    strokes = result.strokes()
-    result.click("restore")
-    result.click("dialog-yes")
-    hand.said_after(strokes)
+    hand.restore()
     result.select("correct-modality", "T2w")  # and with it other steps back
 
 
