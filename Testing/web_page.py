@@ -234,7 +234,7 @@ class Page:
         """The content of the one file that has been downloaded, whose name is as ``pattern`` says; it is removed."""
         folder = Path(self.browser.downloads)
         self.wait(lambda: list(folder.glob(pattern)) and not list(folder.glob("*.crdownload")), pattern)
-        (file,) = folder.iterdir()
+        (file,) = folder.glob(pattern)  # tests of other files may have left others
         content = file.read_bytes()
         file.unlink()
         return content

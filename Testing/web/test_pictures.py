@@ -105,6 +105,7 @@ def test_the_tutorial_of_the_docs(page, pictures, tmp_path):
         page.click(f"download-{what}")
         file = Path(page.browser.downloads) / name
         page.wait(file.is_file, name)
+        file.unlink()
     page.press("n")
     page.wait(lambda: page.current_place() == 2, "the second place: the page goes on after downloads")
 
