@@ -74,7 +74,7 @@
     dragged = view?.querySelector(".slice") ? view.dataset.view : "";
     if (dragged) tellWay(event, true);
   }, true);
-  window.addEventListener("pointermove", (event) => dragged && tellWay(event, false), true);
+  window.addEventListener("pointermove", (event) => dragged && event.buttons & 1 && tellWay(event, false), true);
   for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => (dragged = ""), true);
 
   // --- a picture of a view, with what stands over it
