@@ -44,9 +44,12 @@ class PackedFrames(io.BufferedIOBase):
         wanted = self._length - self._at
         if size is not None and size >= 0:
             wanted = min(size, wanted)
-        while len(self._rest) < wanted:
-            self._rest += next(self._pieces, b"\0")  # the last byte of an odd number
-        piece, self._rest = self._rest[:wanted], self._rest[wanted:]
+        pieces, there = [self._rest], len(self._rest)
+        while there < wanted:
+            pieces.append(next(self._pieces, b"\0"))  # the last byte of an odd number
+            there += len(pieces[-1])
+        held = b"".join(pieces)
+        piece, self._rest = held[:wanted], held[wanted:]
         self._at += wanted
         return piece
 

@@ -47,8 +47,7 @@ class AdaptPresenter(Presenter):
 
     @property
     def _can_start(self) -> bool:
-        case, name = self._case, self._modality
-        return case is not None and all(name in one for one in (case.models, case.segmentations, case.volumes))
+        return self._case is not None and self._case.has_model_s_own(self._modality)
 
     def show(self, case: CaseNodes | None, modality: str) -> None:
         """The segmentation of ``modality`` is edited."""
@@ -77,13 +76,14 @@ class AdaptPresenter(Presenter):
         self._is_working, self._words = False, _READY
         case = self._case
         if case is not None and self._can_start:
-            adapted = self._tried(lambda: rerun(case, self._modality, self._drawn, self._place))
-            if adapted is None:
-                self._words = _NO_STROKE
-            else:
-                self._on_put(adapted.labels)
-                self._words = _summary(adapted)
+            self._tried(lambda: self._put(rerun(case, self._modality, self._drawn, self._place)))
         self.changed()
+
+    def _put(self, adapted: Adapted | None) -> None:
+        self._words = _NO_STROKE
+        if adapted is not None:
+            self._on_put(adapted.labels)
+            self._words = _summary(adapted)
 
 
 def _summary(adapted: Adapted) -> str:

@@ -56,8 +56,7 @@ class FillPresenter(Presenter):
 
     @property
     def _can_start(self) -> bool:
-        case, name = self._case, self._modality
-        return case is not None and all(name in one for one in (case.models, case.segmentations, case.volumes))
+        return self._case is not None and self._case.has_model_s_own(self._modality)
 
     def show(self, case: CaseNodes | None, modality: str) -> None:
         """The segmentation of ``modality`` is edited."""

@@ -57,6 +57,10 @@ class CaseNodes:
     table: Any = None
     review: ReviewList | None = None
 
+    def has_model_s_own(self, modality: str) -> bool:
+        """Whether a scan is there with its result and the model's own: then it is known what was drawn."""
+        return all(modality in nodes for nodes in (self.models, self.segmentations, self.volumes))
+
     @property
     def run_id(self) -> str:
         return self.about.run_id

@@ -11,6 +11,7 @@ from CrossModalSegApp.scene.drawn_by_hand import DrawnByHand
 from CrossModalSegApp.scene.local_rerun import rerun
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.segmentation_nodes import replace_labels
+from CrossModalSegLib.errors import LabelError
 from Testing.slicer.logic.test_presenters import bundles, pair, view  # noqa: F401
 
 STROKE = (slice(2, 4), slice(10, 14), slice(10, 20))
@@ -65,6 +66,18 @@ def test_what_was_adapted_is_not_taken_for_drawn_also_after_a_step_back(case):
     again = rerun(case, "T1w", by_hand, None)
     assert (again.drawn, again.changed) == (first.drawn, first.changed)
     np.testing.assert_array_equal(again.labels, first.labels)
+
+
+def test_segments_that_overlap_are_told_and_not_taken_for_nothing_drawn(presenter, case, view, monkeypatch):  # noqa: F811
+    def overlap(*_given):
+        raise LabelError("overlapping-segments", "two structures overlap", "remove one")
+
+    monkeypatch.setattr("CrossModalSegApp.logic.adapt_presenter.rerun", overlap)
+    ready, before = presenter.state, now(case)
+    presenter.start()
+    assert [error.code for error in view.errors] == ["overlapping-segments"]
+    assert presenter.state == ready
+    np.testing.assert_array_equal(now(case), before)
 
 
 def test_without_strokes_it_says_so_and_without_the_models_own_result_it_cannot_start(presenter, case):
