@@ -221,6 +221,7 @@ def _try_one(args: argparse.Namespace, case: "Entry", which: str, folder: Path) 
 
 
 def _add_one(args: argparse.Namespace, found: "Entry") -> "SavedCase":
+    from CrossModalSegLib.imaging.finding import Finding
     from CrossModalSegLib.imaging.preflight import label_findings, patient_findings, same_image_findings
     from CrossModalSegLib.site.sources import read_case_files
 
@@ -233,6 +234,11 @@ def _add_one(args: argparse.Namespace, found: "Entry") -> "SavedCase":
     for a, b in combinations(case.volumes.values(), 2):
         for finding in (*same_image_findings(a, b), *patient_findings(a, b)):
             print(finding, file=sys.stderr)
+    for name, (labels, _grid) in case.labels.items():
+        if not labels.any():
+            what = f"the labels of {name} show no structure: all of its scan would be learnt as background"
+            remedy = "add a case that nobody has drawn in without labels"
+            print(Finding("warning", "no-labels", what, remedy), file=sys.stderr)
     if found.left_out:
         print(f"of the same examination, not taken: {'; '.join(found.left_out)}", file=sys.stderr)
     if not case.labels:

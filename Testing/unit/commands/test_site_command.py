@@ -321,6 +321,18 @@ def test_labels_that_are_given_in_place_of_a_scan_are_told(site, tmp_path, capsy
     assert "warning[looks-like-labels]: T2w" in capsys.readouterr().err
 
 
+def test_labels_in_which_nothing_was_drawn_are_told(site, tmp_path, capsys):
+    folder = write_case(tmp_path / "files", 1)
+    _values, grid = small_case(1).labels["T1w"]
+    write_segmentation(folder / "empty.nii.gz", np.zeros(grid.shape_kji, np.uint16), grid, LABELS)
+    labels = ("--labels", f"T1w={folder}/empty.nii.gz", "--labels", f"T2w={folder}/label_T2w.nii.gz")
+    scans = ("--input", f"T1w={folder}/T1w.nii.gz", "--input", f"T2w={folder}/T2w.nii.gz")
+    assert run("add", site, *scans, *labels) == 0
+    told = capsys.readouterr().err
+    assert "warning[no-labels]: the labels of T1w show no structure" in told
+    assert "labels of T2w" not in told
+
+
 def test_what_a_killed_adding_has_unpacked_goes_with_the_next_one(site, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     left = tmp_path / "tmp" / f"crossmodalseg-{ended_process()}-abc"
