@@ -88,7 +88,7 @@ def test_killed_at_ten_moments_nothing_is_lost_and_nothing_is_twice(tmp_path, ar
     node.wait_for("done")
     assert results(archive) == {"SEG": 2, "SR": 2, "RTSTRUCT": 2}
     (study,) = node.status()["studies"]
-    assert (study["sent"], study["to send"]) == (4, 4)
+    assert (study["sent"], study["to send"]) == (6, 6)
 
 
 def test_killed_while_images_come_what_was_answered_is_there(tmp_path, archive, node):
