@@ -1,11 +1,9 @@
-"""What a stroke has changed, back and again; and surfaces of labels."""
+"""What a stroke has changed, back and again."""
 
 import numpy as np
 import pytest
 
 from CrossModalSegApp.web.strokes import LabelChange
-from CrossModalSegApp.web.surfaces import make_surfaces
-from Testing.volumes import grid_around, points_of, rotation
 
 RANDOM = np.random.default_rng(0)
 
@@ -35,15 +33,3 @@ def test_gains_are_counted_by_structure_also_where_as_many_come_as_go():
 def test_where_nothing_has_changed_there_is_no_change():
     labels = RANDOM.integers(0, 4, (4, 5, 6)).astype(np.uint16)
     assert LabelChange.between(labels, labels.copy()) is None
-
-
-def test_a_surface_lies_around_its_structure_on_any_grid_and_there_is_none_of_nothing():
-    grid = grid_around((10.0, -20.0, 30.0), (40, 36, 30), (1.2, 1.0, 2.5), rotation((10, -20, 30)))
-    centre = np.array([12.0, -18.0, 28.0])
-    labels = np.where(np.linalg.norm(points_of(grid) - centre, axis=-1) < 12, 300, 0).astype(np.uint16)
-    made = make_surfaces(labels, grid, [300, 4])
-    assert made[4].GetNumberOfPoints() == 0
-    points = np.array([made[300].GetPoint(n) for n in range(made[300].GetNumberOfPoints())])
-    distances = np.linalg.norm(points - centre, axis=1)
-    assert 8.0 < distances.min() < distances.max() < 14.5
-    assert abs(distances.mean() - 12) < 1.2

@@ -55,6 +55,7 @@ class Sections:
 
     def __init__(self, logic: SegmentationLogic, scans: ScansPresenter, host: Host, view: ViewEvents):
         self._logic, self._scans, self._view = logic, scans, view
+        self._host = host
         self.run = RunPresenter(logic, scans, host)
         self.place, self.windows = PlacePresenter(host), WindowsPresenter(host)
         self.legend = LegendPresenter(host, view.on_structure, view.on_looks)
@@ -108,7 +109,7 @@ class Sections:
     def look_at_corrections(self) -> None:
         """Voxels of the result that is shown have changed."""
         self.review.look()
-        self.legend.look()
+        self._host.soon(self.legend.look)  # each may take a tenth of a second
 
     def choose_pointed(self) -> None:
         """Choose the structure below the mouse."""

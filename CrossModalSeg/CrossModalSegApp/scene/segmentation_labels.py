@@ -163,8 +163,8 @@ def _layers(node: Any, value_of: Callable[[str, Any], int]) -> list[_Layer]:
     """The layers that hold anything, with ``value_of(segment id, segment)`` for each segment that has voxels."""
     layers = []
     for image, segments in _segments_by_image(node):
-        stored, grid = _content(image)
-        if stored is None:
+        stored, grid = _filled_part(*_content(image))
+        if stored is None or grid is None:
             continue
         present = np.bincount(stored.ravel())
         values, names = np.zeros(len(present), dtype=np.uint16), {}
@@ -210,6 +210,20 @@ def _content(image: Any) -> tuple[np.ndarray | None, Grid | None]:
     shape = image.GetDimensions()[::-1]
     grid = Grid(shape, slicer.util.arrayFromVTKMatrix(matrix) @ first_voxel)
     return vtk_to_numpy(scalars).reshape(shape), grid
+
+
+def _filled_part(stored: np.ndarray | None, grid: Grid | None) -> tuple[np.ndarray | None, Grid | None]:
+    """The smallest box of it that holds all that is drawn, and its grid; None where nothing is."""
+    if stored is None or grid is None:
+        return None, None
+    drawn = stored != 0
+    axes = [np.flatnonzero(drawn.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    if axes[0].size == 0:
+        return None, None
+    part = stored[tuple(slice(found[0], found[-1] + 1) for found in axes)]
+    first_voxel = np.eye(4)
+    first_voxel[:3, 3] = [found[0] for found in axes[::-1]]
+    return part, Grid(part.shape, grid.ijk_to_ras @ first_voxel)
 
 
 def _structure_value(segment_id: str, segment: Any, label_map: LabelMap) -> int:

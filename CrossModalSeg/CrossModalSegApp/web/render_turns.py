@@ -71,7 +71,12 @@ class SchedulerInTurn(RcaImageRenderScheduler):
 
 
 class PatientThreeDView(ThreeDView):
-    """A 3D view that draws when the slices are still."""
+    """A 3D view that draws when the slices are still, and what is translucent in one go: without a graphics card,
+    peeling it layer by layer takes as long again as all else."""
+
+    def __init__(self, *given: Any, **named: Any):
+        super().__init__(*given, **named)
+        self.renderer().SetUseDepthPeeling(False)
 
     def set_scheduled_render(self, strategy: ScheduledRenderStrategy) -> None:
         super().set_scheduled_render(_WhenStill(strategy))

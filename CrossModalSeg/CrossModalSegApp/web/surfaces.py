@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,9 @@ from CrossModalSegApp.scene.structure_display import ShownStructure, structures_
 from CrossModalSegApp.web.render_turns import TURNS
 from CrossModalSegLib.imaging.grid import Grid
 
-_SAMPLES = 60  # of the labels, along the longest side of a structure
-_FINEST_MM, _COARSEST_MM = 1.5, 3.0  # between them
-_REDUCTION = 0.75  # share of the triangles that is left out
-_SMOOTHING_STEPS = 20
+_BLOCKS = 50  # of voxels, along the longest side of a structure
+_FINEST_MM, _COARSEST_MM = 1.5, 4.0  # between them
+_THIN = 0.4  # share of a block
 _log = logging.getLogger(__name__)
 
 
@@ -157,49 +156,53 @@ def make_surfaces(labels: np.ndarray, grid: Grid, values: Iterable[int]) -> dict
 def _surface(labels: np.ndarray, grid: Grid, value: int, place: tuple[slice, ...] | None) -> Any:
     if place is None:
         return vtk.vtkPolyData()
-    box = [(one.start, one.stop) for one in place]
     spacing = grid.spacing_ijk[::-1]  # k, j, i
-    extent_mm = max((stop - start) * mm for (start, stop), mm in zip(box, spacing, strict=True))
-    step_mm = min(max(extent_mm / _SAMPLES, _FINEST_MM), _COARSEST_MM)
-    steps = [max(1, round(step_mm / mm)) for mm in spacing]
-    part = labels[tuple(slice(start, stop, step) for (start, stop), step in zip(box, steps, strict=True))]
-    part = np.pad(part == value, 1)
-    first = np.array([start - step for (start, _), step in zip(box, steps, strict=True)][::-1])  # i, j, k
+    extent_mm = max((one.stop - one.start) * mm for one, mm in zip(place, spacing, strict=True))
+    block_mm = min(max(extent_mm / _BLOCKS, _FINEST_MM), _COARSEST_MM)
+    sizes = [max(1, round(block_mm / mm)) for mm in spacing]
+    shares = np.pad(_shares(labels[place] == value, sizes), 1)
     image = vtk.vtkImageData()
-    image.SetDimensions(*part.shape[::-1])
-    image.SetSpacing(*steps[::-1])
-    image.SetOrigin(*first)
-    image.GetPointData().SetScalars(numpy_to_vtk(part.astype(np.uint8).ravel(), deep=True))
-    nets = vtk.vtkSurfaceNets3D()
-    nets.SetInputData(image)
-    nets.SetValue(0, 1)
-    nets.SetOutputMeshTypeToTriangles()
-    nets.SetNumberOfIterations(_SMOOTHING_STEPS)
-    return _in_ras(nets, grid)
+    image.SetDimensions(*shares.shape[::-1])
+    image.SetSpacing(*sizes[::-1])
+    image.SetOrigin(*[one.start - (size + 1) / 2 for one, size in zip(place, sizes, strict=True)][::-1])
+    image.GetPointData().SetScalars(numpy_to_vtk(shares.ravel(), deep=True))
+    surface = vtk.vtkFlyingEdges3D()
+    surface.SetInputData(image)
+    surface.SetValue(0, _level(shares))
+    surface.ComputeScalarsOff()
+    return _in_ras(surface, grid)
 
 
-def _in_ras(algorithm: Any, grid: Grid) -> Any:
+def _shares(inside: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """How much of each block of ``sizes`` voxels (k, j, i) is inside, 0 to 1."""
+    padded = np.pad(inside, [(0, -count % size) for count, size in zip(inside.shape, sizes, strict=True)])
+    blocks = [part for count, size in zip(padded.shape, sizes, strict=True) for part in (count // size, size)]
+    return padded.reshape(blocks).mean((1, 3, 5), dtype=np.float32)
+
+
+def _level(shares: np.ndarray) -> float:
+    """The share at the surface: half, less where a structure is so thin or small that it would not keep its volume."""
+    count = max(1, round(float(shares.sum())))
+    least = float(np.partition(shares.ravel(), -count)[-count])
+    return 0.5 if least >= _THIN else least / 2
+
+
+def _in_ras(surface: Any, grid: Grid) -> Any:
     matrix = vtk.vtkMatrix4x4()
     matrix.DeepCopy(grid.ijk_to_ras.ravel().tolist())
     transform = vtk.vtkTransform()
     transform.SetMatrix(matrix)
     placed = vtk.vtkTransformPolyDataFilter()
     placed.SetTransform(transform)
-    fewer = vtk.vtkDecimatePro()
-    fewer.SetTargetReduction(_REDUCTION)
-    fewer.PreserveTopologyOn()
-    normals = vtk.vtkPolyDataNormals()
-    normals.SplittingOff()
-    normals.AutoOrientNormalsOn()
-    algorithm.Update()  # step by step: VTK holds Python's lock as long as a step takes, and the page waits for it
-    for step in (placed, fewer, normals):
-        step.SetInputConnection(algorithm.GetOutputPort())
-        step.Update()
-        algorithm = step
-    output = normals.GetOutput()
-    while output.GetCellData().GetNumberOfArrays():  # labels of both sides, which are not shown
-        output.GetCellData().RemoveArray(0)
-    return output
+    placed.SetInputConnection(surface.GetOutputPort())
+    placed.Update()
+    if not grid.is_left_handed:
+        return placed.GetOutput()
+    turned = vtk.vtkReverseSense()  # mirrored triangles would be lit from within
+    turned.ReverseCellsOn()
+    turned.SetInputConnection(placed.GetOutputPort())
+    turned.Update()
+    return turned.GetOutput()
 
 
 def _opacity(look: ShownStructure, is_outermost: bool) -> float:
