@@ -12,7 +12,7 @@ import safetensors.numpy
 import torch
 
 from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
-from CrossModalSegLib.bundles.bundle_metadata import LOCATOR_FILE, bundle_metadata
+from CrossModalSegLib.bundles.bundle_metadata import LOCATOR_FILE, BundleDescription
 from CrossModalSegLib.labels import LabelMap, Structure
 from CrossModalSegLib.network import CrossModalNetwork
 
@@ -125,7 +125,7 @@ def _publish(
     locator: tuple[dict[str, object], dict[str, np.ndarray]] | None = None,
 ) -> Bundle:
     window = {"rule": "window", "lower": 0.0, "upper": 1000.0}
-    metadata = bundle_metadata(
+    described = BundleDescription(
         version="0.0.1",
         task="nothing",
         description="A model for tests",
@@ -145,4 +145,6 @@ def _publish(
         locator=locator[0] if locator else None,
     )
     more = {LOCATOR_FILE: safetensors.numpy.save(locator[1])} if locator else None
-    return publish_bundle(folder, metadata, weights, "A model for tests.\n", overwrite=True, more_files=more)
+    return publish_bundle(
+        folder, described.metadata(), weights, "A model for tests.\n", overwrite=True, more_files=more
+    )

@@ -1,6 +1,6 @@
 """Model bundles: a folder in MONAI Bundle layout with hashed files and safetensors weights.
 
-``configs/metadata.json`` describes the model (see ``bundle_metadata``) and holds the SHA-256 of every other file:
+``configs/metadata.json`` describes the model (see ``BundleDescription``) and holds the SHA-256 of every other file:
 ``configs/inference.json``, ``models/model.safetensors``, ``docs/README.md`` (the model card). Loading checks all
 hashes; no pickle is ever opened. A bundle's name is the name of its folder, its identity is the hash of its metadata,
 which ``configs/metadata.sha256`` holds, so that they cannot change unnoticed either; older bundles have no such file.
@@ -265,18 +265,17 @@ def publish_bundle(
     metadata: Mapping[str, Any],
     weights: Mapping[str, np.ndarray],
     model_card: str,
-    half: bool = True,
     overwrite: bool = False,
     more_files: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write a bundle: staged beside ``folder``, verified, then renamed into place.
 
-    ``metadata`` as ``bundle_metadata`` gives it; the hashes are added here. With ``half``, floating weights are stored
+    ``metadata`` as ``BundleDescription`` gives it; the hashes are added here. Floating weights are stored
     as float16 (``read_weights`` gives float32 back). ``more_files`` are hashed and written beside them. The same
     arguments always give the same ``sha256``.
 
-    Raises OutputError ``output-exists`` or BundleError ``bundle-invalid`` (metadata, or weights that are not finite or,
-    with ``half``, beyond the range of float16).
+    Raises OutputError ``output-exists`` or BundleError ``bundle-invalid`` (metadata, or weights that are not finite as
+    float16).
     """
     import safetensors.numpy
 
@@ -285,7 +284,7 @@ def publish_bundle(
     if problems:
         raise _invalid(folder, "; ".join(problems))
     files = dict(more_files or {}) | {
-        WEIGHTS_FILE: safetensors.numpy.save(_storable(weights, half, folder)),
+        WEIGHTS_FILE: safetensors.numpy.save(_storable(weights, folder)),
         INFERENCE_FILE: _json_bytes(inference_config(metadata), folder),
         MODEL_CARD_FILE: model_card.encode("utf-8"),
     }
@@ -394,12 +393,12 @@ def _to_numpy(name: str, tensor: Mapping[str, Any], folder: Path) -> np.ndarray:
     return array.astype(np.float32) if array.dtype.kind == "f" else array.copy()
 
 
-def _storable(weights: Mapping[str, np.ndarray], half: bool, folder: Path) -> dict[str, np.ndarray]:
+def _storable(weights: Mapping[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
     stored = {}
     for name, array in weights.items():
         floating = np.issubdtype(array.dtype, np.floating)
         with np.errstate(over="ignore"):  # found below
-            converted = array.astype(np.float16 if half else np.float32) if floating else array
+            converted = array.astype(np.float16) if floating else array
         if not np.isfinite(converted).all():
             raise _invalid(folder, f"tensor {name} is not finite as {converted.dtype}")
         stored[name] = np.array(converted, order="C")  # ascontiguousarray would make scalars 1-D

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version as installed_version
 from pathlib import PurePosixPath
@@ -35,33 +36,9 @@ _LARGEST_NUMBER = 1e6  # of voxels or millimetres
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def bundle_metadata(
-    *,
-    version: str,
-    task: str,
-    description: str,
-    authors: str,
-    copyright_notice: str,
-    licence: str,
-    modalities: Sequence[str],
-    label_map: LabelMap,
-    spacing_mm: Sequence[float],
-    patch_size: Sequence[int],
-    intensity: Mapping[str, Mapping[str, Any]],
-    network: Mapping[str, Any],
-    training: Mapping[str, Any],
-    scores: Mapping[str, Any],
-    modality_aliases: Mapping[str, Sequence[str]] | None = None,
-    single_component: bool = False,
-    mirror: bool = False,
-    requires_both: bool = False,
-    locator: Mapping[str, Any] | None = None,
-    expected_ml: Mapping[str, Sequence[float]] | None = None,
-    created: str | None = None,
-    parent: str | None = None,
-    changelog: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
-    """Complete metadata for ``publish_bundle``, which adds the hashes of the files.
+@dataclass(frozen=True, kw_only=True)
+class BundleDescription:
+    """What a bundle says of itself.
 
     ``spacing_mm`` is in (i, j, k) order, ``patch_size`` in (k, j, i) order; ``intensity`` has one rule per modality;
     ``modality_aliases`` lists other names under which a modality may be given; ``single_component``: all structures
@@ -73,41 +50,72 @@ def bundle_metadata(
     ``network`` holds the constructor arguments of ``CrossModalNetwork``; ``parent`` is the sha256 of the bundle that
     this one was fine-tuned from. ``training`` and ``scores`` are free: data, time, hardware; figures per structure.
     """
-    return {
-        "schema": _SCHEMA,
-        "version": version,
-        "changelog": dict(changelog or {version: "first version"}),
-        "monai_version": installed_version("monai"),
-        "pytorch_version": installed_version("torch"),
-        "numpy_version": installed_version("numpy"),
-        "required_packages_version": {name: installed_version(name) for name in ("safetensors", "SimpleITK")},
-        "task": task,
-        "description": description,
-        "authors": authors,
-        "copyright": copyright_notice,
-        "intended_use": INTENDED_USE,
-        "network_data_format": _network_data_format(modalities, label_map, patch_size),
-        SECTION: {
-            "modalities": list(modalities),
-            "modality_aliases": {name: list(aliases) for name, aliases in (modality_aliases or {}).items()},
-            "single_component": single_component,
-            "mirror": mirror,
-            "requires_both": requires_both,
-            **({"locator": {**locator, "patch_size": list(locator["patch_size"])}} if locator else {}),
-            **({"expected_ml": {name: list(ends) for name, ends in expected_ml.items()}} if expected_ml else {}),
-            "created": created,
-            "label_map": label_map.to_json(),
-            "spacing_mm": [float(length) for length in spacing_mm],
-            "patch_size": [int(size) for size in patch_size],
-            "intensity": {modality: dict(rule) for modality, rule in intensity.items()},
-            "network": dict(network),
-            "parent": parent,
-            "training": dict(training),
-            "scores": dict(scores),
-            "licence": licence,
+
+    version: str
+    task: str
+    description: str
+    authors: str
+    copyright_notice: str
+    licence: str
+    modalities: Sequence[str]
+    label_map: LabelMap
+    spacing_mm: Sequence[float]
+    patch_size: Sequence[int]
+    intensity: Mapping[str, Mapping[str, Any]]
+    network: Mapping[str, Any]
+    training: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    modality_aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    single_component: bool = False
+    mirror: bool = False
+    requires_both: bool = False
+    locator: Mapping[str, Any] | None = None
+    expected_ml: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    created: str | None = None
+    parent: str | None = None
+    changelog: Mapping[str, str] = field(default_factory=dict)
+
+    def metadata(self) -> dict[str, Any]:
+        """Complete metadata for ``publish_bundle``, which adds the hashes of the files."""
+        return {
+            "schema": _SCHEMA,
+            "version": self.version,
+            "changelog": dict(self.changelog) or {self.version: "first version"},
+            "monai_version": installed_version("monai"),
+            "pytorch_version": installed_version("torch"),
+            "numpy_version": installed_version("numpy"),
+            "required_packages_version": {name: installed_version(name) for name in ("safetensors", "SimpleITK")},
+            "task": self.task,
+            "description": self.description,
+            "authors": self.authors,
+            "copyright": self.copyright_notice,
             "intended_use": INTENDED_USE,
-        },
-    }
+            "network_data_format": _network_data_format(self.modalities, self.label_map, self.patch_size),
+            SECTION: self._section(),
+        }
+
+    def _section(self) -> dict[str, Any]:
+        locator, expected = self.locator, self.expected_ml
+        return {
+            "modalities": list(self.modalities),
+            "modality_aliases": {name: list(aliases) for name, aliases in self.modality_aliases.items()},
+            "single_component": self.single_component,
+            "mirror": self.mirror,
+            "requires_both": self.requires_both,
+            **({"locator": {**locator, "patch_size": list(locator["patch_size"])}} if locator else {}),
+            **({"expected_ml": {name: list(ends) for name, ends in expected.items()}} if expected else {}),
+            "created": self.created,
+            "label_map": self.label_map.to_json(),
+            "spacing_mm": [float(length) for length in self.spacing_mm],
+            "patch_size": [int(size) for size in self.patch_size],
+            "intensity": {modality: dict(rule) for modality, rule in self.intensity.items()},
+            "network": dict(self.network),
+            "parent": self.parent,
+            "training": dict(self.training),
+            "scores": dict(self.scores),
+            "licence": self.licence,
+            "intended_use": INTENDED_USE,
+        }
 
 
 def inference_config(metadata: Mapping[str, Any]) -> dict[str, Any]:

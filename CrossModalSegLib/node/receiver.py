@@ -17,7 +17,7 @@ from CrossModalSegLib.errors import CrossModalSegError, OutputError
 from CrossModalSegLib.imaging.dicom_segments import LABELMAP_CLASS
 from CrossModalSegLib.node.config import NodeConfig
 from CrossModalSegLib.node.names import file_key
-from CrossModalSegLib.node.study_queue import StudyQueue
+from CrossModalSegLib.node.study_queue import ReceivedImage, StudyQueue
 from CrossModalSegLib.node.tls import server_context
 from CrossModalSegLib.pacs.packages import package
 
@@ -58,7 +58,7 @@ class ImageStore:
             target = self.images_of(key) / f"{file_key(image)}.dcm"
             target.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(target, content)
-            self.queue.received(study, key, image, digest, len(content), source, now)
+            self.queue.received(ReceivedImage(image, study, key, digest, len(content), source), now)
 
     def clear(self, key: str) -> None:
         for folder in (self.images_of(key), self.results_of(key)):

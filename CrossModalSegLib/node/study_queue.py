@@ -55,6 +55,19 @@ class Study:
 
 
 @dataclass(frozen=True)
+class ReceivedImage:
+    """An image on disk: its UID and its study's, the key of the study's folders, SHA-256 and bytes of the file, and who
+    sent it."""
+
+    uid: str
+    study: str
+    key: str
+    digest: str
+    size: int
+    source: str
+
+
+@dataclass(frozen=True)
 class Made:
     """An object that was made for a study: its SOP instance UID, and its file."""
 
@@ -90,18 +103,18 @@ class StudyQueue:
 
     # --- receiving
 
-    def received(self, study: str, key: str, image: str, digest: str, size: int, source: str, now: float) -> bool:
+    def received(self, image: ReceivedImage, now: float) -> bool:
         """Note an image whose file is on disk. False: it is there already, and nothing changes."""
         with self._change() as run:
-            known = run("SELECT digest FROM image WHERE uid = ?", image).fetchone()
-            if known is not None and known["digest"] == digest:
+            known = run("SELECT digest FROM image WHERE uid = ?", image.uid).fetchone()
+            if known is not None and known["digest"] == image.digest:
                 return False
-            run("INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?)", image, study, digest, size)
+            run("INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?)", image.uid, image.study, image.digest, image.size)
             run(
                 "INSERT INTO study (uid, key, source, state, arrived, changed) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (uid) DO UPDATE SET state = excluded.state, source = excluded.source,"
                 " changed = excluded.changed, reason = '', due = 0, attempts = 0, version = version + 1, cleared = 0",
-                study, key, source, ARRIVING, now, now,
+                image.study, image.key, image.source, ARRIVING, now, now,
             )  # fmt: skip
             return True
 

@@ -47,7 +47,7 @@ def segmentation_object(
     frames = source.in_order_of_frames(labels)
     if kind == "binary":
         return _binary(frames, found, source, origin, how)
-    return _made(source.headers, frames, found, source, origin, kind, how)
+    return _made(source.headers, frames, _descriptions(found, kind, origin, how), source, origin, kind)
 
 
 def found_structures(labels: np.ndarray, structures: tuple[Structure, ...]) -> tuple[Structure, ...]:
@@ -86,7 +86,8 @@ def _binary(frames: np.ndarray, found: tuple[Structure, ...], source: SourceImag
     values = [one.value for one in found]
     is_there = counts_by_slice(frames)[:, values] > 0
     headers = [_with_size(header, 1, 1) for header in source.headers]
-    made = _made(headers, is_there[:, None, None].astype(np.uint8), found, source, origin, "binary", how)
+    described = _descriptions(found, "binary", origin, how)
+    made = _made(headers, is_there[:, None, None].astype(np.uint8), described, source, origin, "binary")
     made.Rows, made.Columns = frames.shape[1:]
     made.SegmentsOverlap = "NO"  # a voxel has one label
     content = _content(made, source)
@@ -122,24 +123,27 @@ def _with_size(header: Dataset, rows: int, columns: int) -> Dataset:
 def _made(
     headers: Sequence[Dataset],
     pixels: np.ndarray,
-    found: tuple[Structure, ...],
+    descriptions: list[Any],
     source: SourceImages,
     origin: Origin,
     kind: SegmentationType,
-    how: Maker,
 ) -> Any:
-    numbers = segment_numbers(found, kind)
     return package("highdicom.seg", WHAT).Segmentation(
         source_images=headers,
         pixel_array=pixels,
         segmentation_type=kind.upper(),
-        segment_descriptions=[_description(one, numbers[one.value], origin, how) for one in found],
+        segment_descriptions=descriptions,
         omit_empty_frames=kind == "binary",
         transfer_syntax_uid=ExplicitVRLittleEndian if kind == "binary" else RLELossless,
         content_label="SEGMENTATION",
         content_description=short(origin.model.intended_use),
         **origin.common(source, SEGMENTATION),
     )
+
+
+def _descriptions(found: tuple[Structure, ...], kind: SegmentationType, origin: Origin, how: Maker) -> list[Any]:
+    numbers = segment_numbers(found, kind)
+    return [_description(one, numbers[one.value], origin, how) for one in found]
 
 
 def _description(structure: Structure, number: int, origin: Origin, how: Maker) -> Any:

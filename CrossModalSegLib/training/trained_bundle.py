@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from CrossModalSegLib.bundles.bundle import Bundle, LocatorSettings, publish_bundle
-from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, LOCATOR_FILE, bundle_metadata
+from CrossModalSegLib.bundles.bundle_metadata import INTENDED_USE, LOCATOR_FILE, BundleDescription
 from CrossModalSegLib.labels import LabelMap
 from CrossModalSegLib.plurals import counted
 from CrossModalSegLib.training.config import TrainingConfig
@@ -52,7 +52,7 @@ class TrainedModel:
 def publish_trained(folder: Path, model: TrainedModel) -> Bundle:
     """Publish a model as the bundle ``folder``; its training configuration goes into the metadata."""
     config, label_map, locator = model.config, model.label_map, model.locator
-    metadata = bundle_metadata(
+    described = BundleDescription(
         version=config.version,
         task=f"segmentation of {counted(len(label_map.structures), 'structure')} in {' and '.join(config.modalities)}",
         description=config.description or "Trained with crossmodalseg train.",
@@ -79,7 +79,7 @@ def publish_trained(folder: Path, model: TrainedModel) -> Bundle:
     card = model.card or model_card(config, label_map, model.facts, model.validation)
     arrays = {name: tensor.detach().cpu().float().numpy() for name, tensor in model.weights.items()}
     files = dict(model.more_files) | ({LOCATOR_FILE: locator[1]} if locator else {})
-    return publish_bundle(folder, metadata, arrays, card, overwrite=True, more_files=files)
+    return publish_bundle(folder, described.metadata(), arrays, card, overwrite=True, more_files=files)
 
 
 def model_card(

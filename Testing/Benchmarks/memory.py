@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from CrossModalSegLib.bundles.bundle import Bundle, publish_bundle
-from CrossModalSegLib.bundles.bundle_metadata import bundle_metadata
+from CrossModalSegLib.bundles.bundle_metadata import BundleDescription
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.imaging.volume import write_volume
 from CrossModalSegLib.inference.case_output import OutputOptions, segment_case
@@ -59,7 +59,7 @@ def _bundle(folder: Path) -> Bundle:
     network = {"classes": len(label_map.channels), "channels": [24, 64, 128, 160], "stem_stride": 2}
     torch.manual_seed(0)
     weights = {name: tensor.numpy() for name, tensor in CrossModalNetwork(**network).state_dict().items()}
-    metadata = bundle_metadata(
+    described = BundleDescription(
         version="0",
         task="benchmark",
         description="Random weights",
@@ -75,7 +75,7 @@ def _bundle(folder: Path) -> Bundle:
         training={},
         scores={},
     )
-    return publish_bundle(folder, metadata, weights, "Random weights.\n")
+    return publish_bundle(folder, described.metadata(), weights, "Random weights.\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 
 from CrossModalSegLib.errors import OutputError
 from CrossModalSegLib.node.status_page import StatusPage
-from CrossModalSegLib.node.study_queue import StudyQueue
+from CrossModalSegLib.node.study_queue import ReceivedImage, StudyQueue
 from Testing.orthanc import free_port
 
 
@@ -16,7 +16,7 @@ from Testing.orthanc import free_port
 def page(tmp_path):
     """The address of a page about one study that was refused."""
     queue, port = StudyQueue(tmp_path / "queue.sqlite"), free_port()
-    queue.received("1.2.3", "abcdef0123", "1.2.3.4", "digest", 10, "SCANNER", 1000.0)
+    queue.received(ReceivedImage("1.2.3.4", "1.2.3", "abcdef0123", "digest", 10, "SCANNER"), 1000.0)
     queue.settle(2000.0, 10)
     queue.refuse(queue.take(2000.0), "unpaired: <b>no T2w</b>")
     served = StatusPage(queue, port)

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from CrossModalSegLib.node.study_queue import Delivery, Made, StudyQueue
+from CrossModalSegLib.node.study_queue import Delivery, Made, ReceivedImage, StudyQueue
 
 OBJECTS = [Made("1.1", "a.dcm"), Made("1.2", "b.dcm")]
 
@@ -17,7 +17,7 @@ def queue(tmp_path):
 
 
 def arrive(queue, image="1.5", digest="d", now=100.0, study="1.9"):
-    return queue.received(study, "key" + study, image, digest, 10, "CT1", now)
+    return queue.received(ReceivedImage(image, study, "key" + study, digest, 10, "CT1"), now)
 
 
 def taken(queue, now=200.0):
