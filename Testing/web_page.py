@@ -48,10 +48,15 @@ def start_chromium(folder: Path) -> Any:
     browser.downloads = downloads["download.default_directory"]
     browser.set_page_load_timeout(WAIT_SECONDS)
     browser.set_script_timeout(WAIT_SECONDS)
-    browser.set_window_size(*SIZE)
-    missing = SIZE[1] - browser.execute_script("return window.innerHeight")  # the window has a frame, even headless
-    browser.set_window_size(SIZE[0], SIZE[1] + missing)
+    resize(browser, SIZE)
     return browser
+
+
+def resize(browser: Any, size: tuple[int, int]) -> None:
+    """Give the page so many pixels, across and down."""
+    browser.set_window_size(*size)
+    missing = size[1] - browser.execute_script("return window.innerHeight")  # the window has a frame, even headless
+    browser.set_window_size(size[0], size[1] + missing)
 
 
 class Page:

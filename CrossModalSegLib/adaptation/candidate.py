@@ -23,7 +23,7 @@ from CrossModalSegLib.training.forgetting import between
 
 PARENT = "parent"  # folder of the run with the parent's results
 Trained = Mapping[str, Mapping[str, Tensor]]  # weights by training
-TOLERANCE = 0.002  # mean Dice: what brings no more than this is not worth going further for
+_ALIKE = 4  # decimals of a mean Dice: of shares that do not differ in them, the smallest is taken
 
 Gains = Mapping[float, Mapping[str, float]]  # by share and patient: mean Dice, candidate minus parent
 
@@ -170,14 +170,16 @@ def score_cases(run: Finetuning, scorer: CaseScorer, cases: Sequence[DataCase], 
 
 
 def best_share(gains: Gains, patients: Collection[str]) -> float | None:
-    """The smallest share whose mean gain over these ``patients`` is within `TOLERANCE` of the best; None without
-    any."""
+    """The share whose mean gain over these ``patients`` is the highest; None without any.
+
+    The trainings that hold patients out are shorter than the last one, so that they never ask for too much.
+    """
     means = {
-        share: statistics.fmean(of[name] for name in of if name in patients)
+        share: round(statistics.fmean(of[name] for name in of if name in patients), _ALIKE)
         for share, of in gains.items()
         if of.keys() & set(patients)
     }
-    return min((share for share, mean in means.items() if mean >= max(means.values()) - TOLERANCE), default=None)
+    return min((share for share, mean in means.items() if mean == max(means.values())), default=None)
 
 
 def cross_fitted(gains: Gains, groups: Sequence[Collection[str]], unproven: float) -> dict[str, float]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from CrossModalSegLib.adaptation.candidate import PARENT, TOLERANCE, Evidence, held_out_name, share_name
+from CrossModalSegLib.adaptation.candidate import PARENT, Evidence, held_out_name, share_name
 from CrossModalSegLib.adaptation.conclusion import Conclusion
 from CrossModalSegLib.adaptation.gate import Aim, Change, GroupChanges, Verdict
 from CrossModalSegLib.adaptation.pictures import BeforeAfter, bars, draw, draw_pair
@@ -169,9 +169,8 @@ def _shares(run: Finetuning, evidence: Evidence) -> Section:
     words = (
         "Of the way from the parent's weights to the trained ones. No patient chooses the share that it is "
         "judged at: those "
-        "of the other trainings do. The candidate goes as far as all of them say together; the smallest share "
-        "counts that "
-        f"is within {TOLERANCE:g} of the best."
+        "of the other trainings do. The candidate goes as far as all of them say together: the share with the highest "
+        "mean gain."
     )
     head = ("share of the way", "mean gain", "patients judged at it", "candidate")
     return Section("How far to go", [words, Table(head, rows)])

@@ -14,7 +14,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from CrossModalSegLib.site.case_store import CaseStore
-from Testing.web_page import RUN_SECONDS, VIEWS, Page, coloured
+from Testing.web_page import RUN_SECONDS, SIZE, VIEWS, Page, coloured, resize
 from Testing.web_server import WebServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # minutes of computing, on a computer that may be busy
@@ -74,6 +74,11 @@ def test_the_tutorial_of_the_docs(page, pictures, tmp_path):
     page.unfold("structure")
     page.settle_pictures(VIEWS)
     save(page, pictures / "web-correct.png")
+    resize(page.browser, WIDE)
+    page.settle_pictures(VIEWS)
+    picture("wide")
+    resize(page.browser, SIZE)
+    page.settle_pictures(VIEWS)
     page.unfold("compare")
     page.select("compare", "the model's own result")
     page.wait(lambda: "in the other result" in page.browser.find_element("id", "review-list").text, "differences")
