@@ -24,7 +24,8 @@ segment   ``bundle`` (folder or name), ``inputs`` ({modality: path}),           
           ``format``, ``seg_type`` and ``structure_set`` (true or
           false), which may be left out: Slicer's
 export    ``bundle``, ``scans`` ({modality: ``ShownScan.to_json()``}),          ``output``
-          ``output`` (a folder that does not exist or is empty): DICOM objects
+          ``output`` (a folder that does not exist or is empty): DICOM objects;
+          ``structure_set`` (true or false), which may be left out
 look      ``bundle``, ``inputs`` ({modality: path})                             ``Contents.to_json()``: what they show
 register  ``fixed``, ``moving`` (paths of volumes)                              ``RigidRefinement.to_json()``
 ping      none                                                                  {}

@@ -97,8 +97,9 @@ class RequestHandler:
         return rigid_refine(fixed, moving, report).to_json()
 
     def _export(self, request: Request) -> dict[str, Any]:
-        _only(request.arguments, "bundle", "scans", "output")
+        _only(request.arguments, "bundle", "scans", "output", "structure_set")
         bundle, output = _text(request.arguments, "bundle"), Path(_text(request.arguments, "output"))
+        structure_set = _switch(request.arguments, "structure_set")
         importlib.invalidate_caches()  # packages may have been installed since this process started
         from CrossModalSegLib.bundles.bundle import load_bundle
         from CrossModalSegLib.pacs.label_export import ShownScan, export_labels
@@ -109,7 +110,7 @@ class RequestHandler:
             raise _bad_request(f"scans: {type(error).__name__}: {error}", "give them as `ShownScan.to_json`") from error
         self.output = output
         try:
-            export_labels(load_bundle(bundle), shown, output)
+            export_labels(load_bundle(bundle), shown, output, with_structure_set=structure_set)
         finally:
             self.output = None
         return {"output": str(output)}

@@ -64,8 +64,11 @@ class ShownScan:
         )
 
 
-def export_labels(bundle: Bundle, scans: Mapping[str, ShownScan], output: Path) -> None:
-    """Write the segmentation and the report of each scan (by modality) into the folder ``output``, whole or not at all.
+def export_labels(
+    bundle: Bundle, scans: Mapping[str, ShownScan], output: Path, *, with_structure_set: bool = False
+) -> None:
+    """Write the segmentation and the report of each scan (by modality) into the folder ``output``, whole or not at all;
+    ``with_structure_set`` the contours as well.
 
     Raises InputError ``unreadable`` or another one about the files, ``several-patients``, ``incomplete-header``;
     GeometryError ``volume-changed``, ``gantry-tilt``; OutputError ``nothing-found`` or one of `staged_folder`;
@@ -75,7 +78,10 @@ def export_labels(bundle: Bundle, scans: Mapping[str, ShownScan], output: Path) 
     corrected = [_digest(one.labels) for one in placed.values() if one.is_corrected]
     with staged_folder(output) as folder:
         try:
-            write_objects(folder, placed, bundle.label_map, Model.of(bundle), further=tuple(corrected))
+            model, further = Model.of(bundle), tuple(corrected)
+            write_objects(
+                folder, placed, bundle.label_map, model, further=further, with_structure_set=with_structure_set
+            )
         except OSError as error:
             reason = error.strerror or str(error)
             raise OutputError("cannot-write", f"{output}: {reason}", "check that the disk has space") from error

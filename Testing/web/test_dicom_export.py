@@ -39,6 +39,13 @@ def test_an_uploaded_study_is_segmented_and_its_objects_are_downloaded(alone, tm
     assert count_volumes(objects["T2w_report.dcm"]) == 3
     (tmp_path / "seg.dcm").write_bytes(names["T1w_segmentation.dcm"])
     assert read_segmentation(tmp_path / "seg.dcm")[0].any()
+    page.click("contours")
+    page.wait(lambda: page.browser.find_element("id", "contours").is_selected(), "contours to be asked for")
+    page.click("download-dicom")
+    with zipfile.ZipFile(io.BytesIO(page.downloaded("*.zip"))) as downloaded:
+        assert {"T1w_structures.dcm", "T2w_structures.dcm"} < set(downloaded.namelist())
+        contours = pydicom.dcmread(io.BytesIO(downloaded.read("T1w_structures.dcm")))
+    assert (contours.Modality, contours.StudyInstanceUID) == ("RTSTRUCT", study.uid)
 
 
 def test_scans_that_are_no_dicom_say_why_they_cannot_be_exported(result):

@@ -17,6 +17,8 @@ from CrossModalSegLib.site.case_store import CaseStore
 from Testing.web_page import RUN_SECONDS, SIZE, VIEWS, Page, coloured, resize
 from Testing.web_server import WebServer
 
+WIDE = (1920, 1080)
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # minutes of computing, on a computer that may be busy
 
 

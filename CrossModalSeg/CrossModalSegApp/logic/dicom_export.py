@@ -33,9 +33,10 @@ class DicomExport:
     def is_running(self) -> bool:
         return self._folder is not None
 
-    def start(self, case: CaseNodes, bundle: Bundle, output: Path, on_end: OnEnd) -> None:
-        """Write the objects of ``case`` as it is now into the folder ``output``, which is empty or not there; returns
-        at once. ``on_end`` is called later, with what went wrong if something did.
+    def start(self, case: CaseNodes, bundle: Bundle, output: Path, with_contours: bool, on_end: OnEnd) -> None:
+        """Write the objects of ``case`` as it is now into the folder ``output``, which is empty or not there, with RT
+        Structure Sets where ``with_contours``; returns at once. ``on_end`` is called later, with what went wrong if
+        something did.
 
         Raises InputError ``busy`` or ``not-dicom``, LabelError where segments overlap or are not of the model,
         OutputError ``cannot-write``.
@@ -49,7 +50,12 @@ class DicomExport:
         except OSError as error:
             self._end()
             raise OutputError("cannot-write", f"{folder}: {error.strerror or error}", "free some space") from error
-        arguments = {"bundle": str(bundle.path), "scans": entries, "output": str(output)}
+        arguments = {
+            "bundle": str(bundle.path),
+            "scans": entries,
+            "output": str(output),
+            "structure_set": with_contours,
+        }
 
         def on_answer(event: Done | Failed) -> None:
             self._end()

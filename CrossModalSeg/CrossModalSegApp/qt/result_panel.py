@@ -22,6 +22,7 @@ class ResultPanel:
         self._table: Any = None  # that is shown
         ui.exportTableButton.clicked.connect(self._export_table)
         ui.exportDicomButton.clicked.connect(self._export_dicom)
+        ui.exportContoursCheck.toggled.connect(export.set_contours)
         presenter.listen(self._draw)
         export.listen(self._draw_export)
 
@@ -37,7 +38,7 @@ class ResultPanel:
 
     def _draw_export(self) -> None:
         state, ui = self._export.state, self._ui
-        ui.exportDicomButton.enabled = state.can_start
+        ui.exportDicomButton.enabled = ui.exportContoursCheck.enabled = state.can_start
         ui.exportDicomLabel.text = state.words
         ui.exportDicomLabel.visible = bool(state.words)
 

@@ -89,6 +89,17 @@ def test_a_result_that_was_corrected_in_one_scan_is_exported_as_it_is(desktop, p
 
 
 @pytest.mark.usefixtures("case")
+def test_contours_are_written_where_they_are_asked_for(desktop, panel, tmp_path):
+    panel.ui.exportContoursCheck.click()
+    desktop.dialogs.answer(str(tmp_path / "out"))
+    panel.ui.exportDicomButton.click()
+    assert not panel.ui.exportContoursCheck.enabled
+    panel.wait(lambda: panel.ui.exportDicomButton.enabled)
+    kinds = [pydicom.dcmread(path).Modality for path in sorted((tmp_path / "out").glob("T1w_*"))]
+    assert kinds == ["SR", "SEG", "RTSTRUCT"]
+
+
+@pytest.mark.usefixtures("case")
 def test_files_that_are_not_in_the_database_any_more_are_told(desktop, panel, database, tmp_path):
     database.pop(next(iter(database)))
     desktop.dialogs.answer(str(tmp_path / "out"))

@@ -50,6 +50,10 @@ def test_headers_without_pixels_are_all_that_is_needed_and_other_processes_get_t
     assert {round(volume_ml, 6), 0.75, 0.5} == set(map(float, numbers_in(report)))
     labels, grid, _ = read_segmentation(tmp_path / "out" / "T1w_segmentation.dcm")
     assert (labels > 0).sum() == (scan.labels > 0).sum()
+    export_labels(bundle, {"T1w": again}, tmp_path / "more", with_structure_set=True)
+    contours = pydicom.dcmread(tmp_path / "more" / "T1w_structures.dcm")
+    assert (contours.Modality, contours.StudyInstanceUID) == ("RTSTRUCT", made.StudyInstanceUID)
+    assert len(contours.ROIContourSequence) == 1
     assert np.allclose(grid.spacing_ijk, written.volume.grid.spacing_ijk)
 
 
