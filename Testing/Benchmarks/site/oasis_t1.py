@@ -107,6 +107,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--judged", nargs="*", help="adults that are judged on, one at a time (default: each in turn)")
     made.add_argument("--method", choices=METHODS, default="product")
     made.add_argument("--budget", type=float, default=45.0, help="minutes")
+    made.add_argument(
+        "--steps", type=int, help="of a yardstick, instead of what fits into the budget by four timed steps"
+    )
     made.add_argument("--config", type=Path, help="settings of the product's fine-tuning")
     made.add_argument("--threads", type=int, default=1)
     return made
@@ -159,8 +162,7 @@ def yardstick(site: Path, base: Bundle, judged: Adult, drawn: LabelMap, args: ar
     plan = replace(plan, trainings=(Training("final", tuple(case.id for case in data.labelled), ()),))
     folder = site / "yardstick"
     run = Finetuning(site, folder, base, mapping, data, plan, torch.device("cpu"), Pace(lambda _progress: None))
-    step_seconds = time_steps(run)
-    steps = max(1, int((args.budget * 60 - (time.monotonic() - began)) / step_seconds))
+    steps = args.steps or max(1, int((args.budget * 60 - (time.monotonic() - began)) / time_steps(run)))
     weights = trained(run, args.method, steps)
     network = grown_network(run)
     network.load_state_dict(weights_at(run, "final", weights, 1.0))
