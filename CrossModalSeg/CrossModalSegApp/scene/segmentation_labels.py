@@ -166,13 +166,17 @@ def _layers(node: Any, value_of: Callable[[str, Any], int]) -> list[_Layer]:
         stored, grid = _filled_part(*_content(image))
         if stored is None or grid is None:
             continue
-        present = np.bincount(stored.ravel())
-        values, names = np.zeros(len(present), dtype=np.uint16), {}
+        values, names = np.zeros(int(stored.max()) + 1, dtype=np.uint16), {}
         for segment_id, segment in segments:
             own = segment.GetLabelValue()
-            if 0 < own < len(present) and present[own]:
+            if not 0 < own < len(values):
+                continue
+            try:
                 values[own] = value_of(segment_id, segment)
-                names[int(values[own])] = segment.GetName()
+            except LabelError:
+                if (stored == own).any():
+                    raise
+            names[int(values[own])] = segment.GetName()
         layers.append(_Layer(values[stored], grid, names))
     return layers
 

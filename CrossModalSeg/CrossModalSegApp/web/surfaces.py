@@ -21,6 +21,8 @@ from CrossModalSegLib.imaging.grid import Grid
 _BLOCKS = 50  # of voxels, along the longest side of a structure
 _FINEST_MM, _COARSEST_MM = 1.5, 4.0  # between them
 _THIN = 0.4  # share of a block
+_AT_ONCE = 4  # models that are put into the scene
+_SECONDS_TO_ANSWER = 0.01
 _log = logging.getLogger(__name__)
 
 
@@ -98,8 +100,7 @@ class Surfaces:
                     break
                 labels, grid = marked_labels(source.node, source.volume), local_grid(source.volume)
                 made = await asyncio.to_thread(make_surfaces, labels, grid, values)
-                if source == self._source:
-                    self._put(source, made)
+                await self._put(source, made)
         except Exception:  # noqa: BLE001 - nobody awaits it, and correcting goes on without a picture in 3D
             _log.exception("surfaces could not be made")
         finally:
@@ -107,16 +108,19 @@ class Surfaces:
             self._on_change(False, self._is_first)
             self._is_first = False
 
-    def _put(self, source: _Source, made: dict[int, Any]) -> None:
-        known = {one.value for one in structures_of(source.node)}
-        for value, polydata in made.items():
-            if value not in known:
-                continue
+    async def _put(self, source: _Source, made: dict[int, Any]) -> None:
+        """Show them, unless something else is to be shown by now; what the browser sends is answered in between."""
+        for number, (value, polydata) in enumerate(made.items(), 1):
+            if source != self._source:
+                return
             model = self._model(value)
             model.SetAndObserveTransformNodeID(source.node.GetTransformNodeID())
             model.SetAndObservePolyData(polydata)
-        self._made |= known & set(made)
-        self._style(source)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(_SECONDS_TO_ANSWER)
+        if source == self._source:
+            self._made |= {one.value for one in structures_of(source.node)} & set(made)
+            self._style(source)
 
     def _style(self, source: _Source) -> None:
         """Show the surfaces that have been made as the structures are shown in slices."""
@@ -139,6 +143,7 @@ class Surfaces:
             model.SetSelectable(False)
             model.CreateDefaultDisplayNodes()
             model.GetDisplayNode().SetVisibility2D(False)
+            model.SetDisplayVisibility(False)  # until all of them are there
             self._models[value] = model
         return self._models[value]
 
