@@ -6,7 +6,8 @@ import re
 from typing import Self
 
 _OUT_OF_MEMORY = re.compile(
-    "allocate memory|not enough memory|bad_?alloc|out of memory|unable to allocate|storage size calculation overflowed",
+    "allocate memory|not enough memory|bad_?alloc|out of memory|unable to allocate|storage size calculation overflowed"
+    "|failed to map segment",  # of a library that is loaded
     re.IGNORECASE,
 )
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
@@ -130,7 +131,9 @@ def typed_error(error: BaseException) -> CrossModalSegError | None:
     if isinstance(error, CrossModalSegError):
         return error
     what = _in_one_line(error)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error))):
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | ImportError) and _OUT_OF_MEMORY.search(str(error))
+    ):
         return DeviceError("out-of-memory", what, "close other programs or crop the volumes")
     if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
         return InputError("cannot-read", f"{error}: the link leads to itself", "check the path")

@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Callable, Iterable
 
 from CrossModalSegLib.bundles.bundle import Bundle, bundle_search_path, list_bundles, load_bundle
-from CrossModalSegLib.bundles.bundle_metadata import MODEL_CARD_FILE
+from CrossModalSegLib.bundles.bundle_metadata import MODEL_CARD_FILE, SEAL_FILE
 from CrossModalSegLib.commands.text_table import text_table
 
 
@@ -60,7 +60,9 @@ def _show(args: argparse.Namespace) -> Iterable[str]:
 def _verify(args: argparse.Namespace) -> Iterable[str]:
     bundle = load_bundle(args.bundle)
     files = len(bundle.files)
-    return [f"{bundle.name} {bundle.version} is whole: {files} files match their hashes, all weights are finite"]
+    whole = f"{bundle.name} {bundle.version} is whole: {files} files match their hashes, all weights are finite"
+    unsealed = f"there is no {SEAL_FILE}, as in bundles of earlier versions: a change of the metadata would not be seen"
+    return [whole] if (bundle.path / SEAL_FILE).is_file() else [whole, unsealed]
 
 
 def _facts(bundle: Bundle) -> list[tuple[str, str]]:

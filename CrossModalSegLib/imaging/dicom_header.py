@@ -297,6 +297,8 @@ def _slices(path: Path, header: Dataset) -> tuple[tuple[Slice, ...], str, bool]:
         attributes = [_functional_groups(header, n) for n in range(frames)]
     if any(not one.get("ImagePositionPatient") for one in attributes):
         return (), "it has no position in space (ImagePositionPatient)", True
+    if any(one.get("ModalityLUTSequence") for one in attributes):  # PS3.3 C.11.1: in place of slope and intercept
+        return (), "a table says what its values mean (ModalityLUTSequence), and tables are not applied here", False
     try:
         return tuple(_slice(header, path, n, frames, one) for n, one in enumerate(attributes)), "", False
     except (AttributeError, IndexError, TypeError, ValueError) as error:
@@ -325,8 +327,6 @@ def _slice(header: Dataset, file: Path, frame: int, frames_in_file: int, attribu
     slope = _number(attributes, "RescaleSlope", 1.0)
     if slope == 0:
         raise ValueError("RescaleSlope is 0: all voxels would have one value")
-    if attributes.get("ModalityLUTSequence"):  # PS3.3 C.11.1: in place of slope and intercept
-        raise ValueError("a table says what its values mean (ModalityLUTSequence), which is not applied here")
     return Slice(
         file=file,
         frame=frame,

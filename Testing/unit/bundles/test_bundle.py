@@ -387,7 +387,13 @@ class TestCommand:
 
     def test_verify_confirms_a_whole_bundle(self, capsys):
         assert cli.main(["bundle", "verify", "test-model"]) == 0
-        assert "test-model 1.2.0 is whole: 3 files match" in capsys.readouterr().out
+        assert "test-model 1.2.0 is whole: 3 files match" in (told := capsys.readouterr().out)
+        assert told.count("\n") == 1
+
+    def test_verify_says_where_the_metadata_cannot_be_checked(self, bundle, capsys):
+        (bundle.path / "configs" / "metadata.sha256").unlink()
+        assert cli.main(["bundle", "verify", "test-model"]) == 0
+        assert "there is no configs/metadata.sha256" in capsys.readouterr().out
 
     def test_verify_of_a_damaged_bundle_is_one_line_on_stderr_and_exit_code_2(self, bundle, capsys):
         (bundle.path / "docs" / "README.md").write_text("forged")

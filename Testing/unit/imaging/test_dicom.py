@@ -216,7 +216,7 @@ def test_values_whose_meaning_a_table_says_are_refused(tmp_path):
     table.add_new("LUTData", "US", [3, 2, 1, 0])
     header.ModalityLUTSequence = [table]
     header.save_as(file)
-    with pytest.raises(InputError, match=r"IM0002.*ModalityLUTSequence"):
+    with pytest.raises(InputError, match=r"IM0002.*: a table says .*ModalityLUTSequence"):
         read_volume(tmp_path, "CT")
 
 
