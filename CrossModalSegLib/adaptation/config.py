@@ -57,7 +57,7 @@ class FinetuneOptions:
     fold_share: Annotated[Number, BELOW_1] = 0.35  # of the training time, for all folds together
     validations: Annotated[Whole, AT_LEAST_1] = 10  # per training
     patience: Annotated[Whole, AT_LEAST_1] = 4  # validations without a better one, after which a training ends
-    most_iterations: Annotated[Whole, AT_LEAST_1] = 4000
+    most_iterations: Annotated[Whole, AT_LEAST_1] = 20_000
     evaluation_share: Annotated[Number, BELOW_1] = 0.4  # of the budget, at most, for scoring whole cases
     absent: tuple[str, ...] = ()  # structures that are truly not there where no correction shows them, by name
 

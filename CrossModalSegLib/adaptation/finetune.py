@@ -37,9 +37,9 @@ from CrossModalSegLib.adaptation.protocol_difference import (
 from CrossModalSegLib.adaptation.publish import publish_candidate
 from CrossModalSegLib.adaptation.report import write_report
 from CrossModalSegLib.adaptation.run import Finetuning, Outcome
-from CrossModalSegLib.adaptation.scoring import Scores, paired, read_prediction
+from CrossModalSegLib.adaptation.scoring import SCORES_FILE, Scores, paired, read_prediction
 from CrossModalSegLib.adaptation.site_data import DataCase
-from CrossModalSegLib.adaptation.timing import limit_plan, make_schedule, stages
+from CrossModalSegLib.adaptation.timing import case_weight, limit_plan, make_schedule, stages
 from CrossModalSegLib.adaptation.training import PREPARED, configuration, final_steps, mean_weights, train_one
 from CrossModalSegLib.adaptation.undrawn import settle_undrawn
 from CrossModalSegLib.atomic import write_atomically
@@ -48,6 +48,7 @@ from CrossModalSegLib.site.models import adopt
 from CrossModalSegLib.site.runs import METRICS_FILE, give_up
 
 MOST_TOLD = 5  # costs that are told where the report is not open
+FEWEST_TIMED = 2  # cases as large as the largest
 MOST_CHECKED = 4  # corrected cases whose labels are compared with the parent's where none are judged on
 
 
@@ -58,7 +59,7 @@ def carry_out(run: Finetuning) -> Outcome | None:
     if run.processes.writes:
         limit_plan(run)
         settle_undrawn(run, parent_scorer(run, run.folder / PARENT), checked_cases(run))
-        parent = score_parent(run)
+        parent = time_parent(run)
         schedule = read_schedule(run.folder) or _scheduled(run)
     plan, schedule = run.processes.from_first((run.plan, schedule))
     assert schedule is not None
@@ -116,10 +117,27 @@ def judge_all(
 # --- the parent
 
 
+def time_parent(run: Finetuning) -> dict[str, Scores]:
+    """`score_parent`, and from now on the seconds of a case are the mean of these: the first one, which was timed
+    before, also waits for what is loaded once."""
+    known = {path.parent.name for path in (run.folder / PARENT).glob(f"*/{SCORES_FILE}")}
+    began = run.pace.elapsed
+    scores = score_parent(run)
+    weight = sum(case_weight(run, case) for case in scored_by_parent(run) if case.id not in known)
+    if weight >= FEWEST_TIMED:
+        run.decide(dataclasses.replace(run.plan, case_seconds=round(max((run.pace.elapsed - began) / weight, 1e-3), 3)))
+    return scores
+
+
 def score_parent(run: Finetuning) -> dict[str, Scores]:
     """The parent's scores of all cases that are judged on, and of some others where none are."""
-    scorer = parent_scorer(run, run.folder / PARENT)
-    return score_cases(run, scorer, [*checked_cases(run), *run.frozen, *run.frozen_alike], "scoring the parent")
+    return score_cases(run, parent_scorer(run, run.folder / PARENT), scored_by_parent(run), "scoring the parent")
+
+
+def scored_by_parent(run: Finetuning) -> list[DataCase]:
+    """Each case once."""
+    cases = {case.id: case for case in (*checked_cases(run), *run.frozen, *run.frozen_alike)}
+    return list(cases.values())
 
 
 def checked_cases(run: Finetuning) -> list[DataCase]:

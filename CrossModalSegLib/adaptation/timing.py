@@ -141,9 +141,13 @@ def _bytes(case: DataCase) -> int:
 
 def frozen_weight(run: Finetuning) -> float:
     """How many of the cases that were timed the frozen ones take the time of: they may be crops."""
-    largest = _bytes(_largest(run))
     frozen = {case.id: case for case in (*run.frozen, *run.frozen_alike)}
-    return sum(max(LEAST_WEIGHT, _bytes(case) / largest) for case in frozen.values())
+    return sum(case_weight(run, case) for case in frozen.values())
+
+
+def case_weight(run: Finetuning, case: DataCase) -> float:
+    """Of how many of the largest case a case takes the time."""
+    return max(LEAST_WEIGHT, _bytes(case) / _bytes(_largest(run)))
 
 
 def time_steps(run: Finetuning) -> float:

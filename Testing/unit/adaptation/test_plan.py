@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from CrossModalSegLib.adaptation import finetune
 from CrossModalSegLib.adaptation import timing as finetune_timing
 from CrossModalSegLib.adaptation.cases import Request, make_plan
 from CrossModalSegLib.adaptation.config import FinetuneConfig, FinetuneOptions
@@ -273,3 +274,26 @@ def test_frozen_crops_are_worth_the_time_that_their_size_takes(tmp_path):
     assert finetune_timing.frozen_weight(run) == 0.5 + 0.2
     run.frozen = run.frozen_alike = [case("largest", 4000)]
     assert finetune_timing.frozen_weight(run) == 1.0
+
+
+def test_a_case_takes_the_mean_of_what_the_parent_took_for_those_that_were_not_timed_before(tmp_path, monkeypatch):
+    cases = [DataCase(name, name, {"T1w": tmp_path / name}, {}, (1,)) for name in "abc"]
+    for case in cases:
+        (tmp_path / case.id).write_bytes(b"x")
+    training = Training("final", ("x",), ("a", "b", "c"))
+    pace = SimpleNamespace(elapsed=50.0)
+    run = Finetuning(Path(), tmp_path, None, None, SiteData(tuple(cases), ()), plan(training), CPU, pace)
+    run.frozen = run.frozen_alike = []
+    monkeypatch.setattr(run, "decide", lambda made: setattr(run, "plan", made))
+
+    def score(known: str, taken: float) -> dict:
+        for name in known:
+            (tmp_path / "parent" / name).mkdir(parents=True)
+            (tmp_path / "parent" / name / "scores.json").touch()
+        monkeypatch.setattr(finetune, "score_parent", lambda _run: setattr(pace, "elapsed", pace.elapsed + taken) or {})
+        return finetune.time_parent(run)
+
+    score("a", 6.0)
+    assert run.plan.case_seconds == 3.0
+    score("b", 0.1)  # of a run that was stopped: one case says too little
+    assert run.plan.case_seconds == 3.0
