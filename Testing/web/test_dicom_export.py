@@ -39,8 +39,8 @@ def test_an_uploaded_study_is_segmented_and_its_objects_are_downloaded(alone, tm
     assert count_volumes(objects["T2w_report.dcm"]) == 3
     (tmp_path / "seg.dcm").write_bytes(names["T1w_segmentation.dcm"])
     assert read_segmentation(tmp_path / "seg.dcm")[0].any()
-    page.click("contours")
-    page.wait(lambda: page.browser.find_element("id", "contours").is_selected(), "contours to be asked for")
+    page.click("structure-set")
+    page.wait(lambda: page.browser.find_element("id", "structure-set").is_selected(), "contours to be asked for")
     page.click("download-dicom")
     with zipfile.ZipFile(io.BytesIO(page.downloaded("*.zip"))) as downloaded:
         assert {"T1w_structures.dcm", "T2w_structures.dcm"} < set(downloaded.namelist())

@@ -33,10 +33,10 @@ class DicomExport:
     def is_running(self) -> bool:
         return self._folder is not None
 
-    def start(self, case: CaseNodes, bundle: Bundle, output: Path, with_contours: bool, on_end: OnEnd) -> None:
+    def start(self, case: CaseNodes, bundle: Bundle, output: Path, with_structure_set: bool, on_end: OnEnd) -> None:
         """Write the objects of ``case`` as it is now into the folder ``output``, which is empty or not there, with RT
-        Structure Sets where ``with_contours``; returns at once. ``on_end`` is called later, with what went wrong if
-        something did.
+        Structure Sets where ``with_structure_set``; returns at once. ``on_end`` is called later, with what went wrong
+        if something did.
 
         Raises InputError ``busy`` or ``not-dicom``, LabelError where segments overlap or are not of the model,
         OutputError ``cannot-write``.
@@ -54,7 +54,7 @@ class DicomExport:
             "bundle": str(bundle.path),
             "scans": entries,
             "output": str(output),
-            "structure_set": with_contours,
+            "structure_set": with_structure_set,
         }
 
         def on_answer(event: Done | Failed) -> None:

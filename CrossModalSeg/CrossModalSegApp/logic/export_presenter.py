@@ -14,12 +14,12 @@ from CrossModalSegLib.errors import CrossModalSegError
 
 @dataclass(frozen=True)
 class ExportSectionState:
-    """``words``: why the result cannot be exported, that it is being exported, or where it was; ``with_contours``: RT
-    Structure Sets are written as well."""
+    """``words``: why the result cannot be exported, that it is being exported, or where it was;
+    ``with_structure_set``: RT Structure Sets are written as well."""
 
     can_start: bool
     is_running: bool
-    with_contours: bool
+    with_structure_set: bool
     words: str
 
 
@@ -32,14 +32,14 @@ class ExportPresenter(Presenter):
         self._case: CaseNodes | None = None
         self._why_not = ""
         self._outcome = ""
-        self._with_contours = False
+        self._with_structure_set = False
 
     @property
     def state(self) -> ExportSectionState:
         is_running = self._logic.dicom_export.is_running
         words = _("Exporting as DICOM") if is_running else self._why_not or self._outcome
         can_start = self._case is not None and not is_running and not self._why_not
-        return ExportSectionState(can_start, is_running, self._with_contours, words)
+        return ExportSectionState(can_start, is_running, self._with_structure_set, words)
 
     def show_case(self, case: CaseNodes | None) -> None:
         """The result that is shown, None without any."""
@@ -48,10 +48,10 @@ class ExportPresenter(Presenter):
         self._why_not = _("Cannot be exported as DICOM. {why}").format(why=reason) if reason else ""
         self.changed()
 
-    def set_contours(self, is_wanted: bool) -> None:
+    def set_structure_set(self, is_wanted: bool) -> None:
         """Whether RT Structure Sets are written as well."""
-        if is_wanted != self._with_contours:
-            self._with_contours = is_wanted
+        if is_wanted != self._with_structure_set:
+            self._with_structure_set = is_wanted
             self.changed()
 
     def export(self, folder: Path, on_end: OnEnd | None = None) -> None:
@@ -70,7 +70,7 @@ class ExportPresenter(Presenter):
 
         self._outcome = ""
         try:
-            self._logic.export_dicom(case, folder, self._with_contours, ended)
+            self._logic.export_dicom(case, folder, self._with_structure_set, ended)
         except CrossModalSegError as error:
             told(error)
         self.changed()

@@ -239,10 +239,10 @@ class SegmentationLogic:
         site_cases.note_saved(case, saved)
         return saved
 
-    def export_dicom(self, case: CaseNodes, folder: Path, with_contours: bool, on_end: OnEnd) -> None:
+    def export_dicom(self, case: CaseNodes, folder: Path, with_structure_set: bool, on_end: OnEnd) -> None:
         """Write ``case`` as it is now as DICOM objects into ``folder``; see `DicomExport.start`. Raises BundleError,
         too."""
-        self.dicom_export.start(case, self._bundle_of(case), folder, with_contours, on_end)
+        self.dicom_export.start(case, self._bundle_of(case), folder, with_structure_set, on_end)
 
     def add_unlabelled(self, volumes: Mapping[str, Any], bundle: Bundle, folder: str | Path) -> SavedCase:
         """Put scans without labels into the site folder, for training that learns from them too."""

@@ -22,7 +22,7 @@ class ResultPanel:
         self._table: Any = None  # that is shown
         ui.exportTableButton.clicked.connect(self._export_table)
         ui.exportDicomButton.clicked.connect(self._export_dicom)
-        ui.exportContoursCheck.toggled.connect(export.set_contours)
+        ui.exportStructureSetCheck.toggled.connect(export.set_structure_set)
         presenter.listen(self._draw)
         export.listen(self._draw_export)
 
@@ -38,7 +38,8 @@ class ResultPanel:
 
     def _draw_export(self) -> None:
         state, ui = self._export.state, self._ui
-        ui.exportDicomButton.enabled = ui.exportContoursCheck.enabled = state.can_start
+        ui.exportDicomButton.enabled = ui.exportStructureSetCheck.enabled = state.can_start
+        ui.exportStructureSetCheck.checked = state.with_structure_set
         ui.exportDicomLabel.text = state.words
         ui.exportDicomLabel.visible = bool(state.words)
 

@@ -100,7 +100,7 @@ def differs_around(edited_node: Any, model_node: Any, place: Sequence[float], ra
                     tuple(slice(a, b) for a, b in zip((first - start)[::-1], (stop - start)[::-1], strict=True))
                     for start in (offset, lower)
                 )
-                found = values[np.minimum(stored[source].astype(np.intp), len(values) - 1)]
+                found = values[np.clip(stored[source].astype(np.intp), 0, len(values) - 1)]
                 np.copyto(box[target], found, where=found > 0)
     return not np.array_equal(*boxes)
 
@@ -177,7 +177,7 @@ def _layers(node: Any, value_of: Callable[[str, Any], int]) -> list[_Layer]:
                 if (stored == own).any():
                     raise
             names[int(values[own])] = segment.GetName()
-        layers.append(_Layer(values[stored], grid, names))
+        layers.append(_Layer(values[np.maximum(stored, 0)], grid, names))  # below zero is no segment's
     return layers
 
 
@@ -220,7 +220,7 @@ def _filled_part(stored: np.ndarray | None, grid: Grid | None) -> tuple[np.ndarr
     """The smallest box of it that holds all that is drawn, and its grid; None where nothing is."""
     if stored is None or grid is None:
         return None, None
-    drawn = stored != 0
+    drawn = stored > 0
     axes = [np.flatnonzero(drawn.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     if axes[0].size == 0:
         return None, None

@@ -15,7 +15,7 @@ from trame_slicer.views import ScheduledRenderStrategy, ThreeDView
 
 from CrossModalSegApp.web.encoding import FullColorJpeg
 
-_SECONDS_TO_ANSWER = 0.01  # between two pictures
+SECONDS_TO_ANSWER = 0.01  # between two pictures, or other steps of what takes long
 _STILL_SECONDS = 0.4  # without a picture of a slice
 _LONGEST_WAIT_SECONDS = 2.0
 
@@ -43,7 +43,7 @@ class RenderTurns:
             draw = next(iter(self._waiting))
             del self._waiting[draw]
             draw()
-            await asyncio.sleep(_SECONDS_TO_ANSWER)  # draws, and then answers what has arrived
+            await asyncio.sleep(SECONDS_TO_ANSWER)  # draws, and then answers what has arrived
 
     def note_move(self) -> None:
         """A slice moves."""

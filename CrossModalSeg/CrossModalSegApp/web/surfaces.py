@@ -15,14 +15,13 @@ from CrossModalSegApp.scene.node_geometry import local_grid
 from CrossModalSegApp.scene.segmentation_labels import marked_labels
 from CrossModalSegApp.scene.segmentation_nodes import SURROUNDING_OPACITY, surrounding
 from CrossModalSegApp.scene.structure_display import ShownStructure, structures_of
-from CrossModalSegApp.web.render_turns import TURNS
+from CrossModalSegApp.web.render_turns import SECONDS_TO_ANSWER, TURNS
 from CrossModalSegLib.imaging.grid import Grid
 
 _BLOCKS = 50  # of voxels, along the longest side of a structure
 _FINEST_MM, _COARSEST_MM = 1.5, 4.0  # between them
 _THIN = 0.4  # share of a block
 _AT_ONCE = 4  # models that are put into the scene
-_SECONDS_TO_ANSWER = 0.01
 _log = logging.getLogger(__name__)
 
 
@@ -117,7 +116,7 @@ class Surfaces:
             model.SetAndObserveTransformNodeID(source.node.GetTransformNodeID())
             model.SetAndObservePolyData(polydata)
             if number % _AT_ONCE == 0:
-                await asyncio.sleep(_SECONDS_TO_ANSWER)
+                await asyncio.sleep(SECONDS_TO_ANSWER)
         if source == self._source:
             self._made |= {one.value for one in structures_of(source.node)} & set(made)
             self._style(source)

@@ -110,7 +110,7 @@ class Workstation:
         PageState(server, "compare").draw(sections.compare, "choose")
         PageState(server, "adapt").draw(sections.adapt, "start")
         PageState(server, "fill").draw(sections.fill, "start", "keep", "discard")
-        PageState(server, "dicom").draw(sections.export, "set_contours")
+        PageState(server, "dicom").draw(sections.export, "set_structure_set")
         PageState(server, "review").draw(sections.review, "go_next", "go_previous", "go_to", "tick", "finish")
         PageState(server, "legend").draw(sections.legend, *_LEGEND_INTENTS)
         PageState(server, "place").draw(sections.place)

@@ -90,10 +90,10 @@ def test_a_result_that_was_corrected_in_one_scan_is_exported_as_it_is(desktop, p
 
 @pytest.mark.usefixtures("case")
 def test_contours_are_written_where_they_are_asked_for(desktop, panel, tmp_path):
-    panel.ui.exportContoursCheck.click()
+    panel.ui.exportStructureSetCheck.click()
     desktop.dialogs.answer(str(tmp_path / "out"))
     panel.ui.exportDicomButton.click()
-    assert not panel.ui.exportContoursCheck.enabled
+    assert not panel.ui.exportStructureSetCheck.enabled
     panel.wait(lambda: panel.ui.exportDicomButton.enabled)
     kinds = [pydicom.dcmread(path).Modality for path in sorted((tmp_path / "out").glob("T1w_*"))]
     assert kinds == ["SR", "SEG", "RTSTRUCT"]

@@ -56,6 +56,21 @@ def test_what_was_painted_beyond_the_scan_is_left_out(scan):
     np.testing.assert_array_equal(segment_labels(node, scan, SMALL), labels)
 
 
+def test_what_is_stored_below_zero_is_no_segment_s(scan):
+    import vtk
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    labels = some_labels(scan)
+    node = add_segmentation(scan, labels, SMALL, "result")
+    (image,) = {one.GetRepresentation("Binary labelmap") for one in segments_of(node).values()}
+    signed = vtk.vtkShortArray()
+    signed.DeepCopy(image.GetPointData().GetScalars())
+    stored = vtk_to_numpy(signed)
+    stored[stored == 0] = -1
+    image.GetPointData().SetScalars(signed)
+    np.testing.assert_array_equal(segment_labels(node, scan, SMALL), labels)
+
+
 def test_erased_and_painted_voxels_are_read(scan):
     labels = some_labels(scan)
     node = add_segmentation(scan, labels, SMALL, "result")
