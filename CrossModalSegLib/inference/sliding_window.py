@@ -2,6 +2,9 @@
 
 The network's head is linear, so averaged features give the averaged logits; they are a tenth of the memory and of the
 work of averaged probabilities.
+
+Where windows overlap along every axis, they are seen as they are and mirrored in turn, as on a chessboard: each place
+is seen both ways by the windows around it, at half of the work. Elsewhere each window is seen both ways.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +22,7 @@ from CrossModalSegLib.preprocess import position_channels
 
 OVERLAP = 0.5  # of neighbouring windows
 SLAB_CELLS = 8  # slices of feature cells that are classified at a time
+STRAIGHT, MIRRORED = 0, 1  # views of a window
 
 Place = tuple[Any, ...]  # three slices
 Report = Callable[[str, float], None]  # stage, fraction done
@@ -36,11 +40,24 @@ class Attempt:
 @dataclass(frozen=True)
 class Windows:
     """How a bundle's network looks: ``size`` (d, h, w) of a window, ``classes``, and with ``mirrored`` (the channel of
-    each structure on the other side) the mean of the prediction and of that for the window mirrored left to right."""
+    each structure on the other side) the mean of predictions for windows as they are and mirrored left to right."""
 
     size: tuple[int, ...]
     classes: int
     mirrored: Sequence[int] | None = None
+
+    @property
+    def views(self) -> int:
+        """In how many ways: as it is, and mirrored."""
+        return 1 if self.mirrored is None else 2
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A window at ``place`` and how it is seen: ``views`` of `STRAIGHT` and `MIRRORED`."""
+
+    place: Place
+    views: tuple[int, ...]
 
 
 @torch.inference_mode()
@@ -55,57 +72,59 @@ def predict(
     volumes, crop = _pad(model_input.volumes, windows.size, network.cell)
     shape = tuple(volumes.shape[-3:])
     position = _position(model_input, crop, shape)
-    places = [
-        place for place in _places(shape, windows.size, network.cell) if _is_worth_it(volumes, model_input, crop, place)
+    looks = [
+        look for look in _looks(shape, windows, network.cell) if _is_worth_it(volumes, model_input, crop, look.place)
     ]
     cells = tuple(size // network.cell for size in windows.size)
     importance = compute_importance_map(cells, mode="gaussian", sigma_scale=0.25).clamp_min(1e-3).to(attempt.accumulate)
     slots = [slot for slot in range(MODALITIES) if model_input.presence[slot]]
-    views = 1 if windows.mirrored is None else 2
-    blends = {slot: _Blend(views, shape, network.cell, attempt.accumulate) for slot in slots}
-    presence = model_input.presence[None].expand(views, -1).to(attempt.device)
-    for number, place in enumerate(places):
-        report("network", number / (len(places) + 1))
-        window = _views(volumes[(..., *place)], views, -1).to(attempt.device)
-        here = _views(position[(..., *place)], views, -1).to(attempt.device)
-        here[1:, 2] *= -1  # mirrored, what lay to the right lies to the left
+    blends = {slot: _Blend(windows.views, shape, network.cell, attempt.accumulate) for slot in slots}
+    for number, look in enumerate(looks):
+        report("network", number / (len(looks) + 1))
+        window = _seen(volumes, look).to(attempt.device)
+        here = _seen(position, look).to(attempt.device)
+        here[[view == MIRRORED for view in look.views], 2] *= -1  # mirrored, what lay to the right lies to the left
+        presence = model_input.presence[None].expand(len(look.views), -1).to(attempt.device)
         with torch.autocast(window.device.type, dtype=torch.bfloat16):
             features = network.features(window, here, presence)
         for slot in slots:
             found = features[slot]
             assert found is not None
-            blends[slot].add(found.to(attempt.accumulate), importance, place)
-    report("network", len(places) / (len(places) + 1))
+            blends[slot].add(found.to(attempt.accumulate), importance, look)
+    report("network", len(looks) / (len(looks) + 1))
     return {slot: _classified(network, slot, blend, windows, attempt)[(..., *crop)] for slot, blend in blends.items()}
 
 
 class _Blend:
     """Weighted sums of one modality's features over all windows: for each view (V, C, d, h, w), mirrored ones as
-    seen."""
+    seen, and the sums of the weights (V, d, h, w)."""
 
     def __init__(self, views: int, shape: Sequence[int], cell: int, device: torch.device):
-        self.views, self.cell, self.device = views, cell, device
+        self.cell, self.device = cell, device
         self.shape = tuple(size // cell for size in shape)
-        self.weights = torch.zeros(self.shape, device=device)
+        self.weights = torch.zeros((views, *self.shape), device=device)
         self.sums: Tensor | None = None
 
-    def add(self, features: Tensor, importance: Tensor, place: Place) -> None:
-        """Add the features (V, C, d, h, w) of the window at ``place`` (slices of voxels)."""
+    def add(self, features: Tensor, importance: Tensor, look: _Look) -> None:
+        """Add the features (V, C, d, h, w) that the network found at ``look``."""
         if self.sums is None:
-            self.sums = torch.zeros((self.views, features.shape[1], *self.shape), device=self.device)
-        k, j, i = (slice(one.start // self.cell, one.stop // self.cell) for one in place)
-        self.weights[k, j, i] += importance
-        self.sums[0, :, k, j, i] += features[0] * importance
-        if self.views > 1:
-            turned = slice(self.shape[2] - i.stop, self.shape[2] - i.start)
-            self.sums[1, :, k, j, turned] += features[1] * importance.flip(-1)
+            self.sums = torch.zeros((len(self.weights), features.shape[1], *self.shape), device=self.device)
+        k, j, i = (slice(one.start // self.cell, one.stop // self.cell) for one in look.place)
+        for view, found in zip(look.views, features, strict=True):
+            columns, share = i, importance
+            if view == MIRRORED:
+                columns, share = slice(self.shape[2] - i.stop, self.shape[2] - i.start), importance.flip(-1)
+            self.weights[view, k, j, columns] += share
+            self.sums[view, :, k, j, columns] += found * share
 
     def mean(self) -> Tensor | None:
         """The weighted mean (V, C, d, h, w), 0 where no window was; None where no window was at all."""
-        if self.sums is None:
-            return None
-        weights = self.weights.clamp_min(1e-6)
-        return self.sums / torch.stack([weights, weights.flip(-1)][: self.views]).unsqueeze(1)
+        return None if self.sums is None else self.sums / self.weights.clamp_min(1e-6).unsqueeze(1)
+
+    def shares(self) -> Tensor:
+        """(V, d, h, w), none mirrored: how much each view has to say at each cell; 0 where no window was."""
+        weights = torch.stack([row.flip(-1) if view == MIRRORED else row for view, row in enumerate(self.weights)])
+        return weights / weights.sum(dim=0).clamp_min(1e-6)
 
 
 def _classified(network: CrossModalNetwork, slot: int, blend: _Blend, windows: Windows, attempt: Attempt) -> Tensor:
@@ -117,22 +136,27 @@ def _classified(network: CrossModalNetwork, slot: int, blend: _Blend, windows: W
     if features is None:
         result[..., 0] = 1
         return result.movedim(-1, 0)
-    views = (None, windows.mirrored)[: blend.views]
+    weights = blend.shares()
+    channels = (None, windows.mirrored)[: windows.views]
     for start in range(0, depth, SLAB_CELLS):
         stop = min(start + SLAB_CELLS, depth)
         before, after = max(0, start - 1), min(depth, stop + 1)  # a smooth head sees one cell further
         slab = features[:, :, before:after].to(attempt.device)
-        seen = [slab[number : number + 1].flip(-1) if number else slab[:1] for number in range(blend.views)]
+        seen = [slab[view : view + 1].flip(-1) if view == MIRRORED else slab[:1] for view in range(windows.views)]
         logits = [
             _cell_logits(network, one, slot, mirrored)[start - before : stop - before]
-            for one, mirrored in zip(seen, views, strict=True)
+            for one, mirrored in zip(seen, channels, strict=True)
         ]
+        shares = weights[:, start:stop, ..., None, None, None, None].to(attempt.device)  # (V, d, h, w, 1, 1, 1, 1)
         places = result[start * cell : stop * cell].unflatten(2, (-1, cell)).unflatten(1, (-1, cell))
-        for place, *parts in zip(places.unflatten(0, (-1, cell)), *logits, strict=True):  # a slice of cells at a time,
-            shares = [torch.softmax(part, dim=-1, dtype=torch.float32) for part in parts]  # which fits the cache
-            mean = shares[0] if len(shares) == 1 else torch.add(*shares).mul_(0.5)
+        for number, place in enumerate(places.unflatten(0, (-1, cell))):  # a slice of cells at a time fits the cache
+            parts = [torch.softmax(one[number], dim=-1, dtype=torch.float32) for one in logits]
+            mean = parts[0].mul_(shares[0, number])
+            for part, share in zip(parts[1:], shares[1:, number], strict=True):
+                mean.addcmul_(part, share)
             place.copy_(mean.permute(2, 0, 3, 1, 4, 5))  # (h, w, s, s, s, C) to (s, h, s, w, s, C)
-    nowhere = (blend.weights == 0).repeat_interleave(cell, 0).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
+    nowhere = weights.sum(dim=0) == 0
+    nowhere = nowhere.repeat_interleave(cell, 0).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
     make_background(result.movedim(-1, 0), nowhere)
     return result.movedim(-1, 0)
 
@@ -152,9 +176,10 @@ def make_background(probabilities: Tensor, places: Tensor) -> None:
     probabilities[0, places] = 1
 
 
-def _views(window: Tensor, views: int, axis: int) -> Tensor:
-    """(V, ...): the window and, of two views, its mirror image."""
-    return torch.stack([window, window.flip(axis)][:views])
+def _seen(volumes: Tensor, look: _Look) -> Tensor:
+    """(V, ...): the window in each of the views of ``look``."""
+    window = volumes[(..., *look.place)]
+    return torch.stack([window.flip(-1) if view == MIRRORED else window for view in look.views])
 
 
 def _is_worth_it(volumes: Tensor, model_input: ModelInput, crop: Place, place: Place) -> bool:
@@ -190,6 +215,12 @@ def _position(model_input: ModelInput, crop: Place, shape: tuple[int, ...]) -> T
     return position_channels(-(padding + (size - 1) / 2) * spacing, shape, spacing)
 
 
-def _places(shape: tuple[int, ...], window: Sequence[int], cell: int) -> Iterator[Place]:
-    interval = [max(1, int(size * (1 - OVERLAP)) // cell) * cell for size in window]
-    yield from dense_patch_slices(shape, window, interval)
+def _looks(shape: tuple[int, ...], windows: Windows, cell: int) -> Iterator[_Look]:
+    """All windows of a volume: alternately straight and mirrored where there are neighbours along every axis."""
+    interval = [max(1, int(size * (1 - OVERLAP)) // cell) * cell for size in windows.size]
+    places = dense_patch_slices(shape, windows.size, interval)
+    starts = [sorted({place[axis].start for place in places}) for axis in range(3)]
+    alternately = windows.views > 1 and min(len(row) for row in starts) > 1
+    for place in places:
+        steps = sum(row.index(one.start) for row, one in zip(starts, place, strict=True))
+        yield _Look(place, (steps % 2,) if alternately else (STRAIGHT, MIRRORED)[: windows.views])

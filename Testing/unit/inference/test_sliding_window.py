@@ -74,3 +74,44 @@ def test_with_nothing_to_look_at_everything_is_background():
     within = torch.zeros(16, 16, 16, dtype=torch.bool)
     found = predict(network(smooth=True), given(16, 16, 16, within=within), Windows((16, 16, 16), CLASSES), CPU, silent)
     assert all(float(values[0].min()) == 1 and float(values[1:].max()) == 0 for values in found.values())
+
+
+def windows_seen(monkeypatch, shape: tuple[int, ...]) -> list[list[bool]]:
+    """For each call of the network, whether each window of the batch was mirrored: scans grow to the right."""
+    net, scans = network(smooth=False), given(*shape)
+    scans.volumes[:, 0] = torch.linspace(0, 1, shape[2])
+    seen, run = [], net.features
+
+    def features(window, *others):
+        seen.append([bool(one[0, 0, 0, 0, 0] > one[0, 0, 0, 0, -1]) for one in window])
+        return run(window, *others)
+
+    monkeypatch.setattr(net, "features", features)
+    predict(net, scans, Windows((16, 16, 16), CLASSES, mirrored=[0, 2, 1]), CPU, silent)
+    return seen
+
+
+def test_windows_that_overlap_along_every_axis_are_mirrored_in_turn(monkeypatch):
+    seen = windows_seen(monkeypatch, (24, 24, 32))  # 2 x 2 x 3 windows, w first
+    row, other = [[False], [True], [False]], [[True], [False], [True]]
+    assert seen == [*row, *other, *other, *row]
+
+
+def test_windows_without_neighbours_along_an_axis_are_seen_both_ways(monkeypatch):
+    assert windows_seen(monkeypatch, (16, 24, 24)) == [[False, True]] * 4
+
+
+def test_windows_mirrored_in_turn_give_what_windows_seen_both_ways_give():
+    net, scans = network(smooth=True), given(24, 24, 28)
+    ways = Windows((16, 16, 16), CLASSES, mirrored=[0, 2, 1])
+    found = predict(net, scans, ways, CPU, silent)[0].float()
+    straight = predict(net, scans, Windows((16, 16, 16), CLASSES), CPU, silent)[0].float()
+    turned = ModelInput(scans.volumes.flip(-1), scans.presence, scans.grid, None)
+    mirrored = predict(net, turned, Windows((16, 16, 16), CLASSES), CPU, silent)[0].flip(-1)[[0, 2, 1]].float()
+    middle = (slice(None), *[slice(8, 16)] * 3)  # where windows of both kinds are
+    off = ((straight + mirrored) / 2 - found)[middle].abs().mean()
+    assert torch.allclose(found.sum(0), torch.ones(24, 24, 28), atol=2e-3)
+    assert off < 0.5 * (straight - found)[middle].abs().mean()
+    assert off < 0.5 * (mirrored - found)[middle].abs().mean()
+    corner = (slice(None), *[slice(0, 6)] * 3)  # only the first window reaches it
+    assert torch.allclose(found[corner], straight[corner], atol=2e-3)
