@@ -1,116 +1,144 @@
 """How fast a pair goes from files to files: this software, and a standard MONAI pipeline with the same weights.
 
-    python -m Testing.Benchmarks.speed.bench [--bundle BRAIN_MR_PAIR_0.1.0] [--rounds 2] [--threads 2]
+    python -m Testing.Benchmarks.speed.bench [--pair phantom] [--rounds 2] [--threads 2] [--engines ours monai-bf16]
+        [--bundle BRAIN_MR_PAIR_0.1.0] [--busy 2]
 
-All in one process, warm, interleaved round by round; the least wall time of all rounds counts, and the processor time
-of that round. The phantom, as NIfTI for both. MONAI's network is the code of 0.1.0, kept beside this file, so that the
-bundle has to be the starter 0.1.0, which is taken from the repository's history if it is not given. Dice is against the
-phantom's own labels, agreement between the two results; structures that neither has do not count.
+Each engine is warm in a process of its own, and they run in turn, round by round; the least wall time of all rounds
+counts, and the processor time of that round. MONAI's network is the code of 0.1.0, kept beside this file, so that the
+bundle has to be the starter 0.1.0, which is taken from the repository's history if it is not given. The pair is the
+phantom, as it is or on a larger grid. Dice is against the phantom's own labels, agreement between the two results;
+structures that neither has do not count. With ``--busy`` so many processes that only count stand beside every run.
 """
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from CrossModalSegApp.web.files_section import sample_pair
 from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
-from CrossModalSegLib.imaging.segmentation_io import read_segmentation
-from CrossModalSegLib.imaging.volume import read_volume, write_volume
-from CrossModalSegLib.inference.case_output import OutputOptions, segment_case, segmentation_name
-from CrossModalSegLib.inference.inference import Segmenter
-from Testing.Benchmarks.speed.monai_pipeline import MonaiPipeline
+from Testing.Benchmarks.speed.engine import ANSWER, ENGINES, Labels
+from Testing.Benchmarks.speed.pairs import PAIRS, Pair, write_pair
 from Testing.Benchmarks.speed.starter_history import starter_of
 from Testing.Benchmarks.starter.tables import dice_between
 
-TRUTH = "phantom_labels.nrrd"
-Labels = Mapping[str, np.ndarray]  # (K, J, I) by modality
-Run = Callable[[Path], Callable[[], Labels]]  # writes into a folder; what it gives reads the labels
+
+@dataclass(frozen=True)
+class Timed:
+    """One run: seconds on the wall and of the processor, highest memory of the engine so far in GB, labels."""
+
+    wall: float
+    processor: float
+    memory_gb: float
+    labels: Labels
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, help="folder of the starter 0.1.0")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = load_bundle(args.bundle or starter_of("0.1.0", Path(folder)))
-        files = as_nifti(Path(folder))
-        runs = {
-            "this software": ours(bundle, files),
-            "MONAI, bfloat16": monai(MonaiPipeline(bundle, autocast=True), files),
-            "MONAI, float32": monai(MonaiPipeline(bundle, autocast=False), files),
-        }
-        found = timed(runs, args.rounds, Path(folder))
-    labels = {name: one[2] for name, one in found.items()}
-    truth = {"T1w": read_segmentation(sample_pair()["T1w"].with_name(TRUTH))[0]}
-    print(f"phantom, bundle {bundle.name} {bundle.version}, {args.threads} threads, least of {args.rounds} rounds")
-    print("| | wall, s | processor, s | times as long as ours | Dice, T1w | agreement with ours |")
-    print("|---|---|---|---|---|---|")
-    own = found["this software"]
-    for name, (wall, processor, result) in found.items():
-        scores = [mean_dice(bundle, result, one) for one in (truth, labels["this software"])]
-        ratio = wall / own[0]
-        print(f"| {name} | {wall:.1f} | {processor:.1f} | {ratio:.2f} | {scores[0]:.3f} | {scores[1]:.3f} |")
+    args = _parser().parse_args()
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as running:
+        folder = Path(temporary)
+        bundle = load_bundle(args.bundle or starter_of("0.1.0", folder))
+        pair = write_pair(args.pair, folder)
+        processes = {name: running.enter_context(engine(name, bundle, args.threads)) for name in args.engines}
+        running.enter_context(neighbours(args.busy))
+        best: dict[str, Timed] = {}
+        for number in range(args.rounds + 1):  # the first warms up
+            for name, process in processes.items():
+                found = run(process, pair, folder / f"{name}-{number}")
+                print(f"round {number}: {name} {found.wall:.1f} s", flush=True)
+                if number and (name not in best or found.wall < best[name].wall):
+                    best[name] = found
+    busy = f", {args.busy} busy neighbours" if args.busy else ""
+    print(
+        f"pair {args.pair}, bundle {bundle.name} {bundle.version}, {args.threads} threads, least of {args.rounds}{busy}"
+    )
+    print("\n".join(table(bundle, pair, best)))
 
 
-def as_nifti(folder: Path) -> dict[str, Path]:
-    """The phantom's scans."""
-    files = {name: folder / f"{name}.nii.gz" for name in sample_pair()}
-    for name, path in sample_pair().items():
-        volume = read_volume(path, name)
-        write_volume(files[name], volume.array, volume.grid)
-    return files
-
-
-def ours(bundle: Bundle, files: Mapping[str, Path]) -> Run:
-    """What the worker does for a click."""
-    segmenter, options = Segmenter(bundle, "cpu"), OutputOptions(look=None, overview=False)
-
-    def run(output: Path) -> Callable[[], Labels]:
-        segment_case(segmenter, files, output, options, lambda *_: None)
-        return lambda: {name: read_segmentation(output / segmentation_name(name, options))[0] for name in files}
-
-    return run
-
-
-def monai(pipeline: MonaiPipeline, files: Mapping[str, Path]) -> Run:
-    """What a script for MONAI does."""
-
-    def run(output: Path) -> Callable[[], Labels]:
-        labels = pipeline(files, output)
-        return lambda: labels
-
-    return run
-
-
-def timed(runs: Mapping[str, Run], rounds: int, folder: Path) -> dict[str, tuple[float, float, Labels]]:
-    """By name: seconds on the wall, of the processor, and the labels by modality. One round more warms up."""
-    found: dict[str, tuple[float, float, Labels]] = {}
-    for number in range(rounds + 1):
-        for name, run in runs.items():
-            output = folder / f"{name}-{number}"
-            wall, processor = time.perf_counter(), time.process_time()
-            labels = run(output)  # written; read below
-            taken = time.perf_counter() - wall, time.process_time() - processor
-            print(f"round {number}: {name} {taken[0]:.1f} s", flush=True)
-            if number and (name not in found or taken[0] < found[name][0]):
-                found[name] = (*taken, labels())
-    return found
+def table(bundle: Bundle, pair: Pair, best: dict[str, Timed]) -> Iterator[str]:
+    """Lines of Markdown; ratios and agreement are to the first engine."""
+    yield "| | wall, s | processor, s | memory, GB | times as long | Dice, T1w | agreement |"
+    yield "|---|---|---|---|---|---|---|"
+    first = next(iter(best.values()))
+    for name, one in best.items():
+        scores = [mean_dice(bundle, one.labels, other) for other in (pair.truth, first.labels)]
+        ratio = one.wall / first.wall
+        yield (
+            f"| {name} | {one.wall:.1f} | {one.processor:.1f} | {one.memory_gb:.1f} | {ratio:.2f} | {scores[0]:.3f} "
+            f"| {scores[1]:.3f} |"
+        )
 
 
 def mean_dice(bundle: Bundle, result: Labels, other: Labels) -> float:
     """Over the structures and modalities that both have."""
     scores = [dice_between(bundle.label_map, result[name], other[name]) for name in other]
     return float(np.mean([dice for one in scores for dice in one.values()]))
+
+
+@contextmanager
+def engine(name: str, bundle: Bundle, threads: int) -> Iterator[subprocess.Popen[str]]:
+    """A process that waits for runs."""
+    arguments = [
+        "-m",
+        "Testing.Benchmarks.speed.engine",
+        name,
+        "--bundle",
+        str(bundle.path),
+        "--threads",
+        str(threads),
+    ]
+    with subprocess.Popen(
+        [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def run(process: subprocess.Popen[str], pair: Pair, output: Path) -> Timed:
+    """One run of an engine. Raises SystemExit where it ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    files = {name: str(path) for name, path in pair.files.items()}
+    process.stdin.write(json.dumps({"files": files, "output": str(output)}) + "\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if line.startswith(ANSWER):
+            answer = json.loads(line.removeprefix(ANSWER))
+            labels = dict(np.load(answer["labels"]))
+            return Timed(answer["wall"], answer["processor"], answer["memory_gb"], labels)
+    raise SystemExit(f"the engine ended: {process.args!r}")
+
+
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """``count`` processes that only count."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, help="folder of the starter 0.1.0")
+    parser.add_argument("--pair", choices=[*PAIRS], default="phantom")
+    parser.add_argument("--engines", choices=[*ENGINES], nargs="+", default=[*ENGINES])
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="processes that count beside")
+    return parser
 
 
 if __name__ == "__main__":
