@@ -1,13 +1,14 @@
-"""How fast a pair goes from files to files: this software, and a standard MONAI pipeline with the same weights.
+"""How fast a pair goes from files to files: this software, and standard pipelines with the same weights.
 
     python -m Testing.Benchmarks.speed.bench [--pair phantom] [--rounds 2] [--threads 2] [--engines ours monai-bf16]
-        [--bundle BRAIN_MR_PAIR_0.1.0] [--busy 2]
+        [--nnunet-python PYTHON] [--bundle BRAIN_MR_PAIR_0.1.0] [--busy 2]
 
 Each engine is warm in a process of its own, and they run in turn, round by round; the least wall time of all rounds
-counts, and the processor time of that round. MONAI's network is the code of 0.1.0, kept beside this file, so that the
+counts, and the processor time of that round. The others run the network code of 0.1.0, kept beside this file, so the
 bundle has to be the starter 0.1.0, which is taken from the repository's history if it is not given. The pair is the
-phantom, as it is or on a larger grid. Dice is against the phantom's own labels, agreement between the two results;
+phantom, as it is or on a larger grid. Dice is against the phantom's own labels, agreement with the first engine;
 structures that neither has do not count. With ``--busy`` so many processes that only count stand beside every run.
+nnU-Net needs an environment of its own, whose Python is given; ``nnunet_pipeline.py`` says how to make it.
 """
 
 import argparse
@@ -17,14 +18,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from CrossModalSegLib.bundles.bundle import Bundle, load_bundle
-from Testing.Benchmarks.speed.engine import ANSWER, ENGINES, Labels
+from Testing.Benchmarks.speed.engine import ANSWER, ENGINES, NNUNET, Labels
 from Testing.Benchmarks.speed.pairs import PAIRS, Pair, write_pair
 from Testing.Benchmarks.speed.starter_history import starter_of
 from Testing.Benchmarks.starter.tables import dice_between
@@ -42,12 +43,15 @@ class Timed:
 
 def main() -> None:
     """Print the table."""
-    args = _parser().parse_args()
+    args = argument_parser().parse_args()
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as running:
         folder = Path(temporary)
         bundle = load_bundle(args.bundle or starter_of("0.1.0", folder))
         pair = write_pair(args.pair, folder)
-        processes = {name: running.enter_context(engine(name, bundle, args.threads)) for name in args.engines}
+        processes = {
+            name: running.enter_context(engine(name, python, bundle, args.threads))
+            for name, python in pythons(args).items()
+        }
         running.enter_context(neighbours(args.busy))
         best: dict[str, Timed] = {}
         for number in range(args.rounds + 1):  # the first warms up
@@ -83,9 +87,15 @@ def mean_dice(bundle: Bundle, result: Labels, other: Labels) -> float:
     return float(np.mean([dice for one in scores for dice in one.values()]))
 
 
+def pythons(args: argparse.Namespace) -> dict[str, str]:
+    """Which Python runs each engine."""
+    found = dict.fromkeys(args.engines, sys.executable)
+    return found | {NNUNET: args.nnunet_python} if args.nnunet_python else found
+
+
 @contextmanager
-def engine(name: str, bundle: Bundle, threads: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that waits for runs."""
+def engine(name: str, python: str, bundle: Bundle, threads: int) -> Iterator[subprocess.Popen[str]]:
+    """A process of ``python`` that waits for runs."""
     arguments = [
         "-m",
         "Testing.Benchmarks.speed.engine",
@@ -95,12 +105,13 @@ def engine(name: str, bundle: Bundle, threads: int) -> Iterator[subprocess.Popen
         "--threads",
         str(threads),
     ]
-    with subprocess.Popen(
-        [sys.executable, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield process
+    with subprocess.Popen([python, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
-        process.stdin.close()
+        try:
+            yield process
+        finally:
+            with suppress(BrokenPipeError):  # of an engine that has ended
+                process.stdin.close()
 
 
 def run(process: subprocess.Popen[str], pair: Pair, output: Path) -> Timed:
@@ -108,8 +119,9 @@ def run(process: subprocess.Popen[str], pair: Pair, output: Path) -> Timed:
     assert process.stdin is not None
     assert process.stdout is not None
     files = {name: str(path) for name, path in pair.files.items()}
-    process.stdin.write(json.dumps({"files": files, "output": str(output)}) + "\n")
-    process.stdin.flush()
+    with suppress(BrokenPipeError):  # there is no answer then
+        process.stdin.write(json.dumps({"files": files, "output": str(output)}) + "\n")
+        process.stdin.flush()
     for line in process.stdout:
         if line.startswith(ANSWER):
             answer = json.loads(line.removeprefix(ANSWER))
@@ -130,11 +142,14 @@ def neighbours(count: int) -> Iterator[None]:
             process.wait()
 
 
-def _parser() -> argparse.ArgumentParser:
+def argument_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, help="folder of the starter 0.1.0")
     parser.add_argument("--pair", choices=[*PAIRS], default="phantom")
-    parser.add_argument("--engines", choices=[*ENGINES], nargs="+", default=[*ENGINES])
+    here = [name for name in ENGINES if name != NNUNET]
+    parser.add_argument("--engines", choices=here, nargs="+", default=here)
+    parser.add_argument("--nnunet-python", metavar="PYTHON", help=f"of an environment with nnU-Net: {NNUNET} as well")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="processes that count beside")

@@ -39,9 +39,8 @@ def ours(bundle: Bundle) -> Engine:
     return run
 
 
-def monai(bundle: Bundle, autocast: bool) -> Engine:
-    """What a script for MONAI does."""
-    pipeline = MonaiPipeline(bundle, autocast)
+def script(pipeline: Callable[[Mapping[str, Path], Path], Labels]) -> Engine:
+    """What a script for another framework does: its labels are there already when the files are written."""
 
     def run(files: Mapping[str, Path], output: Path) -> Callable[[], Labels]:
         labels = pipeline(files, output)
@@ -50,10 +49,19 @@ def monai(bundle: Bundle, autocast: bool) -> Engine:
     return run
 
 
+def nnunet(bundle: Bundle) -> Engine:
+    """In nnU-Net's order of steps; only an environment that has nnU-Net can import it."""
+    from Testing.Benchmarks.speed.nnunet_pipeline import NnunetPipeline
+
+    return script(NnunetPipeline(bundle))
+
+
+NNUNET = "nnunet"
 ENGINES: dict[str, Callable[[Bundle], Engine]] = {
     "ours": ours,
-    "monai-bf16": lambda bundle: monai(bundle, autocast=True),
-    "monai-fp32": lambda bundle: monai(bundle, autocast=False),
+    "monai-bf16": lambda bundle: script(MonaiPipeline(bundle, autocast=True)),
+    "monai-fp32": lambda bundle: script(MonaiPipeline(bundle, autocast=False)),
+    NNUNET: nnunet,
 }
 
 
