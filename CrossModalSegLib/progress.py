@@ -35,9 +35,10 @@ class RunProgress:
         self._seconds: dict[str, float] = {}
 
     def expect(self, expected: Mapping[str, float], measured: bool) -> None:
-        """Better knowledge of what is still to come; the stages so far count with what they took."""
+        """Better knowledge of what is still to come, and of this stage; the stages so far count with what they took."""
         so_far = self.seconds()
-        self._expected = so_far | {stage: seconds for stage, seconds in expected.items() if stage not in so_far}
+        known = so_far.keys() - {self._stage}
+        self._expected = so_far | {stage: seconds for stage, seconds in expected.items() if stage not in known}
         self._measured = measured
 
     def update(self, stage: str, fraction: float, words: str = "") -> Progress:
@@ -75,7 +76,9 @@ class RunProgress:
         if pace is None:
             return None
         here = self._expected[self._stage] * pace * (1 - fraction)
-        if self._has_shown(fraction):
+        if fraction == self._before:  # a stage that says nothing of itself
+            here = max(here - elapsed, 0.0)
+        elif self._has_shown(fraction):
             here = elapsed / (fraction - self._before) * (1 - fraction)
         return round(here + pace * sum(self._later().values()), 1)
 

@@ -19,6 +19,7 @@ from CrossModalSegLib.errors import (
 )
 from CrossModalSegLib.progress import RunProgress, Throttle
 from CrossModalSegLib.protocol import Done, Event, Failed, Request, encode
+from CrossModalSegLib.stage_seconds import TYPICAL_MEGAVOXELS, Forecast, StagePaces, expected_seconds
 
 if TYPE_CHECKING:
     from CrossModalSegLib.imaging.content_findings import Contents
@@ -27,16 +28,12 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda")
 SECONDS_BETWEEN_EVENTS = 0.1
+SHOWN_BY = 0.05  # of the longest stage: the time left is told from then on, where nothing was measured yet
 # After these the process is of no use any more: a new one finds the packages, or a GPU that works again.
 FATAL = (InstallError, GpuFaultError)
 
-# Seconds per stage where nothing has been measured yet; only their proportions count then.
 _LOADING = "loading model"
 _COLD_LOADING, _WARM_LOADING = 6.0, 0.2
-_SEGMENTING = {
-    "cpu": {"reading": 0.5, "checking": 3.0, "resampling": 1.0, "network": 40.0, "restoring": 6.0, "writing": 5.0},
-    "cuda": {"reading": 0.5, "checking": 1.0, "resampling": 1.0, "network": 3.0, "restoring": 4.0, "writing": 5.0},
-}
 _REGISTERING = {"reading": 0.5, "registration": 2.0}
 _LOOKING = {"reading": 0.5, _LOADING: _COLD_LOADING, "registration": 2.0}
 
@@ -55,7 +52,7 @@ class RequestHandler:
         self._clock = clock
         self._segmenter: Segmenter | None = None
         self._looks = _Looks()
-        self._measured: dict[tuple[str, str], dict[str, float]] = {}  # (bundle, device) -> stage -> seconds
+        self._paces = StagePaces()
 
     def answer(self, request: Request) -> bool:
         """Carry out ``request``; whatever goes wrong becomes its `Failed`. False: this process should not go on."""
@@ -136,17 +133,22 @@ class RequestHandler:
         _only(request.arguments, "bundle", "inputs", "output", "device", "format", "seg_type", "structure_set")
         bundle, device = _text(request.arguments, "bundle"), _device(request.arguments)
         inputs, output = _inputs(request.arguments), Path(_text(request.arguments, "output"))
-        progress = RunProgress(_expected(self._segmenter), clock=self._clock)
+        loading = _COLD_LOADING if self._segmenter is None else _WARM_LOADING
+        expected = expected_seconds("cpu", TYPICAL_MEGAVOXELS)
+        progress = RunProgress({_LOADING: loading, **expected}, shown_by=SHOWN_BY, clock=self._clock)
         report = self._reporter(request.id, progress)
         self._segmenter = segmenter = self._load(bundle, device, report)
-        key = (segmenter.bundle.sha256, segmenter.device.type)
-        measured = self._measured.get(key)
-        progress.expect(measured or _SEGMENTING[segmenter.device.type], measured is not None)
+        forecast = Forecast(progress, self._paces, segmenter.bundle.sha256, segmenter.device.type)
+
+        def look(segmenter: "Segmenter", volumes: "Mapping[str, Volume]", report: Report) -> "Contents":
+            forecast.has_scans(sum(volume.array.size for volume in volumes.values()))
+            return self._looks.look(segmenter, volumes, report)
+
         given = {"format", "seg_type"} & set(request.arguments)
-        written = {name: _text(request.arguments, name) for name in given}
-        structure_set = _switch(request.arguments, "structure_set")
-        result = self._write_case(segmenter, inputs, output, report, written | {"structure_set": structure_set})
-        self._measured[key] = {stage: took for stage, took in progress.seconds().items() if stage != _LOADING}
+        options = {name: _text(request.arguments, name) for name in given}
+        switches = {"structure_set": _switch(request.arguments, "structure_set")}
+        result = self._write_case(segmenter, inputs, output, report, {**options, **switches, "look": look})
+        forecast.learn(*([] if self._looks.was_new else ["checking"]))
         return result | {"output": str(output)}
 
     def _write_case(
@@ -155,11 +157,11 @@ class RequestHandler:
         inputs: Mapping[str, Path],
         output: Path,
         report: Report,
-        written: Mapping[str, Any],
+        options_given: Mapping[str, Any],
     ) -> dict[str, Any]:
         from CrossModalSegLib.inference.case_output import OutputOptions, segment_case
 
-        options = OutputOptions(look=self._looks.look, overview=False, **written)
+        options = OutputOptions(overview=False, **options_given)
         self.output = output
         try:
             return segment_case(segmenter, inputs, output, options, report)
@@ -205,12 +207,14 @@ class _Looks:
     def __init__(self) -> None:
         self._seen: str = ""
         self._found: Contents | None = None
+        self.was_new = False
 
     def look(self, segmenter: "Segmenter", volumes: "Mapping[str, Volume]", report: Report) -> "Contents":
         from CrossModalSegLib.inference.contents import look_into
 
         seen = _fingerprint(segmenter.bundle.sha256, volumes)
-        if self._found is None or seen != self._seen:
+        self.was_new = self._found is None or seen != self._seen
+        if self._found is None or self.was_new:
             self._seen, self._found = seen, look_into(segmenter, volumes, report)
         return self._found
 
@@ -232,12 +236,6 @@ def _import_engine() -> None:
         importlib.import_module("CrossModalSegLib.inference.case_output")
     except OSError as error:  # torch is there, but a library that it brings cannot be loaded
         raise ImportError(str(error), name="torch") from error
-
-
-def _expected(warm: "Segmenter | None") -> dict[str, float]:
-    if warm is None:
-        return {_LOADING: _COLD_LOADING, **_SEGMENTING["cpu"]}
-    return {_LOADING: _WARM_LOADING, **_SEGMENTING[warm.device.type]}
 
 
 def _only(arguments: Mapping[str, Any], *names: str) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from CrossModalSegLib.bundles.bundle_metadata import (
 )
 from CrossModalSegLib.errors import BundleError, InputError, read_error
 from CrossModalSegLib.labels import LabelMap
+from CrossModalSegLib.user_folder import user_folder
 
 SEARCH_PATH_VARIABLE = "CROSSMODALSEG_BUNDLES"
 METADATA_FILE = "configs/metadata.json"
@@ -340,15 +340,6 @@ def _bundle_folders(search_path: Sequence[Path] | None) -> dict[str, Path]:
 
 def _places(search_path: Sequence[Path] | None) -> Iterable[Path]:
     return bundle_search_path() if search_path is None else search_path
-
-
-def user_folder() -> Path:
-    """Where this user's own things are kept; it may not exist yet."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "CrossModalSeg"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "CrossModalSeg"
-    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "crossmodalseg"
 
 
 def _refuse_pickles(folder: Path) -> None:

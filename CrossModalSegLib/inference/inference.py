@@ -117,9 +117,10 @@ class Segmenter:
         network = self.network.to(attempt.device)
         probabilities = predict(network, model_input, windows_of(self.bundle), attempt, report)
         clock.lap("network")
-        results = {}
-        for position, (name, volume) in enumerate(volumes.items()):
-            report("restoring", position / len(volumes))
+        results, done, total = {}, 0, sum(volume.array.size for volume in volumes.values())
+        for name, volume in volumes.items():
+            report("restoring", done / total)
+            done += volume.array.size
             own = probabilities[slots[name]]
             if model_input.within is not None:
                 make_background(own, ~model_input.within.to(own.device))

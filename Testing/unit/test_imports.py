@@ -23,8 +23,10 @@ FOUNDATION = {
     "plurals",
     "progress",
     "protocol",
+    "stage_seconds",
     "staging",
     "temporary",
+    "user_folder",
 }
 MATHEMATICS = {"network", "losses", "preprocess", "tables", "dice"}  # torch and MONAI's losses; know no files
 # What the graphical process imports as well: numpy, SimpleITK, pydicom and scipy, which 3D Slicer brings; no torch.

@@ -75,6 +75,22 @@ def test_better_knowledge_in_mid_run_counts_finished_stages_with_what_they_took(
     assert event.seconds_left == pytest.approx(15)
 
 
+def test_a_stage_that_says_nothing_of_itself_gets_shorter_all_the_same(clock):
+    progress = RunProgress({"network": 8.0, "writing": 4.0}, measured=True, clock=clock)
+    progress.update("writing", 0.0)
+    clock.now += 3
+    assert progress.update("writing", 0.0).seconds_left == pytest.approx(1)
+    clock.now += 3
+    assert progress.update("writing", 0.0).seconds_left == 0
+
+
+def test_better_knowledge_of_the_stage_that_is_going_on_counts(clock):
+    progress = RunProgress({"checking": 1.0, "network": 10.0}, measured=True, clock=clock)
+    progress.update("checking", 0.0)
+    progress.expect({"checking": 5.0, "network": 10.0}, measured=True)
+    assert progress.update("checking", 0.0).seconds_left == pytest.approx(15)
+
+
 def test_of_one_stage_something_is_told_at_most_ten_times_a_second_but_each_stage_is_told(clock):
     throttle = Throttle(0.1, clock)
     assert throttle.lets_through("reading")

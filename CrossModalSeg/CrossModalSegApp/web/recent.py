@@ -11,9 +11,9 @@ from datetime import datetime
 from pathlib import Path
 
 from CrossModalSegLib.atomic import write_atomically
-from CrossModalSegLib.bundles.bundle import user_folder
 from CrossModalSegLib.errors import CrossModalSegError
 from CrossModalSegLib.json_file import read_json
+from CrossModalSegLib.user_folder import user_folder
 
 _MOST = 8
 _log = logging.getLogger(__name__)

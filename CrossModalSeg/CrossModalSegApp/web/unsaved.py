@@ -28,11 +28,12 @@ from CrossModalSegApp.scene.segmentation_nodes import add_segmentation
 from CrossModalSegApp.scene.site_cases import ORIGIN_ATTRIBUTE
 from CrossModalSegApp.scene.table_rows import add_rows, rows_of
 from CrossModalSegLib.atomic import staged_file, write_atomically
-from CrossModalSegLib.bundles.bundle import Bundle, user_folder
+from CrossModalSegLib.bundles.bundle import Bundle
 from CrossModalSegLib.errors import CrossModalSegError, DataError
 from CrossModalSegLib.imaging.grid import Grid
 from CrossModalSegLib.json_file import read_json
 from CrossModalSegLib.temporary import is_alive
+from CrossModalSegLib.user_folder import user_folder
 
 _CASE = "case.json"
 _HINT = "discard it"

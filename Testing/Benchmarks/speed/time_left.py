@@ -37,7 +37,12 @@ def main() -> None:
     for number, pair in enumerate(args.pairs):
         with tempfile.TemporaryDirectory() as folder:
             files = {name: str(path) for name, path in write_pair(pair, Path(folder)).files.items()}
-            arguments = {"bundle": args.bundle, "inputs": files, "output": str(Path(folder) / "result"), "device": "cpu"}
+            arguments = {
+                "bundle": args.bundle,
+                "inputs": files,
+                "output": str(Path(folder) / "result"),
+                "device": "cpu",
+            }
             told.clear()
             started = time.monotonic()
             handler.answer(Request(str(number), "segment", arguments))
