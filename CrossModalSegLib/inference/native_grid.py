@@ -5,7 +5,8 @@ them have one label, and there the interpolated probabilities have it too (each 
 corners does). Only the others, near boundaries, are interpolated class by class.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
 import numpy as np
 import torch
@@ -34,26 +35,23 @@ def restore(probabilities: Tensor, model: Grid, native: Grid, channels: Sequence
     the model grid is background with confidence 1.
     """
     highest, winner = probabilities.max(dim=0)  # (D, H, W)
-    highest = highest.float()
     is_border = _spread(winner, torch.minimum) != _spread(winner, torch.maximum)
     borders = _Borders(probabilities, is_border)
+    nearby = torch.stack([winner.float(), is_border.float(), torch.ones_like(winner, dtype=torch.float32)])[None]
+    highest = highest.float()[None, None]
     values = torch.tensor(channels, dtype=torch.int32, device=probabilities.device)
     labels = np.zeros(native.shape_kji, dtype=np.uint16)
     confidence = np.ones(native.shape_kji, dtype=np.float32)
-    thickness = max(1, SLAB_VOXELS // (native.shape_kji[1] * native.shape_kji[2]))
-    to_model = torch.tensor(model.ras_to_ijk @ native.ijk_to_ras)
-    for start in range(0, native.shape_kji[0], thickness):
-        stop = min(start + thickness, native.shape_kji[0])
-        points = _slab_points(to_model, start, stop, native).to(probabilities.device)  # (n, 3) model (k, j, i)
-        inside, nearest = _nearest(points, winner.shape)
-        channel = torch.where(inside, winner.flatten()[nearest], 0)
-        unsure = (inside & is_border.flatten()[nearest]).nonzero()[:, 0]
+    for slab in _slabs(model, native):
+        points = _points(model, native, slab).to(probabilities.device)  # (K, J, I, 3)
+        near = F.grid_sample(nearby, points[None], mode="nearest", align_corners=True)[0]  # (3, K, J, I), 0 outside
+        channel, inside = near[0].long(), near[2] > 0
+        unsure = near[1].flatten().nonzero()[:, 0]
         for chunk in unsure.split(CHUNK_POINTS):
-            channel[chunk] = borders.sample(points[chunk]).max(dim=1).indices
-        slab = (stop - start, *native.shape_kji[1:])
-        labels[start:stop] = values[channel].view(slab).cpu().numpy()
-        known = torch.where(inside, _interpolate(highest, points), 1.0).clamp_max(1.0)
-        confidence[start:stop] = known.view(slab).cpu().numpy()
+            channel.view(-1)[chunk] = borders.sample(points.view(-1, 3)[chunk]).max(dim=1).indices
+        labels[slab] = values[channel].cpu().numpy()
+        smooth = F.grid_sample(highest, points[None], padding_mode="border", align_corners=True)[0, 0]
+        confidence[slab] = torch.where(inside, smooth, 1.0).clamp_max(1.0).cpu().numpy()
     return labels, confidence
 
 
@@ -80,8 +78,9 @@ class _Borders:
         self._row[is_near.flatten()] = torch.arange(len(self._rows), device=probabilities.device)
 
     def sample(self, points: Tensor) -> Tensor:
-        """(n, C) trilinear samples at (n, 3) (k, j, i) points at borders; beyond the grid its edge goes on."""
+        """(n, C) trilinear samples at (n, 3) (i, j, k) points at borders, -1 to 1; beyond the grid its edge goes on."""
         size = torch.tensor(self._shape, device=points.device)
+        points = (points.flip(1) + 1) / 2 * (size - 1)  # (k, j, i) in voxels
         points = torch.minimum(points.clamp_min(0), size - 1)
         lower = points.floor()
         fraction = points - lower  # (n, 3)
@@ -94,26 +93,30 @@ class _Borders:
         return F.embedding_bag(self._row[place], self._rows, per_sample_weights=share, mode="sum")
 
 
-def _slab_points(to_model: Tensor, start: int, stop: int, native: Grid) -> Tensor:
-    """(n, 3) float32 model-grid (k, j, i) of the voxels of native slices ``start`` to ``stop``, in storage order."""
-    k = torch.arange(start, stop, dtype=torch.float64)[:, None, None, None]
-    j = torch.arange(native.shape_kji[1], dtype=torch.float64)[None, :, None, None]
-    i = torch.arange(native.shape_kji[2], dtype=torch.float64)[None, None, :, None]
-    ijk = i * to_model[:3, 0] + j * to_model[:3, 1] + k * to_model[:3, 2] + to_model[:3, 3]
-    return ijk.flip(-1).reshape(-1, 3).float()
+def _slabs(model: Grid, native: Grid) -> Iterator[tuple[slice, slice, slice]]:
+    """Parts (k, j, i) of ``native`` that together hold all of its voxels on ``model``, to the voxels' edges."""
+    to_native = native.ras_to_ijk @ model.ijk_to_ras
+    corners = np.array([[*corner, 1.0] for corner in product(*((-0.5, size - 0.5) for size in model.shape_ijk))])
+    found = (corners @ to_native.T)[:, :3]  # (8, 3) native (i, j, k)
+    starts = np.clip(np.floor(found.min(axis=0)), 0, native.shape_ijk).astype(int)
+    stops = np.clip(np.ceil(found.max(axis=0)) + 1, 0, native.shape_ijk).astype(int)
+    if (stops <= starts).any():
+        return
+    i, j, k = (slice(int(start), int(stop)) for start, stop in zip(starts, stops, strict=True))
+    thickness = max(1, SLAB_VOXELS // ((j.stop - j.start) * (i.stop - i.start)))
+    for start in range(k.start, k.stop, thickness):
+        yield slice(start, min(start + thickness, k.stop)), j, i
 
 
-def _nearest(points: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """Whether each point lies on the model grid (to the voxels' edges), and the flat index of its nearest voxel."""
-    size = torch.tensor(shape, device=points.device)
-    index = points.round().long()
-    inside = ((index >= 0) & (index < size)).all(dim=1)
-    index = torch.minimum(index.clamp_min(0), size - 1)
-    return inside, (index[:, 0] * shape[1] + index[:, 1]) * shape[2] + index[:, 2]
-
-
-def _interpolate(volume: Tensor, points: Tensor) -> Tensor:
-    """(n,) trilinear samples of ``volume`` (D, H, W) float32 at (n, 3) (k, j, i) points; beyond it its edge goes on."""
-    last = torch.tensor(volume.shape, device=points.device) - 1
-    scaled = (2 * points / last.clamp_min(1) - 1).flip(-1)[None, None, None]  # (1, 1, 1, n, 3) as (i, j, k), -1 to 1
-    return F.grid_sample(volume[None, None], scaled, padding_mode="border", align_corners=True).flatten()
+def _points(model: Grid, native: Grid, slab: tuple[slice, slice, slice]) -> Tensor:
+    """(K, J, I, 3) float32: where on ``model`` the voxels of a part of ``native`` lie, as (i, j, k) from -1 to 1, which
+    are its outermost voxels' centres."""
+    to_model = model.ras_to_ijk @ native.ijk_to_ras
+    size = [part.stop - part.start for part in slab]
+    half = np.array(size[::-1]) / 2  # affine_grid counts from edge to edge, which single voxels have too
+    middle = np.array([(part.start + part.stop - 1) / 2 for part in slab[::-1]])
+    scale = 2 / (np.array(model.shape_ijk) - 1).clip(1)
+    matrix = to_model[:3, :3] * half * scale[:, None]
+    offset = (to_model[:3, :3] @ middle + to_model[:3, 3]) * scale - 1
+    theta = torch.from_numpy(np.column_stack([matrix, offset])).float()
+    return F.affine_grid(theta[None], [1, 1, *size], align_corners=False)[0]
