@@ -1,7 +1,8 @@
 """The same task in nnU-Net v2's order of steps, by nnU-Net's own functions.
 
 It needs an environment of its own, beside that of this project. Torch comes first, with the torchvision that belongs to
-it, so that what is installed after them does not choose others; the lock file keeps the rest at the versions used here:
+it, both of the same build, so that what is installed after them does not choose others; the lock file keeps the rest at
+the versions used here:
 
     python3.11 -m venv build/nnunet-env
     build/nnunet-env/bin/pip install torch==2.13.0 torchvision==0.28.0
