@@ -25,6 +25,7 @@ _NUMBERS = {rows: number for number, rows in _OURS.items()}
 _OVERLAY_OPACITY = 0.5
 _CERTAIN_PERCENT = 20.0  # less is not shown: every border is a little uncertain
 _THICK, _FAINT = 3, 0.6  # pixels; opacity
+_WELL_INSIDE = 0.9  # of a view's width and height: a place beyond is at its edge
 _MARGIN = 1.05  # of the field of view around the scans
 
 
@@ -122,9 +123,14 @@ class TwoModalityLayout:
                 set_view_ids(state.node, self._view_ids_for(state.node.GetDisplayableNode()))
 
     def jump_to(self, ras: tuple[float, float, float]) -> None:
-        """Centre the slice views on a place in the world (RAS, mm), ours or all others, and set the crosshair there."""
+        """Show the slices through a place in the world (RAS, mm), in our views or all others, with the crosshair there.
+
+        What is in the middle of a view stays where the place is well inside of it; else the view is centred on it.
+        """
         for node in self._jumping_nodes():
-            node.JumpSliceByCentering(*ras)
+            node.JumpSliceByOffsetting(*ras)
+            if not _is_well_inside(node, ras):
+                node.JumpSliceByCentering(*ras)
         self._set_crosshair(ras)
 
     def point_at(self, ras: tuple[float, float, float]) -> None:
@@ -254,6 +260,14 @@ class TwoModalityLayout:
         for state in reversed(self._states):
             state.restore()
         self._states = []
+
+
+def _is_well_inside(slice_node_: Any, ras: Sequence[float]) -> bool:
+    """Whether a place in the slice (RAS, mm) is seen, and not close to the view's edge."""
+    matrix = slice_node_.GetSliceToRAS()
+    from_middle = np.asarray(ras) - [matrix.GetElement(row, 3) for row in range(3)]
+    across = np.abs(from_middle @ _axes(slice_node_)[:, :2])  # mm along the view's x, y
+    return bool((across <= _WELL_INSIDE / 2 * np.array(slice_node_.GetFieldOfView()[:2])).all())
 
 
 def _axes(slice_node_: Any) -> np.ndarray:

@@ -276,10 +276,10 @@ def test_entering_again_with_the_same_scans_leaves_place_and_zoom_alone(mrml_sce
     layout.enter(*pair)
     node = slice_node(mrml_scene, views(2)[0])
     node.SetFieldOfView(33, 33, 1)
-    layout.jump_to((7, 8, 9))
+    layout.jump_to((70, 8, 9))
     layout.enter(*pair, *results)
     assert node.GetFieldOfView()[0] == pytest.approx(33)
-    assert centre_of(node) == pytest.approx((7, 8, 9))
+    assert centre_of(node) == pytest.approx((70, 8, 9))
 
 
 def test_entering_again_with_the_same_nodes_leaves_the_user_s_changes_of_the_display(
@@ -326,15 +326,18 @@ def array_of(matrix):
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
-def test_a_jump_centres_all_views_of_the_layout_and_sets_the_crosshair(mrml_scene, layout_logic, pair):
+def test_a_jump_shows_the_place_in_all_views_of_the_layout_and_sets_the_crosshair(mrml_scene, layout_logic, pair):
     del layout_logic
     layout = TwoModalityLayout(mrml_scene)
     layout.enter(*pair)
     red = mrml_scene.GetNodeByID("vtkMRMLSliceNodeRed")
     elsewhere = centre_of(red)
+    before = {view: centre_of(slice_node(mrml_scene, view)) for view in views(2)}
     layout.jump_to((11.5, -20.25, 7.0))
-    for view in views(2):
-        assert centre_of(slice_node(mrml_scene, view)) == pytest.approx((11.5, -20.25, 7.0))
+    for view, axis in zip(views(2), (2, 1, 0) * 2, strict=True):  # axial, coronal, sagittal: only the slice moves
+        expected = [*before[view]]
+        expected[axis] = (11.5, -20.25, 7.0)[axis]
+        assert centre_of(slice_node(mrml_scene, view)) == pytest.approx(expected)
     assert centre_of(red) == elsewhere
     crosshair = mrml_scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     assert crosshair.GetCrosshairRAS() == pytest.approx((11.5, -20.25, 7.0))
@@ -343,11 +346,26 @@ def test_a_jump_centres_all_views_of_the_layout_and_sets_the_crosshair(mrml_scen
     assert crosshair.GetCrosshairMode() == crosshair.NoCrosshair
 
 
+def test_a_jump_to_a_place_that_is_not_in_a_view_centres_it(mrml_scene, layout_logic, pair):
+    del layout_logic
+    layout = TwoModalityLayout(mrml_scene)
+    layout.enter(*pair)
+    for view in views(2):
+        slice_node(mrml_scene, view).SetFieldOfView(20, 20, 1)
+    middle = np.array(centre_of(slice_node(mrml_scene, views(2)[0])))
+    at_the_edge, inside = middle + 9.5, middle + 8.5
+    layout.jump_to(tuple(inside))
+    assert centre_of(slice_node(mrml_scene, views(2)[0]))[:2] == pytest.approx(tuple(middle[:2]))
+    layout.jump_to(tuple(at_the_edge))
+    for view in views(2):
+        assert centre_of(slice_node(mrml_scene, view)) == pytest.approx(tuple(at_the_edge))
+
+
 def test_a_jump_outside_of_the_layout_moves_the_views_that_there_are(mrml_scene, layout_logic):
     del layout_logic
-    TwoModalityLayout(mrml_scene).jump_to((1.0, 2.0, 3.0))
+    TwoModalityLayout(mrml_scene).jump_to((1001.0, 1002.0, 1003.0))
     for color in ("Red", "Green", "Yellow"):
-        assert centre_of(mrml_scene.GetNodeByID(f"vtkMRMLSliceNode{color}")) == pytest.approx((1.0, 2.0, 3.0))
+        assert centre_of(mrml_scene.GetNodeByID(f"vtkMRMLSliceNode{color}")) == pytest.approx((1001.0, 1002.0, 1003.0))
 
 
 def test_without_a_layout_node_nothing_happens_and_nothing_fails(mrml_scene, pair, results):
