@@ -100,7 +100,7 @@ def disagreement(probabilities: Mapping[str, Tensor]) -> float:
 def _features(result: ModalityResult, voxel_ml: float, segmenter: Segmenter, slot: int) -> list[float]:
     """What a case looks like: the structures' volumes (logarithm of 1 + mL), and quantiles of the normalised scan."""
     classes = result.probabilities.shape[0]
-    counts = torch.bincount(result.probabilities.max(dim=0).indices.flatten(), minlength=classes)[1:]
+    counts = torch.bincount(result.best[1].flatten(), minlength=classes)[1:]
     image = torch.from_numpy(np.ascontiguousarray(with_dark_background(result.volume).array))
     scaled = normalise(image, torch.ones_like(image, dtype=torch.bool), segmenter.rules[slot]).flatten()
     sample = scaled[:: max(1, len(scaled) // 200_000)]

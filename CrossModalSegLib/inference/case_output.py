@@ -178,7 +178,7 @@ def agreement(result: SegmentationResult, label_map: LabelMap) -> dict[str, floa
     """
     if len(result.modalities) < 2:
         return None
-    a, b = (item.probabilities.max(dim=0).indices for item in result.modalities.values())
+    a, b = (item.best[1].long() for item in result.modalities.values())
     both = _covered_by_all(result)
     found = dice(joint_counts(a[both], b[both], len(label_map.channels)))[1:].tolist()
     names = (structure.name for structure in label_map.structures)

@@ -8,6 +8,7 @@ the loaded network, so that one process segments many cases with it.
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,12 @@ class ModalityResult:
     labels: np.ndarray
     confidence: np.ndarray
     probabilities: Tensor
+
+    @cached_property
+    def best(self) -> tuple[Tensor, Tensor]:
+        """The highest class probability of each voxel of the model grid, and its channel (int16), both (D, H, W)."""
+        highest, winner = self.probabilities.max(dim=0)
+        return highest, winner.to(torch.int16)
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,8 @@ def review_places(result: SegmentationResult, label_map: LabelMap, limit: int = 
 
 
 def _opinion(name: str, item: ModalityResult, grid: Grid) -> _Opinion:
-    confidence, winner = item.probabilities.max(dim=0)
-    channels = winner.to(torch.int16).cpu().numpy()
-    return _Opinion(name, item, channels, confidence.cpu().numpy(), coverage(item.volume.grid, grid))
+    confidence, winner = (one.cpu().numpy() for one in item.best)
+    return _Opinion(name, item, winner, confidence, coverage(item.volume.grid, grid))
 
 
 def _disagreements(a: _Opinion, b: _Opinion, grid: Grid, label_map: LabelMap) -> Iterator[_Region]:
@@ -151,9 +150,8 @@ def _uncertainties(one: _Opinion, grid: Grid, label_map: LabelMap) -> Iterator[_
 
 def _most_probable_structure(one: _Opinion, points: np.ndarray) -> np.ndarray:
     """(n,) channel of the most probable structure at ``points``, background left out."""
-    index = torch.from_numpy(np.ravel_multi_index(tuple(points.T), one.winner.shape))
-    rows = one.item.probabilities.movedim(0, -1).flatten(0, 2)  # (N, C)
-    structures = rows[index.to(rows.device), 1:]  # (n, C - 1), a copy
+    places = tuple(torch.from_numpy(points.T).to(one.item.probabilities.device))
+    structures = one.item.probabilities.movedim(0, -1)[places][:, 1:]  # (n, C - 1)
     return 1 + structures.max(dim=1).indices.cpu().numpy()
 
 

@@ -131,10 +131,10 @@ def _classified(network: CrossModalNetwork, slot: int, blend: _Blend, windows: W
     """(C, D, H, W) float16 probabilities on ``attempt.accumulate``; a voxel's classes lie beside each other."""
     cell, depth = network.cell, blend.shape[0]
     shape = tuple(size * cell for size in blend.shape)
-    result = torch.zeros((*shape, windows.classes), dtype=torch.float16, device=attempt.accumulate)
+    result = torch.empty((*shape, windows.classes), dtype=torch.float16, device=attempt.accumulate)
     features = blend.mean()
     if features is None:
-        result[..., 0] = 1
+        make_background(result.movedim(-1, 0), torch.ones(shape, dtype=torch.bool, device=attempt.accumulate))
         return result.movedim(-1, 0)
     weights = blend.shares()
     channels = (None, windows.mirrored)[: windows.views]
@@ -156,8 +156,9 @@ def _classified(network: CrossModalNetwork, slot: int, blend: _Blend, windows: W
                 mean.addcmul_(part, share)
             place.copy_(mean.permute(2, 0, 3, 1, 4, 5))  # (h, w, s, s, s, C) to (s, h, s, w, s, C)
     nowhere = weights.sum(dim=0) == 0
-    nowhere = nowhere.repeat_interleave(cell, 0).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
-    make_background(result.movedim(-1, 0), nowhere)
+    if nowhere.any():
+        nowhere = nowhere.repeat_interleave(cell, 0).repeat_interleave(cell, 1).repeat_interleave(cell, 2)
+        make_background(result.movedim(-1, 0), nowhere)
     return result.movedim(-1, 0)
 
 
