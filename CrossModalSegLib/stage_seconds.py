@@ -58,7 +58,7 @@ class StagePaces:
         paces = self._read()
         known = paces.setdefault(_key(bundle, device), {})
         for stage in expected.keys() & seconds.keys():
-            newest = max(seconds[stage] / expected[stage], 1 / _SLOWEST)
+            newest = min(max(seconds[stage] / expected[stage], 1 / _SLOWEST), _SLOWEST)
             known[stage] = newest ** (1 - _OLD_SHARE) * known.get(stage, newest) ** _OLD_SHARE
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
