@@ -44,13 +44,13 @@ def restore(probabilities: Tensor, model: Grid, native: Grid, channels: Sequence
     confidence = np.ones(native.shape_kji, dtype=np.float32)
     for slab in _slabs(model, native):
         points = _points(model, native, slab).to(probabilities.device)  # (K, J, I, 3)
-        near = F.grid_sample(nearby, points[None], mode="nearest", align_corners=True)[0]  # (3, K, J, I), 0 outside
+        near = F.grid_sample(nearby, points[None], mode="nearest", align_corners=False)[0]  # (3, K, J, I), 0 outside
         channel, inside = near[0].long(), near[2] > 0
         unsure = near[1].flatten().nonzero()[:, 0]
         for chunk in unsure.split(CHUNK_POINTS):
             channel.view(-1)[chunk] = borders.sample(points.view(-1, 3)[chunk]).max(dim=1).indices
         labels[slab] = values[channel].cpu().numpy()
-        smooth = F.grid_sample(highest, points[None], padding_mode="border", align_corners=True)[0, 0]
+        smooth = F.grid_sample(highest, points[None], padding_mode="border", align_corners=False)[0, 0]
         confidence[slab] = torch.where(inside, smooth, 1.0).clamp_max(1.0).cpu().numpy()
     return labels, confidence
 
@@ -80,7 +80,7 @@ class _Borders:
     def sample(self, points: Tensor) -> Tensor:
         """(n, C) trilinear samples at (n, 3) (i, j, k) points at borders, -1 to 1; beyond the grid its edge goes on."""
         size = torch.tensor(self._shape, device=points.device)
-        points = (points.flip(1) + 1) / 2 * (size - 1)  # (k, j, i) in voxels
+        points = ((points.flip(1) + 1) * size - 1) / 2  # (k, j, i) in voxels
         points = torch.minimum(points.clamp_min(0), size - 1)
         lower = points.floor()
         fraction = points - lower  # (n, 3)
@@ -109,14 +109,14 @@ def _slabs(model: Grid, native: Grid) -> Iterator[tuple[slice, slice, slice]]:
 
 
 def _points(model: Grid, native: Grid, slab: tuple[slice, slice, slice]) -> Tensor:
-    """(K, J, I, 3) float32: where on ``model`` the voxels of a part of ``native`` lie, as (i, j, k) from -1 to 1, which
-    are its outermost voxels' centres."""
+    """(K, J, I, 3) float32: where on ``model`` the voxels of a part of ``native`` lie, as (i, j, k) from -1 to 1, from
+    edge to edge of the grid, which single voxels have too."""
     to_model = model.ras_to_ijk @ native.ijk_to_ras
     size = [part.stop - part.start for part in slab]
-    half = np.array(size[::-1]) / 2  # affine_grid counts from edge to edge, which single voxels have too
+    half = np.array(size[::-1]) / 2
     middle = np.array([(part.start + part.stop - 1) / 2 for part in slab[::-1]])
-    scale = 2 / (np.array(model.shape_ijk) - 1).clip(1)
+    scale = 2 / np.array(model.shape_ijk)
     matrix = to_model[:3, :3] * half * scale[:, None]
-    offset = (to_model[:3, :3] @ middle + to_model[:3, 3]) * scale - 1
+    offset = (to_model[:3, :3] @ middle + to_model[:3, 3] + 0.5) * scale - 1
     theta = torch.from_numpy(np.column_stack([matrix, offset])).float()
     return F.affine_grid(theta[None], [1, 1, *size], align_corners=False)[0]

@@ -116,3 +116,19 @@ def test_a_grid_that_the_model_s_does_not_reach_is_background():
     labels, confidence = restore(probabilities, MODEL, grid_around((500.0, 0.0, 0.0), (6, 6, 6), (2.0,) * 3), CHANNELS)
     assert not labels.any()
     assert confidence.min() == 1.0
+
+
+def test_a_model_grid_of_a_single_slice_ends_at_its_edges():
+    model = Grid((1, *MODEL.shape_kji[1:]), MODEL.ijk_to_ras)
+    probabilities = torch.zeros((4, *model.shape_kji), dtype=torch.float16)
+    probabilities[3] = 0.75
+    middle = (model.ijk_to_ras @ [11.0, 10.0, 0.0, 1.0])[:3]
+    native = grid_around(tuple(middle), (16, 16, 16), (2.0, 2.0, 2.0), rotation((20, 30, 40)))
+    labels, confidence = restore(probabilities, model, native, CHANNELS)
+    points = (points_of(native) - model.ijk_to_ras[:3, 3]) @ np.linalg.inv(model.ijk_to_ras[:3, :3]).T  # (i, j, k)
+    beyond = np.abs(points - (np.array(model.shape_ijk) - 1) / 2) - np.array(model.shape_ijk) / 2
+    clear = np.abs(beyond).min(axis=-1) > 1e-4
+    inside = (beyond < 0).all(axis=-1)
+    assert 0 < inside[clear].mean() < 1
+    assert np.array_equal(labels[clear], np.where(inside, 300, 0)[clear])
+    assert np.allclose(confidence[clear], np.where(inside, 0.75, 1.0)[clear])
