@@ -43,16 +43,22 @@ Report = Callable[[str, float], None]  # stage, fraction of it
 class RequestHandler:
     """Carries out requests, one at a time, and tells ``send`` about each: progress, then one `Done` or `Failed`.
 
-    ``output`` is the folder that results are being written to just now, or None.
+    ``output`` is the folder that results are being written to just now, or None. ``paces``: what is known of how fast
+    this computer is, that of the user unless given.
     """
 
-    def __init__(self, send: Callable[[Event], None], clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        send: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
+        paces: StagePaces | None = None,
+    ):
         self.output: Path | None = None
         self._send = send
         self._clock = clock
         self._segmenter: Segmenter | None = None
         self._looks = _Looks()
-        self._paces = StagePaces()
+        self._paces = paces or StagePaces()
 
     def answer(self, request: Request) -> bool:
         """Carry out ``request``; whatever goes wrong becomes its `Failed`. False: this process should not go on."""
@@ -148,7 +154,8 @@ class RequestHandler:
         options = {name: _text(request.arguments, name) for name in given}
         switches = {"structure_set": _switch(request.arguments, "structure_set")}
         result = self._write_case(segmenter, inputs, output, report, {**options, **switches, "look": look})
-        forecast.learn(*([] if self._looks.was_new else ["checking"]))
+        if result["device"] == str(segmenter.device):  # not after a fallback
+            forecast.learn(*([] if self._looks.was_new else ["checking"]))
         return result | {"output": str(output)}
 
     def _write_case(

@@ -53,7 +53,7 @@ class Windows:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Window:
     """A window at ``place`` and how it is seen: ``views`` of `STRAIGHT` and `MIRRORED`."""
 
     place: Place
@@ -72,26 +72,26 @@ def predict(
     volumes, crop = _pad(model_input.volumes, windows.size, network.cell)
     shape = tuple(volumes.shape[-3:])
     position = _position(model_input, crop, shape)
-    looks = [
-        look for look in _looks(shape, windows, network.cell) if _is_worth_it(volumes, model_input, crop, look.place)
+    worth_it = [
+        one for one in _all_windows(shape, windows, network.cell) if _is_worth_it(volumes, model_input, crop, one.place)
     ]
     cells = tuple(size // network.cell for size in windows.size)
     importance = compute_importance_map(cells, mode="gaussian", sigma_scale=0.25).clamp_min(1e-3).to(attempt.accumulate)
     slots = [slot for slot in range(MODALITIES) if model_input.presence[slot]]
     blends = {slot: _Blend(windows.views, shape, network.cell, attempt.accumulate) for slot in slots}
-    for number, look in enumerate(looks):
-        report("network", number / (len(looks) + 1))
-        window = _seen(volumes, look).to(attempt.device)
-        here = _seen(position, look).to(attempt.device)
-        here[[view == MIRRORED for view in look.views], 2] *= -1  # mirrored, what lay to the right lies to the left
-        presence = model_input.presence[None].expand(len(look.views), -1).to(attempt.device)
-        with torch.autocast(window.device.type, dtype=torch.bfloat16):
-            features = network.features(window, here, presence)
+    for number, window in enumerate(worth_it):
+        report("network", number / (len(worth_it) + 1))
+        scans = _seen(volumes, window).to(attempt.device)
+        here = _seen(position, window).to(attempt.device)
+        here[[view == MIRRORED for view in window.views], 2] *= -1  # mirrored, what lay to the right lies to the left
+        presence = model_input.presence[None].expand(len(window.views), -1).to(attempt.device)
+        with torch.autocast(scans.device.type, dtype=torch.bfloat16):
+            features = network.features(scans, here, presence)
         for slot in slots:
             found = features[slot]
             assert found is not None
-            blends[slot].add(found.to(attempt.accumulate), importance, look)
-    report("network", len(looks) / (len(looks) + 1))
+            blends[slot].add(found.to(attempt.accumulate), importance, window)
+    report("network", len(worth_it) / (len(worth_it) + 1))
     return {slot: _classified(network, slot, blend, windows, attempt)[(..., *crop)] for slot, blend in blends.items()}
 
 
@@ -105,12 +105,12 @@ class _Blend:
         self.weights = torch.zeros((views, *self.shape), device=device)
         self.sums: Tensor | None = None
 
-    def add(self, features: Tensor, importance: Tensor, look: _Look) -> None:
-        """Add the features (V, C, d, h, w) that the network found at ``look``."""
+    def add(self, features: Tensor, importance: Tensor, window: _Window) -> None:
+        """Add the features (V, C, d, h, w) that the network found in ``window``."""
         if self.sums is None:
             self.sums = torch.zeros((len(self.weights), features.shape[1], *self.shape), device=self.device)
-        k, j, i = (slice(one.start // self.cell, one.stop // self.cell) for one in look.place)
-        for view, found in zip(look.views, features, strict=True):
+        k, j, i = (slice(one.start // self.cell, one.stop // self.cell) for one in window.place)
+        for view, found in zip(window.views, features, strict=True):
             columns, share = i, importance
             if view == MIRRORED:
                 columns, share = slice(self.shape[2] - i.stop, self.shape[2] - i.start), importance.flip(-1)
@@ -177,10 +177,10 @@ def make_background(probabilities: Tensor, places: Tensor) -> None:
     probabilities[0, places] = 1
 
 
-def _seen(volumes: Tensor, look: _Look) -> Tensor:
-    """(V, ...): the window in each of the views of ``look``."""
-    window = volumes[(..., *look.place)]
-    return torch.stack([window.flip(-1) if view == MIRRORED else window for view in look.views])
+def _seen(volumes: Tensor, window: _Window) -> Tensor:
+    """(V, ...): the window in each of the views of ``window``."""
+    part = volumes[(..., *window.place)]
+    return torch.stack([part.flip(-1) if view == MIRRORED else part for view in window.views])
 
 
 def _is_worth_it(volumes: Tensor, model_input: ModelInput, crop: Place, place: Place) -> bool:
@@ -216,7 +216,7 @@ def _position(model_input: ModelInput, crop: Place, shape: tuple[int, ...]) -> T
     return position_channels(-(padding + (size - 1) / 2) * spacing, shape, spacing)
 
 
-def _looks(shape: tuple[int, ...], windows: Windows, cell: int) -> Iterator[_Look]:
+def _all_windows(shape: tuple[int, ...], windows: Windows, cell: int) -> Iterator[_Window]:
     """All windows of a volume: alternately straight and mirrored where there are neighbours along every axis."""
     interval = [max(1, int(size * (1 - OVERLAP)) // cell) * cell for size in windows.size]
     places = dense_patch_slices(shape, windows.size, interval)
@@ -224,4 +224,4 @@ def _looks(shape: tuple[int, ...], windows: Windows, cell: int) -> Iterator[_Loo
     alternately = windows.views > 1 and min(len(row) for row in starts) > 1
     for place in places:
         steps = sum(row.index(one.start) for row, one in zip(starts, place, strict=True))
-        yield _Look(place, (steps % 2,) if alternately else (STRAIGHT, MIRRORED)[: windows.views])
+        yield _Window(place, (steps % 2,) if alternately else (STRAIGHT, MIRRORED)[: windows.views])

@@ -401,7 +401,7 @@ def test_the_network_stays_loaded_until_the_bundle_or_the_device_changes(case, t
         return real(bundle)
 
     def segment_case(segmenter, *_):
-        return {"used": [segmenter.bundle.name, str(segmenter.device)]}
+        return {"used": [segmenter.bundle.name, str(segmenter.device)], "device": str(segmenter.device)}
 
     monkeypatch.setattr(inference, "load_network", load_network)
     monkeypatch.setattr(case_output, "segment_case", segment_case)

@@ -1,6 +1,6 @@
-"""What the ways of looking at a scan in windows cost, and what they are worth.
+"""What it costs and brings to see the windows of a scan mirrored as well, and to let them overlap.
 
-    python -m Testing.Benchmarks.speed.looking --data DATA [--bundle brain-mr-pair] [--threads 2]
+    python -m Testing.Benchmarks.speed.window_views --data DATA [--bundle brain-mr-pair] [--threads 2]
 
 Pairs of synthetic scans of the label maps 18 to 20, whose labels are known: mean Dice over structures, scans and pairs,
 and the seconds that the network takes, for the product as it is, for windows that are each seen both ways, for windows
@@ -53,13 +53,13 @@ def score(segmenter: Segmenter, given: Head) -> tuple[float, float]:
 
 
 def _both_ways() -> AbstractContextManager[object]:
-    looks = sliding_window._looks
+    all_windows = sliding_window._all_windows
 
-    def seen_both_ways(shape: tuple[int, ...], windows: Windows, cell: int) -> Iterator[sliding_window._Look]:
+    def seen_both_ways(shape: tuple[int, ...], windows: Windows, cell: int) -> Iterator[sliding_window._Window]:
         views = (STRAIGHT, MIRRORED)[: windows.views]
-        return (replace(look, views=views) for look in looks(shape, windows, cell))
+        return (replace(one, views=views) for one in all_windows(shape, windows, cell))
 
-    return patch.object(sliding_window, "_looks", seen_both_ways)
+    return patch.object(sliding_window, "_all_windows", seen_both_ways)
 
 
 def _never_mirrored() -> AbstractContextManager[object]:
